@@ -1,0 +1,1 @@
+"""The model: no input or output, no formatting."""

@@ -1,0 +1,389 @@
+"""The table of calls and the values a trace is made of.
+
+Everything that reads or writes calls (the call-string parser, the mapping form, the schema, the
+importers) works from ``CALLS``; nothing else lists parameters. Knows no rule of any kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Union
+
+from vmatrace import abi
+
+# --- the table ----------------------------------------------------------------------------------
+
+#: How a parameter is written and read: an address or size in bytes, a number, flags of a constant
+#: family, a file descriptor, text, or something the model has no use for ("any").
+KINDS: Final = ("addr", "size", "int", "flags", "fd", "text", "pid", "any")
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter: the man page's name, its kind, and for flags and enums the constant prefixes."""
+
+    name: str
+    kind: str
+    families: tuple[str, ...] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: its parameters in order and what a success returns.
+
+    ``result`` is "addr" (an address), "int" (0 or a number) or "pid" (a new process).
+    ``variadic`` calls take any further arguments, which are kept as written and not interpreted.
+    """
+
+    name: str
+    params: tuple[Param, ...]
+    result: str = "int"
+    variadic: bool = False
+    required: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "required", sum(not p.optional for p in self.params))
+
+
+def _p(name: str, kind: str, *families: str, optional: bool = False) -> Param:
+    return Param(name, kind, families, optional)
+
+
+_ADDR, _LENGTH = _p("addr", "addr"), _p("length", "size")
+_PROT = _p("prot", "flags", "PROT_")
+
+CALLS: Final[dict[str, Call]] = {
+    call.name: call
+    for call in (
+        Call(
+            "mmap",
+            (_ADDR, _LENGTH, _PROT, _p("flags", "flags", "MAP_"), _p("fd", "fd"), _p("offset", "size")),
+            "addr",
+        ),
+        Call("munmap", (_ADDR, _LENGTH)),
+        Call("mprotect", (_ADDR, _p("len", "size"), _PROT)),
+        Call("pkey_mprotect", (_ADDR, _p("len", "size"), _PROT, _p("pkey", "int"))),
+        Call(
+            "mremap",
+            (
+                _p("old_address", "addr"), _p("old_size", "size"), _p("new_size", "size"),
+                _p("flags", "flags", "MREMAP_"), _p("new_address", "addr", optional=True),
+            ),
+            "addr",
+        ),
+        Call("madvise", (_ADDR, _LENGTH, _p("advice", "flags", "MADV_"))),
+        Call(
+            "process_madvise",
+            (
+                _p("pidfd", "fd"), _p("iovec", "any"), _p("vlen", "size"),
+                _p("advice", "flags", "MADV_"), _p("flags", "int"),
+            ),
+        ),
+        Call("brk", (_ADDR,), "addr"),
+        Call("mlock", (_ADDR, _p("len", "size"))),
+        Call("mlock2", (_ADDR, _p("len", "size"), _p("flags", "flags", "MLOCK_"))),
+        Call("munlock", (_ADDR, _p("len", "size"))),
+        Call("mlockall", (_p("flags", "flags", "MCL_"),)),
+        Call("munlockall", ()),
+        Call("mseal", (_ADDR, _p("len", "size"), _p("flags", "int"))),
+        Call("msync", (_ADDR, _LENGTH, _p("flags", "flags", "MS_"))),
+        Call(
+            "remap_file_pages",
+            (_ADDR, _p("size", "size"), _PROT, _p("pgoff", "size"), _p("flags", "flags", "MAP_")),
+        ),
+        Call(
+            "mbind",
+            (
+                _ADDR, _p("len", "size"), _p("mode", "flags", "MPOL_"), _p("nodemask", "any"),
+                _p("maxnode", "int"), _p("flags", "flags", "MPOL_MF_"),
+            ),
+        ),
+        Call("shmat", (_p("shmid", "fd"), _p("shmaddr", "addr"), _p("shmflg", "flags", "SHM_")), "addr"),
+        Call("shmdt", (_p("shmaddr", "addr"),)),
+        Call(
+            "prctl",
+            (
+                _p("option", "flags", "PR_"), _p("arg2", "int", "PR_", optional=True),
+                _p("arg3", "int", optional=True), _p("arg4", "int", optional=True),
+                _p("arg5", "any", optional=True),
+            ),
+        ),
+        Call("fork", (), "pid"),
+        Call("vfork", (), "pid"),
+        Call("clone", (_p("flags", "any", "CLONE_"),), "pid", variadic=True),
+        Call("clone3", (_p("cl_args", "any", "CLONE_"),), "pid", variadic=True),
+        Call("execve", (_p("pathname", "text"),), variadic=True),
+        Call("exit", (_p("status", "int", optional=True),)),
+        Call("exit_group", (_p("status", "int", optional=True),)),
+        Call("fault", (_ADDR, _LENGTH, _p("access", "flags", "PROT_"))),
+    )
+}  # fmt: skip
+
+# --- argument values ----------------------------------------------------------------------------
+
+
+class Expr:
+    """An argument that mentions labels: evaluated when the labels' calls have run.
+
+    ``tree`` is an int, a label, or ``(operator, left, right)`` with operator one of ``+ - * |``.
+    """
+
+    __slots__ = ("text", "tree")
+
+    def __init__(self, tree: ExprTree, text: str) -> None:
+        self.tree = tree
+        self.text = text
+
+    def __repr__(self) -> str:
+        return f"Expr({self.text})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Expr) and other.tree == self.tree
+
+    def __hash__(self) -> int:
+        return hash(self.tree)
+
+    def evaluate(self, labels: Mapping[str, int]) -> int:
+        """The value in bytes, not truncated; every label must be in *labels*."""
+        return _evaluate(self.tree, labels)
+
+    def labels(self) -> Iterable[str]:
+        """The labels that the expression mentions, left to right."""
+        return _labels(self.tree)
+
+
+ExprTree = Union[int, str, "tuple[str, ExprTree, ExprTree]"]
+
+
+def _evaluate(tree: ExprTree, labels: Mapping[str, int]) -> int:
+    if isinstance(tree, int):
+        return tree
+    if isinstance(tree, str):
+        return labels[tree]
+    operator, left, right = tree
+    a, b = _evaluate(left, labels), _evaluate(right, labels)
+    if operator == "+":
+        return a + b
+    if operator == "-":
+        return a - b
+    if operator == "*":
+        return a * b
+    return a | b
+
+
+def _labels(tree: ExprTree) -> list[str]:
+    if isinstance(tree, int):
+        return []
+    if isinstance(tree, str):
+        return [tree]
+    return _labels(tree[1]) + _labels(tree[2])
+
+
+@dataclass(frozen=True)
+class Fd:
+    """A descriptor argument other than a plain number.
+
+    ``key`` is the number or name under which the trace's ``files`` may describe it; ``path`` is the
+    path that strace -y printed with it, if any.
+    """
+
+    key: int | str
+    path: str | None = None
+
+    def __str__(self) -> str:
+        return str(self.key) if self.path is None else f"{self.key}<{self.path}>"
+
+
+#: An argument as parsed: a number, text ("text" and "any" parameters), an expression, a descriptor.
+Arg = Union[int, str, Expr, Fd]
+
+
+# --- what a trace holds -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class File:
+    """What a descriptor refers to: one open file description (the kernel's ``struct file``).
+
+    ``fs`` is the file system's name, ``legacy`` or ``mmap_prepare``. ``mode`` is how it was opened:
+    "r", "w" or "rw". ``size`` in bytes, None: large enough for every access.
+    """
+
+    path: str
+    fs: str = "ext4"
+    mode: str = "rw"
+    size: int | None = None
+
+
+class Event:
+    """One call of one process. Slots, immutable by rule: a million of them must be cheap to make.
+
+    ``args`` follow the parameters of ``CALLS[name]``; optional ones that were not given are absent.
+    ``symbolic`` says that some argument is an Expr. ``recorded`` is the recorded return value
+    (-errno for a failure) or None where there is none. ``line`` and ``column`` count from 1.
+    """
+
+    __slots__ = ("args", "column", "label", "line", "name", "pid", "recorded", "symbolic", "text")
+
+    def __init__(
+        self,
+        name: str,
+        args: tuple[Arg, ...],
+        text: str,
+        line: int = 0,
+        column: int = 1,
+        pid: str = "main",
+        label: str | None = None,
+        recorded: int | None = None,
+        symbolic: bool = False,
+    ) -> None:
+        self.name = name
+        self.args = args
+        self.text = text
+        self.line = line
+        self.column = column
+        self.pid = pid
+        self.label = label
+        self.recorded = recorded
+        self.symbolic = symbolic
+
+    def __repr__(self) -> str:
+        return f"Event({self.pid}: {self.text!r}, line {self.line})"
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A condition on a count, such as ``== 1`` or ``<= 5000``; operator one of == != < <= > >=."""
+
+    operator: str
+    value: int
+
+    def holds(self, actual: int) -> bool:
+        op, value = self.operator, self.value
+        return (
+            actual == value if op == "=="
+            else actual != value if op == "!="
+            else actual < value if op == "<"
+            else actual <= value if op == "<="
+            else actual > value if op == ">"
+            else actual >= value
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        return str(self.value) if self.operator == "==" else f"{self.operator} {self.value}"
+
+
+@dataclass(frozen=True)
+class ExpectedMapping:
+    """One line of an expected layout; a None field is not compared. Offsets in bytes."""
+
+    start: int | Expr
+    end: int | Expr
+    perms: str | None = None
+    offset: int | None = None
+    name: str | None = None
+    flags: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What must hold where it stands in the trace.
+
+    ``on`` holds model names and version ranges such as ``>=6.17``; empty: every model.
+    ``counts`` maps vmas, mergeable, merges, peak_vmas to a Bound. ``maps`` is the whole layout of
+    the process, or None.
+    """
+
+    pid: str
+    line: int
+    column: int
+    on: tuple[str, ...] = ()
+    counts: Mapping[str, Bound] = field(default_factory=dict)
+    maps: tuple[ExpectedMapping, ...] | None = None
+
+
+#: Counts an expectation may state.
+EXPECTED_COUNTS: Final = ("vmas", "peak_vmas", "mergeable", "merges")
+
+
+# --- writing calls ------------------------------------------------------------------------------
+
+
+def format_flags(value: int, families: tuple[str, ...]) -> str:
+    """*value* as strace prints it: constants of *families* joined by ``|``, the rest in hex."""
+    key = (value, families)
+    text = _FLAGS_TEXT.get(key)
+    if text is None:
+        text = _format_flags(value, families)
+        if len(_FLAGS_TEXT) < 4096:
+            _FLAGS_TEXT[key] = text
+    return text
+
+
+_FLAGS_TEXT: dict[tuple[int, tuple[str, ...]], str] = {}
+#: Families whose constants are numbers, not bits.
+_ENUMS: Final = ("MADV_", "PR_", "MPOL_")
+_ALIASES: Final = ("MAP_ANON", "MAP_FILE")
+
+
+def _format_flags(value: int, families: tuple[str, ...]) -> str:
+    names = [
+        (name, number)
+        for name, number in abi.CONSTANTS.items()
+        if name.startswith(families) and name not in _ALIASES
+    ]
+    if any(f in _ENUMS for f in families):
+        return next((name for name, number in names if number == value), str(value))
+    parts: list[str] = []
+    rest = value
+    if families == ("MAP_",):
+        kinds = {1: "MAP_SHARED", 2: "MAP_PRIVATE", 3: "MAP_SHARED_VALIDATE", 8: "MAP_DROPPABLE"}
+        if value & abi.MAP_TYPE in kinds:
+            parts.append(kinds[value & abi.MAP_TYPE])
+            rest &= ~abi.MAP_TYPE
+    for name, number in names:
+        if number and number & (number - 1) == 0 and rest & number:
+            if number <= abi.MAP_TYPE and families == ("MAP_",):
+                continue
+            parts.append(name)
+            rest &= ~number
+    if not parts and rest == 0:
+        return next((name for name, number in names if number == 0), "0")
+    if rest:
+        parts.append(hex(rest))
+    return "|".join(parts)
+
+
+def format_arg(param: Param | None, value: Arg) -> str:
+    """One argument in the spelling of strace."""
+    if isinstance(value, int):
+        if param is not None and param.kind == "flags":
+            return format_flags(value, param.families)
+        if param is not None and param.kind == "addr":
+            return "NULL" if value == 0 else hex(value)
+        if param is not None and param.kind == "size":
+            return hex(value) if value > 9 else str(value)
+        return str(value)
+    if isinstance(value, Expr):
+        return value.text
+    if isinstance(value, str) and param is not None and param.kind == "text":
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return str(value)
+
+
+def format_call(name: str, args: Iterable[Arg]) -> str:
+    """``name(arg, …)`` in the spelling of strace; reading it back gives the same call."""
+    params = CALLS[name].params
+    written = [
+        format_arg(params[i] if i < len(params) else None, value) for i, value in enumerate(args)
+    ]
+    return f"{name}({', '.join(written)})"
+
+
+def format_result(result: int, kind: str = "int") -> str:
+    """A return value as strace prints it: ``0x7f…``, ``0``, ``-1 ENOMEM``."""
+    if -4096 < result < 0:
+        return f"-1 {abi.ERRNO_NAME.get(-result, f'E{-result}')}"
+    return hex(result) if kind == "addr" else str(result)

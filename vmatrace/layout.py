@@ -1,0 +1,194 @@
+"""What /proc shows of an address space: Mapping, Layout, and their text forms.
+
+Reads and writes /proc/PID/maps and /proc/PID/smaps (show_map_vma(), show_smap() in
+fs/proc/task_mmu.c). Knows nothing of how a layout comes to be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from vmatrace import abi
+
+
+class Mapping:
+    """One line of /proc/PID/maps with the VmFlags of smaps. Bytes throughout.
+
+    ``vm_flags`` holds abi.VM_* bits without VM_SOFTDIRTY; ``flags_known`` is False when only a maps
+    line was read, so that ``vm_flags`` holds no more than what the permissions say.
+    """
+
+    __slots__ = ("device", "end", "flags_known", "inode", "name", "offset", "start", "vm_flags")
+
+    def __init__(
+        self,
+        start: int,
+        end: int,
+        vm_flags: int,
+        offset: int = 0,
+        name: str = "",
+        device: str = "00:00",
+        inode: int = 0,
+        flags_known: bool = True,
+    ) -> None:
+        self.start = start
+        self.end = end
+        self.vm_flags = vm_flags
+        self.offset = offset
+        self.name = name
+        self.device = device
+        self.inode = inode
+        self.flags_known = flags_known
+
+    @property
+    def perms(self) -> str:
+        return abi.perms(self.vm_flags)
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """VmFlags as smaps prints them, without ``sd``."""
+        return abi.vm_flag_codes(self.vm_flags & ~abi.VM_SOFTDIRTY)
+
+    def key(self) -> tuple[int, int, int, int, str]:
+        """What two layouts are compared by: range, flags, offset, name."""
+        return (self.start, self.end, self.vm_flags, self.offset, self.name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and self.key() == other.key()
+
+    def __hash__(self) -> int:
+        return hash(self.key())
+
+    def __repr__(self) -> str:
+        return f"<{maps_line(self).rstrip()} {' '.join(self.codes)}>"
+
+
+#: The mappings of one process in address order.
+Layout = list[Mapping]
+
+
+class LayoutError(ValueError):
+    """Text that is neither maps nor smaps; ``line`` counts from 1 within the text."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+        self.message = message
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def maps_line(mapping: Mapping) -> str:
+    """The line of /proc/PID/maps, without its newline (seq_file pads the name to column 73)."""
+    head = (
+        f"{mapping.start:08x}-{mapping.end:08x} {mapping.perms} {mapping.offset:08x} "
+        f"{mapping.device} {mapping.inode} "
+    )
+    return head.ljust(73) + mapping.name if mapping.name else head
+
+
+def maps_text(layout: Iterable[Mapping]) -> str:
+    """The whole of /proc/PID/maps."""
+    return "".join(maps_line(m) + "\n" for m in layout)
+
+
+def smaps_text(layout: Iterable[Mapping], page_size: int = 4096) -> str:
+    """/proc/PID/smaps reduced to what a layout knows: Size, page sizes, VmFlags.
+
+    The page counters of smaps (Rss, Pss, …) are left out, because a layout does not hold them.
+    """
+    kb = page_size >> 10
+    return "".join(
+        f"{maps_line(m)}\n"
+        f"Size:           {(m.end - m.start) >> 10:8d} kB\n"
+        f"KernelPageSize: {kb:8d} kB\n"
+        f"MMUPageSize:    {kb:8d} kB\n"
+        f"VmFlags: {' '.join(m.codes)} \n"
+        for m in layout
+    )
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+_MAPS_LINE: Final = re.compile(
+    r"([0-9a-f]+)-([0-9a-f]+) ([r-][w-][x-][sp]) ([0-9a-f]+) "
+    r"([0-9a-f]+:[0-9a-f]+) (\d+)(?: +(.*?))? *\Z"
+)
+_SMAPS_FIELD: Final = re.compile(r"[A-Z][A-Za-z_]*:\s")
+VSYSCALL: Final = "[vsyscall]"
+
+
+def flags_from_perms(perms: str) -> int:
+    """The vm_flags bits that a permission column states, and no others."""
+    return (
+        (abi.VM_READ if perms[0] == "r" else 0)
+        | (abi.VM_WRITE if perms[1] == "w" else 0)
+        | (abi.VM_EXEC if perms[2] == "x" else 0)
+        | (abi.VM_MAYSHARE if perms[3] == "s" else 0)
+    )
+
+
+def parse_layout(text: str) -> Layout:
+    """Read maps or smaps text. Raises LayoutError with the line on anything else.
+
+    The ``[vsyscall]`` line is left out: it is printed, but is not a VMA (get_gate_vma()).
+    ``sd`` is dropped, since soft-dirty is not modelled.
+    """
+    layout: Layout = []
+    current: Mapping | None = None
+    for number, mapping, codes in _read(text):
+        if mapping is not None:
+            current = mapping
+            if mapping.name == VSYSCALL:
+                continue
+            if layout and mapping.start < layout[-1].end:
+                raise LayoutError(number, "mappings overlap or are not in address order")
+            layout.append(mapping)
+        elif current is None:
+            raise LayoutError(number, "a field before the first mapping")
+        elif codes is not None:
+            current.vm_flags = _flags_from_codes(codes, number)
+            current.flags_known = True
+    return layout
+
+
+def parse_maps_line(text: str, line: int = 1) -> Mapping:
+    """Read one line of /proc/PID/maps."""
+    match = _MAPS_LINE.match(text.strip())
+    if match is None:
+        raise LayoutError(line, "not a line of /proc/PID/maps (START-END PERMS OFFSET DEV INODE NAME)")
+    start, end, perms, offset, device, inode, name = match.groups()
+    mapping = Mapping(
+        int(start, 16), int(end, 16), flags_from_perms(perms), int(offset, 16), name or "",
+        device, int(inode), flags_known=False,
+    )  # fmt: skip
+    if mapping.start >= mapping.end:
+        raise LayoutError(line, "the mapping ends before it starts")
+    return mapping
+
+
+def _read(text: str) -> Iterator[tuple[int, Mapping | None, list[str] | None]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        if line.startswith("VmFlags:"):
+            yield number, None, line[8:].split()
+        elif _SMAPS_FIELD.match(line):
+            yield number, None, None
+        else:
+            yield number, parse_maps_line(line, number), None
+
+
+def _flags_from_codes(codes: list[str], line: int) -> int:
+    flags = 0
+    for code in codes:
+        bit = abi.CODE_TO_VM_FLAG.get(code)
+        if bit is None:
+            if code in abi.FOREIGN_CODES:
+                continue
+            raise LayoutError(line, f"unknown VmFlags code {code!r}")
+        flags |= bit
+    return flags & ~abi.VM_SOFTDIRTY
