@@ -17,10 +17,13 @@ class Mapping:
     """One line of /proc/PID/maps with the VmFlags of smaps. Bytes throughout.
 
     ``vm_flags`` holds abi.VM_* bits without VM_SOFTDIRTY; ``flags_known`` is False when only a maps
-    line was read, so that ``vm_flags`` holds no more than what the permissions say.
+    line was read, so that ``vm_flags`` holds no more than what the permissions say. ``faulted``:
+    smaps showed anonymous pages.
     """
 
-    __slots__ = ("device", "end", "flags_known", "inode", "name", "offset", "start", "vm_flags")
+    __slots__ = (
+        "device", "end", "faulted", "flags_known", "inode", "name", "offset", "start", "vm_flags",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class Mapping:
         self.device = device
         self.inode = inode
         self.flags_known = flags_known
+        self.faulted = False
 
     @property
     def perms(self) -> str:
@@ -114,8 +118,8 @@ def smaps_text(layout: Iterable[Mapping], page_size: int = 4096) -> str:
 # --- reading ------------------------------------------------------------------------------------
 
 _MAPS_LINE: Final = re.compile(
-    r"([0-9a-f]+)-([0-9a-f]+) ([r-][w-][x-][sp]) ([0-9a-f]+) "
-    r"([0-9a-f]+:[0-9a-f]+) (\d+)(?: +(.*?))? *\Z"
+    r"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ([r-][w-][x-][sp]) ([0-9a-f]{1,16}) "
+    r"([0-9a-f]+:[0-9a-f]+) ([0-9]{1,20})(?: +(.*?))? *\Z"
 )
 _SMAPS_FIELD: Final = re.compile(r"[A-Z][A-Za-z_]*:\s")
 VSYSCALL: Final = "[vsyscall]"
@@ -159,7 +163,9 @@ def parse_maps_line(text: str, line: int = 1) -> Mapping:
     """Read one line of /proc/PID/maps."""
     match = _MAPS_LINE.match(text.strip())
     if match is None:
-        raise LayoutError(line, "not a line of /proc/PID/maps (START-END PERMS OFFSET DEV INODE NAME)")
+        raise LayoutError(
+            line, "not a line of /proc/PID/maps (START-END PERMS OFFSET DEV INODE NAME)"
+        )
     start, end, perms, offset, device, inode, name = match.groups()
     mapping = Mapping(
         int(start, 16), int(end, 16), flags_from_perms(perms), int(offset, 16), name or "",

@@ -1,0 +1,55 @@
+"""Every recorded step of two real kernels equals the model's: result, ranges, VmFlags, names."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vmatrace.engine import view
+from vmatrace.engine.mm import Mm
+from vmatrace.engine.replay import Replay
+from vmatrace.event import Event
+from vmatrace.kernels import get_kernel
+from vmatrace.trace import load_trace
+
+HERE = Path(__file__).parent
+
+
+def recordings() -> list[Any]:
+    params = []
+    for path in sorted(HERE.glob("*.jsonl.xz")):
+        with lzma.open(path, "rt", encoding="utf-8") as lines:
+            header = json.loads(next(lines))
+            for line in lines:
+                name = json.loads(line)["name"]
+                params.append(pytest.param(header, line, id=f"{header['kernel']}-{name}"))
+    return params
+
+
+def shown(mm: Mm, window: list[int]) -> list[list[object]]:
+    return [
+        [m.start, m.end, m.perms, m.offset, m.name, list(m.codes)]
+        for m in view.layout(mm)
+        if window[0] <= m.start < window[1]
+    ]
+
+
+@pytest.mark.parametrize(("header", "line"), recordings())
+def test_the_model_does_what_the_kernel_did(header: dict[str, Any], line: str) -> None:
+    recording = json.loads(line)
+    trace = load_trace(recording["trace"].encode(), path=recording["name"])
+    pids = [item.pid for item in trace.items() if isinstance(item, Event)]
+    replay = Replay(trace, get_kernel(header["kernel"]))
+    for i, (step, (result, layout)) in enumerate(
+        zip(replay.steps(), recording["steps"], strict=True)
+    ):
+        going_on = pids[i + 1] if i + 1 < len(pids) else pids[i]
+        mm = replay.process(going_on)
+        mm.vmas.check()
+        if step.event.name != "fork":
+            assert step.result == result, step.event
+        assert shown(mm, header["window"]) == layout, step.event

@@ -1,0 +1,158 @@
+"""Bad input as values: where it is, what is wrong, and the compiler form of both.
+
+Knows source text, positions and how many errors are worth printing; knows nothing of traces.
+Lines and columns count from 1, columns in characters.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+#: So many errors of one file are kept; the rest are counted.
+MAX_DIAGNOSTICS: Final = 100
+_WIDTH: Final = 100
+_LINE_BREAK: Final = re.compile(rb"\r\n|\r|\n")
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One error. ``line`` 0 means the file as a whole; ``source`` is the text of the line."""
+
+    path: str
+    line: int
+    column: int
+    message: str
+    source: str = ""
+
+    def __str__(self) -> str:
+        if self.line == 0:
+            return f"{self.path}: error: {self.message}"
+        text = f"{self.path}:{self.line}:{self.column}: error: {self.message}"
+        if not self.source.strip():
+            return text
+        shown, caret = _excerpt(self.source, self.column - 1)
+        return f"{text}\n    {shown}\n    {caret}"
+
+
+class TraceError(Exception):
+    """Input that cannot be read: every error of one file, in the order of the lines.
+
+    ``omitted`` counts the errors beyond MAX_DIAGNOSTICS, which ``str`` mentions.
+    """
+
+    def __init__(self, diagnostics: Iterable[Diagnostic], omitted: int = 0) -> None:
+        self.diagnostics = list(diagnostics)
+        self.omitted = omitted
+        super().__init__(self.diagnostics, omitted)
+
+    def __str__(self) -> str:
+        text = "\n".join(map(str, self.diagnostics))
+        if self.omitted:
+            path = self.diagnostics[0].path if self.diagnostics else ""
+            text += f"\n{path}: error: … and {self.omitted} more"
+        return text
+
+
+class Source:
+    """The bytes of one input and where its lines are. ``path`` is what messages call it."""
+
+    def __init__(self, path: str, data: bytes) -> None:
+        self.path = path
+        self.data = data
+        self._starts: array[int] | None = None
+
+    def _line_starts(self) -> array[int]:
+        # Only an error needs it, so a good file never pays for it.
+        if self._starts is None:
+            self._starts = array("Q", [0])
+            self._starts.extend(match.end() for match in _LINE_BREAK.finditer(self.data))
+        return self._starts
+
+    def line(self, number: int) -> str:
+        """The text of line *number* without its line break; empty beyond the end."""
+        starts = self._line_starts()
+        if not 1 <= number <= len(starts):
+            return ""
+        end = starts[number] if number < len(starts) else len(self.data)
+        return self.data[starts[number - 1] : end].rstrip(b"\r\n").decode("utf-8", "replace")
+
+    def end(self) -> tuple[int, int]:
+        """Line and column after the last character that is not white space."""
+        return self.position(len(self.data.rstrip()))
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column of the byte at *offset*."""
+        starts = self._line_starts()
+        line = bisect_right(starts, offset)
+        before = self.data[starts[line - 1] : offset].decode("utf-8", "replace")
+        return line, len(before) + 1
+
+
+class Collector:
+    """Gathers the errors of one source, so that one run reports them all."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.count = 0
+        self._kept: list[Diagnostic] = []
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+    def add(self, line: int, column: int, message: str) -> None:
+        self.count += 1
+        if len(self._kept) < MAX_DIAGNOSTICS:
+            text = self.source.line(line) if line else ""
+            self._kept.append(Diagnostic(self.source.path, line, column, message, text))
+
+    def error(self) -> TraceError:
+        """Everything gathered, as the exception to raise."""
+        kept = sorted(self._kept, key=lambda d: (d.line, d.column))
+        return TraceError(kept, self.count - len(kept))
+
+
+def quoted(text: str) -> str:
+    """*text* as a message shows it: in quotes, escaped, not longer than a word needs to be."""
+    return repr(text if len(text) <= 60 else text[:59] + "…")
+
+
+def suggestion(word: str, candidates: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` with the candidate nearest to *word*, or nothing."""
+    if len(word) > 64:
+        return ""
+    pool = {candidate.casefold(): candidate for candidate in candidates}
+    close = difflib.get_close_matches(word.casefold(), pool, 1)
+    return f" (did you mean {pool[close[0]]!r}?)" if close else ""
+
+
+def _excerpt(source: str, index: int) -> tuple[str, str]:
+    """The part of *source* around *index* that fits a line, and the caret line below it."""
+    index = min(max(index, 0), len(source))
+    first, last = 0, len(source)
+    if len(source) > _WIDTH:
+        first = max(0, min(index - _WIDTH // 2, len(source) - _WIDTH))
+        last = first + _WIDTH
+    head, tail = ("…" if first else ""), ("…" if last < len(source) else "")
+    shown = head + "".join(map(_printable, source[first:last])) + tail
+    pad = " " * len(head) + "".join(map(_blank, source[first:index]))
+    return shown.rstrip(), pad + "^"
+
+
+def _printable(char: str) -> str:
+    return char if char == "\t" or char.isprintable() else "\N{REPLACEMENT CHARACTER}"
+
+
+def _blank(char: str) -> str:
+    """White space as wide as *char* on a terminal; a tab stays one, so that both lines align."""
+    if char == "\t":
+        return char
+    if unicodedata.combining(char):
+        return ""
+    return "  " if unicodedata.east_asian_width(char) in "WF" else " "

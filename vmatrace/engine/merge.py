@@ -1,0 +1,219 @@
+"""Why two neighbours are, or are not, one VMA: Blocker, MergeDecision, and the predicates. Pure.
+
+Nothing here changes state: engine.mm asks for a decision and commits it. Mirrors
+is_mergeable_vma(), is_mergeable_anon_vma(), can_vma_merge_left() and can_vma_merge_right() in
+mm/vma.c, but evaluates every condition and keeps all that failed, where the kernel stops at the
+first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntFlag
+from typing import Final
+
+from vmatrace import abi
+from vmatrace.engine.vma import Extra, Vma, VmFile
+
+# The masks that the engine computes with; Blocker gives them names for whoever looks.
+NO_NEIGHBOUR: Final = 1 << 0
+NOT_ADJACENT: Final = 1 << 1
+NOT_AT_BORDER: Final = 1 << 2
+NOT_CONSIDERED: Final = 1 << 3
+SPECIAL: Final = 1 << 4
+FLAGS: Final = 1 << 5
+FILE: Final = 1 << 6
+PGOFF: Final = 1 << 7
+ANON_VMA: Final = 1 << 8
+FORKED: Final = 1 << 9
+OTHER_SIDE: Final = 1 << 10
+POLICY: Final = 1 << 11
+UFFD: Final = 1 << 12
+NAME: Final = 1 << 13
+CLOSE: Final = 1 << 14
+
+#: No VMA touches that side, so there was nothing to merge with.
+NOTHING_THERE: Final = NO_NEIGHBOUR | NOT_ADJACENT | NOT_AT_BORDER | NOT_CONSIDERED
+
+
+class Blocker(IntFlag):
+    """The reasons why a side of a merge attempt did not merge."""
+
+    NO_NEIGHBOUR = NO_NEIGHBOUR
+    NOT_ADJACENT = NOT_ADJACENT
+    NOT_AT_BORDER = NOT_AT_BORDER
+    NOT_CONSIDERED = NOT_CONSIDERED
+    SPECIAL = SPECIAL
+    FLAGS = FLAGS
+    FILE = FILE
+    PGOFF = PGOFF
+    ANON_VMA = ANON_VMA
+    FORKED = FORKED
+    OTHER_SIDE = OTHER_SIDE
+    POLICY = POLICY
+    UFFD = UFFD
+    NAME = NAME
+    CLOSE = CLOSE
+
+    @property
+    def code(self) -> str:
+        """The reason's name in JSON: ``anon-vma`` for ANON_VMA. One bit only."""
+        assert self.name is not None
+        return self.name.lower().replace("_", "-")
+
+
+def blockers(mask: int) -> Iterator[Blocker]:
+    """The reasons in *mask*, one at a time."""
+    return (reason for reason in Blocker if reason & mask)
+
+
+#: vm_flags that comparing ignores (VM_IGNORE_MERGE / VM_STICKY): the merged VMA has their union.
+IGNORED_FLAGS: Final = abi.VM_SOFTDIRTY | abi.VM_MAYBE_GUARD
+_COMPARED: Final = ~IGNORED_FLAGS
+
+
+class Attributes:
+    """What merging compares of a VMA or of a range that is to become one. Immutable by rule."""
+
+    __slots__ = ("anon", "chain", "extra", "file", "flags", "skew")
+
+    def __init__(
+        self, flags: int, skew: int, file: VmFile | None, anon: int, chain: int, extra: Extra | None
+    ) -> None:
+        self.flags = flags
+        self.skew = skew
+        self.file = file
+        self.anon = anon
+        self.chain = chain
+        self.extra = extra
+
+
+class Side:
+    """The neighbour at one side of an attempt that did not merge there, as it was then."""
+
+    __slots__ = ("attributes", "end", "start")
+
+    def __init__(self, vma: Vma) -> None:
+        self.start = vma.start
+        self.end = vma.end
+        self.attributes = Attributes(vma.flags, vma.skew, vma.file, vma.anon, vma.chain, vma.extra)
+
+
+class MergeDecision:
+    """One merge attempt: the range in bytes, and for each side 0 (merged) or its Blockers.
+
+    ``op`` is "new" (vma_merge_new_range), "modify" (vma_merge_existing_range), "brk", "copy"
+    (copy_vma of mremap) or "grow" (vma_merge_extend). ``left`` and ``right`` are masks, and
+    ``merged_start``/``merged_end`` the VMA that came out of it. ``proposed`` and the neighbour
+    (``prev``, ``next``) are kept where a VMA touches the range and did not merge with it, else
+    None. Immutable by rule.
+    """
+
+    __slots__ = (
+        "end", "left", "merged_end", "merged_start", "next", "op", "prev", "proposed", "right",
+        "start",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        op: str,
+        start: int,
+        end: int,
+        left: int,
+        right: int,
+        merged_start: int,
+        merged_end: int,
+        proposed: Attributes | None = None,
+        prev: Side | None = None,
+        next: Side | None = None,
+    ) -> None:
+        self.op = op
+        self.start = start
+        self.end = end
+        self.left = left
+        self.right = right
+        self.merged_start = merged_start
+        self.merged_end = merged_end
+        self.proposed = proposed
+        self.prev = prev
+        self.next = next
+
+    @property
+    def kind(self) -> str | None:
+        """``prev``, ``next``, ``both``, or None when nothing merged."""
+        if self.left:
+            return None if self.right else "next"
+        return "prev" if self.right else "both"
+
+    def blocked(self) -> Iterator[tuple[str, Side, int]]:
+        """The sides where a VMA touches and stayed apart: ("prev" or "next", it, its Blockers)."""
+        if self.prev is not None:
+            yield "prev", self.prev, self.left
+        if self.next is not None:
+            yield "next", self.next, self.right
+
+    def flag_difference(self, side: Side) -> int:
+        """The vm_flags in which the range and *side* differ, ignored ones left out."""
+        assert self.proposed is not None
+        return (self.proposed.flags ^ side.attributes.flags) & _COMPARED
+
+    def only_mergeable(self, side: Side, mask: int) -> bool:
+        """Whether VM_MERGEABLE alone kept *side* apart: the bug that the series mends."""
+        return mask == FLAGS and self.flag_difference(side) == abi.VM_MERGEABLE
+
+
+def compare(
+    vma: Vma,
+    flags: int,
+    skew: int,
+    file: VmFile | None,
+    anon: int,
+    source_chain: int,
+    extra: Extra | None,
+    unfaulted_target: bool,
+) -> int:
+    """The Blockers between *vma*, which touches the range, and a range of these attributes.
+
+    ``anon`` is the range's anon_vma and ``source_chain`` the chain of the VMA it comes from (0:
+    none, or not looked at). ``unfaulted_target`` is the feature merge-unfaulted-target.
+    Source: is_mergeable_vma() and is_mergeable_anon_vma(), mm/vma.c.
+    """
+    mask = 0
+    if (vma.flags ^ flags) & _COMPARED:
+        mask = FLAGS
+    if flags & abi.VM_SPECIAL:
+        mask |= SPECIAL
+    if vma.file is not file:
+        mask |= FILE
+    if vma.skew != skew:
+        mask |= PGOFF
+    if vma.extra is not extra:
+        mask |= _compare_extra(vma.extra, extra)
+    theirs = vma.anon
+    if theirs != anon:
+        if not anon:
+            if vma.chain != 1:
+                mask |= FORKED
+        elif theirs:
+            # Before 6.16 the kernel compared, but only after asking for a singular empty side.
+            mask |= ANON_VMA
+        elif not unfaulted_target:
+            mask |= ANON_VMA
+        elif source_chain > 1:
+            mask |= FORKED
+    return mask
+
+
+def _compare_extra(a: Extra | None, b: Extra | None) -> int:
+    none = Extra()
+    a, b = a or none, b or none
+    return (
+        (POLICY if a.policy != b.policy else 0)
+        | (UFFD if a.uffd != b.uffd else 0)
+        | (NAME if a.name != b.name else 0)
+    )
+
+
+def anon_conflict(a: Vma, b: Vma) -> bool:
+    """Whether both have an anon_vma and not the same (are_anon_vmas_compatible())."""
+    return a.anon != b.anon and a.anon != 0 and b.anon != 0

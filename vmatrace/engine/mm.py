@@ -1,0 +1,521 @@
+"""One address space: the operations that change it. Decide (merge.py), then commit (here).
+
+Mirrors mm/vma.c. The only module that changes VMAs. Knows nothing of system calls' arguments.
+Ranges are bytes and page aligned; an operation returns a Vma, or -errno where it can fail.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vmatrace import abi
+from vmatrace.engine import ksm, merge
+from vmatrace.engine.merge import Attributes, MergeDecision, Side
+from vmatrace.engine.vma import Extra, Vma, VmaMap, VmFile
+from vmatrace.engine.world import World
+
+_SPECIAL: Final = abi.VM_SPECIAL
+_STICKY: Final = abi.VM_MAYBE_GUARD
+_CUT_CAREFULLY: Final = abi.VM_SEALED | abi.VM_HUGETLB | abi.VM_DONTEXPAND
+
+
+class Mm:
+    """``mm_struct``: the VMAs and what governs new ones. All addresses in bytes.
+
+    ``def_flags`` are or-ed into new mappings (mlockall(MCL_FUTURE)); ``merge_any`` is
+    MMF_VM_MERGE_ANY, KSM-by-default; ``start_brk``/``brk`` bound the heap.
+    """
+
+    __slots__ = (
+        "brk", "brk_known", "def_flags", "mdwe", "merge_any", "mmap_base", "peak_vmas",
+        "start_brk", "start_stack", "thp_disable", "vmas", "world",
+    )  # fmt: skip
+
+    def __init__(self, world: World, mmap_base: int, brk: int) -> None:
+        self.world = world
+        self.vmas = VmaMap()
+        self.mmap_base = mmap_base
+        self.start_brk = brk
+        self.brk = brk
+        self.brk_known = True
+        self.start_stack = 0
+        self.def_flags = 0
+        self.merge_any = False
+        self.mdwe = 0
+        self.thp_disable = 0
+        self.peak_vmas = 0
+
+    # --- new ranges ----------------------------------------------------------------------------
+
+    def merge_new(
+        self,
+        op: str,
+        start: int,
+        end: int,
+        source: Attributes,
+        prev: Vma | None,
+        following: Vma | None,
+    ) -> Vma | None:
+        """Merge a new range with its neighbours; the merged VMA, or None where it stays alone.
+
+        *source* holds the range's attributes; its chain is that of the VMA it was copied from, 0
+        where none is looked at. Mirrors vma_merge_new_range() and vma_expand().
+        """
+        world = self.world
+        flags, skew, file = source.flags, source.skew, source.file
+        if prev is None:
+            left = merge.NO_NEIGHBOUR
+        elif prev.end != start:
+            left = merge.NOT_ADJACENT
+        elif (
+            prev.flags == flags
+            and prev.skew == skew
+            and prev.file is file
+            and prev.extra is source.extra
+            and prev.anon == source.anon
+            and not flags & _SPECIAL
+        ):
+            left = 0
+        else:
+            left = merge.compare(
+                prev, flags, skew, file, source.anon, source.chain, source.extra,
+                world.unfaulted_target,
+            )  # fmt: skip
+        if following is None:
+            right = merge.NO_NEIGHBOUR
+        elif following.start != end:
+            right = merge.NOT_ADJACENT
+        elif op == "brk":
+            right = merge.NOT_CONSIDERED
+        else:
+            right = merge.compare(
+                following, flags, skew, file, source.anon, source.chain, source.extra,
+                world.unfaulted_target,
+            )  # fmt: skip
+        if left == 0 and right == 0:
+            assert prev is not None
+            assert following is not None
+            if merge.anon_conflict(prev, following):
+                right = merge.OTHER_SIDE
+            elif following.has_close:
+                right = merge.CLOSE
+        self._log(op, start, end, left, right, source, prev, following)
+        if left == 0:
+            assert prev is not None
+            if right == 0:
+                assert following is not None
+                self._absorb(prev, following)
+                prev.flags |= following.flags & _STICKY
+            else:
+                self.vmas.set_end(prev, end)
+            merged = prev
+        elif right == 0:
+            assert following is not None
+            self.vmas.set_start(following, start)
+            merged = following
+        else:
+            return None
+        merged.flags |= flags & _STICKY
+        if source.anon and not merged.anon and world.copied_from:
+            merged.anon, merged.chain = source.anon, max(source.chain, 1)
+        return merged
+
+    def _log(
+        self,
+        op: str,
+        start: int,
+        end: int,
+        left: int,
+        right: int,
+        proposed: Attributes,
+        prev: Vma | None,
+        following: Vma | None,
+    ) -> None:
+        touching_left = left and not left & merge.NOTHING_THERE
+        touching_right = right and not right & merge.NOTHING_THERE
+        merged_start = start if left or prev is None else prev.start
+        merged_end = end if right or following is None else following.end
+        if touching_left or touching_right:
+            decision = MergeDecision(
+                op, start, end, left, right, merged_start, merged_end, proposed,
+                Side(prev) if touching_left and prev is not None else None,
+                Side(following) if touching_right and following is not None else None,
+            )  # fmt: skip
+        else:
+            decision = MergeDecision(op, start, end, left, right, merged_start, merged_end)
+        self.world.decisions.append(decision)
+
+    def _absorb(self, vma: Vma, following: Vma) -> None:
+        """Let *vma* grow over *following*, which vanishes (dup_anon_vma() included)."""
+        self.vmas.remove(following)
+        self.vmas.set_end(vma, following.end)
+        if not vma.anon and following.anon:
+            vma.anon, vma.chain = following.anon, following.chain
+
+    def insert(self, vma: Vma, prev: Vma | None) -> Vma:
+        """Put a new VMA behind *prev*."""
+        vmas = self.vmas
+        vmas.insert(vma, prev)
+        if vmas.count > self.peak_vmas:
+            self.peak_vmas = vmas.count
+        return vma
+
+    def map_region(
+        self, start: int, end: int, flags: int, skew: int, file: VmFile | None, overlap: Vma | None
+    ) -> Vma:
+        """Map a range over whatever is there: __mmap_region() after its checks.
+
+        *overlap* is find(start). With KSM by default the flag is set before the merge attempt
+        where the kernel can (feature ksm-before-merge), else on the new VMA if none merged.
+        Source: __mmap_region(), __mmap_new_vma(), vma_set_flags/ksm_add_vma().
+        """
+        if overlap is not None and overlap.start < end:
+            prev, following = self.cut(overlap, start, end)
+        elif overlap is not None:
+            prev, following = overlap.prev, overlap
+        else:
+            prev, following = self.vmas.last, None
+        late = self.merge_any
+        if late and self.world.ksm_early and ksm.can_set_early(file):
+            late = False
+            if ksm.compatible(flags, file):
+                flags |= abi.VM_MERGEABLE
+        attributes = Attributes(flags, skew, file, 0, 0, None)
+        merged = self.merge_new("new", start, end, attributes, prev, following)
+        if merged is not None:
+            return merged
+        return self._map_new(start, end, attributes, prev, following, late)
+
+    def _map_new(
+        self,
+        start: int,
+        end: int,
+        attributes: Attributes,
+        prev: Vma | None,
+        following: Vma | None,
+        late: bool,
+    ) -> Vma:
+        """A range that merged with nothing: run the driver's hook, set the KSM flag late."""
+        flags, file = attributes.flags, attributes.file
+        if file is not None:
+            before = flags
+            if late and self.world.ksm_early_bug and ksm.compatible(flags, file):
+                flags |= abi.VM_MERGEABLE
+                late = False
+            flags |= file.sets
+            if flags & (_SPECIAL | abi.VM_HUGETLB):
+                flags &= ~abi.VM_LOCKED_MASK
+            if file.fresh:
+                file = file.reopened()
+            if flags != before and prev is not None and self._retries():
+                again = Attributes(flags, attributes.skew, file, 0, 0, None)
+                merged = self.merge_new("new", start, end, again, prev, following)
+                if merged is not None:
+                    if late and ksm.compatible(merged.flags, file):
+                        merged.flags |= abi.VM_MERGEABLE
+                    return merged
+        if late and ksm.compatible(flags, file):
+            flags |= abi.VM_MERGEABLE
+        return self.insert(Vma(start, end, flags, attributes.skew, file), prev)
+
+    def _retries(self) -> bool:
+        """Whether a driver that changed the flags gets a second merge attempt (until 6.15)."""
+        return self.world.retry_new or self.world.retry_existing
+
+    def brk_region(self, start: int, end: int, flags: int) -> Vma:
+        """Grow the heap by a range (do_brk_flags()): only the VMA before it may take it in."""
+        following = self.vmas.find(start)
+        prev = following.prev if following is not None else self.vmas.last
+        late = self.merge_any
+        if late and self.world.ksm_early:
+            late = False
+            if ksm.compatible(flags, None):
+                flags |= abi.VM_MERGEABLE
+        # vma_prev_limit(): a VMA that ends at start_brk or below is not the heap.
+        heap = prev if prev is not None and prev.end > self.start_brk else None
+        attributes = Attributes(flags, 0, None, 0, 0, None)
+        merged = self.merge_new("brk", start, end, attributes, heap, following)
+        if merged is not None:
+            return merged
+        if late and ksm.compatible(flags, None):
+            flags |= abi.VM_MERGEABLE
+        return self.insert(Vma(start, end, flags), prev)
+
+    # --- existing ranges -----------------------------------------------------------------------
+
+    def modify(self, vma: Vma, start: int, end: int, flags: int, extra: Extra | None) -> Vma | int:
+        """Give [start, end) of *vma* new attributes: merge with neighbours or split.
+
+        Returns the VMA that holds the range; -ENOMEM at max_map_count and -EINVAL where the VMA
+        cannot be split (splits made before stay). Mirrors vma_modify(), vma_merge_existing_range().
+        """
+        world = self.world
+        prev, following = vma.prev, vma.next
+        at_start, at_end = start == vma.start, end == vma.end
+        file, skew, anon = vma.file, vma.skew, vma.anon
+        if not at_start:
+            left = merge.NOT_AT_BORDER
+        elif prev is None:
+            left = merge.NO_NEIGHBOUR
+        elif prev.end != start:
+            left = merge.NOT_ADJACENT
+        else:
+            left = merge.compare(
+                prev, flags, skew, file, anon, vma.chain, extra, world.unfaulted_target
+            )
+        if not at_end:
+            right = merge.NOT_AT_BORDER
+        elif following is None:
+            right = merge.NO_NEIGHBOUR
+        elif following.start != end:
+            right = merge.NOT_ADJACENT
+        else:
+            right = merge.compare(
+                following, flags, skew, file, anon, vma.chain, extra, world.unfaulted_target
+            )
+        if at_start and at_end and vma.has_close:
+            left, right = left or merge.CLOSE, right or merge.CLOSE
+        if left == 0 and right == 0:
+            assert prev is not None
+            assert following is not None
+            if merge.anon_conflict(prev, following):
+                right = merge.OTHER_SIDE
+            elif following.has_close:
+                right = merge.CLOSE
+        proposed = Attributes(flags, skew, file, anon, vma.chain, extra)
+        self._log("modify", start, end, left, right, proposed, prev, following)
+        if left == 0:
+            assert prev is not None
+            return self._merge_left(prev, vma, end, right == 0)
+        if right == 0:
+            assert following is not None
+            return self._merge_right(vma, start, following)
+        if not at_start:
+            upper = self.split(vma, start)
+            if isinstance(upper, int):
+                return upper
+            vma = upper
+        if not at_end:
+            upper = self.split(vma, end)
+            if isinstance(upper, int):
+                return upper
+        vma.flags = flags
+        vma.extra = extra
+        return vma
+
+    def _merge_left(self, prev: Vma, vma: Vma, end: int, both: bool) -> Vma:
+        sticky = vma.flags & _STICKY
+        if end == vma.end:
+            following = vma.next
+            self._absorb(prev, vma)
+            if both:
+                assert following is not None
+                sticky |= following.flags & _STICKY
+                self._absorb(prev, following)
+        else:
+            self.vmas.set_start(vma, end)
+            self.vmas.set_end(prev, end)
+            if not prev.anon and vma.anon:
+                prev.anon, prev.chain = vma.anon, vma.chain
+        prev.flags |= sticky
+        return prev
+
+    def _merge_right(self, vma: Vma, start: int, following: Vma) -> Vma:
+        vmas = self.vmas
+        if start == vma.start:
+            vmas.remove(vma)
+        else:
+            vmas.set_end(vma, start)
+        vmas.set_start(following, start)
+        if not following.anon and vma.anon:
+            following.anon, following.chain = vma.anon, vma.chain
+        following.flags |= vma.flags & _STICKY
+        return following
+
+    def split(self, vma: Vma, addr: int) -> Vma | int:
+        """Cut *vma* in two at *addr* (split_vma()); the upper part, which is the new VMA.
+
+        -ENOMEM at max_map_count, -EINVAL where the mapping refuses (vm_ops->may_split).
+        """
+        if self.vmas.count >= self.world.max_map_count:
+            return -abi.ENOMEM
+        return self.split_unchecked(vma, addr)
+
+    def split_unchecked(self, vma: Vma, addr: int) -> Vma | int:
+        """__split_vma(): as split(), without asking for max_map_count."""
+        if not may_split(vma, addr):
+            return -abi.EINVAL
+        upper = Vma(addr, vma.end, vma.flags, vma.skew, vma.file, vma.anon, vma.chain, vma.extra)
+        self.vmas.set_end(vma, addr)
+        self.world.splits += 1
+        return self.insert(upper, vma)
+
+    # --- removing ------------------------------------------------------------------------------
+
+    def may_unmap(self, first: Vma, start: int, end: int) -> int:
+        """Whether [start, end) may be unmapped: 0, or -errno with the splits that stay made.
+
+        *first* is find(start) and overlaps. Mirrors vms_gather_munmap_vmas().
+        """
+        hole = first.start < start and end < first.end
+        if hole and self.vmas.count >= self.world.max_map_count:
+            return -abi.ENOMEM
+        vma: Vma | None = first
+        while vma is not None and vma.start < end:
+            if vma.flags & _CUT_CAREFULLY:
+                return self._gather_carefully(first, start, end)
+            vma = vma.next
+        return 0
+
+    def _gather_carefully(self, first: Vma, start: int, end: int) -> int:
+        if first.start < start:
+            if first.flags & abi.VM_SEALED:
+                return -abi.EPERM
+            if not may_split(first, start):
+                return -abi.EINVAL
+        vma: Vma | None = first
+        while vma is not None and vma.start < end:
+            error = 0
+            if vma.flags & abi.VM_SEALED:
+                error = -abi.EPERM
+            elif vma.end > end and not may_split(vma, end):
+                error = -abi.EINVAL
+            if error:
+                if first.start < start:
+                    self.split_unchecked(first, start)
+                return error
+            vma = vma.next
+        return 0
+
+    def split_borders(self, first: Vma, start: int, end: int) -> None:
+        """What a failure after the gathering leaves behind: both borders split, nothing removed."""
+        vma: Vma | None = first
+        if first.start < start:
+            self.split_unchecked(first, start)
+        while vma is not None and vma.start < end:
+            if vma.end > end:
+                self.split_unchecked(vma, end)
+            vma = vma.next
+
+    def cut(self, first: Vma, start: int, end: int) -> tuple[Vma | None, Vma | None]:
+        """Remove [start, end); the VMAs before and behind it. *first* is find(start), overlapping.
+
+        Trims instead of splitting and removing, which leaves the same VMAs.
+        """
+        vmas = self.vmas
+        vma: Vma | None = first
+        if first.start < start:
+            if first.end > end:
+                upper = self.split_unchecked(first, end)
+                assert isinstance(upper, Vma)
+                vmas.set_end(first, start)
+                return first, upper
+            vmas.set_end(first, start)
+            prev: Vma | None = first
+            vma = first.next
+        else:
+            prev = first.prev
+        while vma is not None and vma.end <= end:
+            following = vma.next
+            vmas.remove(vma)
+            vma = following
+        if vma is not None and vma.start < end:
+            vmas.set_start(vma, end)
+        return prev, vma
+
+    def unmap(self, start: int, end: int) -> int:
+        """Unmap [start, end): 0, or -errno (do_vmi_align_munmap()). Never merges."""
+        first = self.vmas.find(start)
+        if first is None or first.start >= end:
+            return 0
+        error = self.may_unmap(first, start, end)
+        if error:
+            return error
+        self.cut(first, start, end)
+        return 0
+
+    # --- anon_vma ------------------------------------------------------------------------------
+
+    def prepare_anon(self, vma: Vma) -> None:
+        """Give *vma* an anon_vma for its first private page (__anon_vma_prepare()).
+
+        One of a neighbour is reused where that keeps a later merge possible
+        (find_mergeable_anon_vma(): the next VMA first).
+        """
+        if vma.anon:
+            return
+        following, prev = vma.next, vma.prev
+        if following is not None and _reusable(following, vma, following):
+            vma.anon = following.anon
+        elif prev is not None and _reusable(prev, prev, vma):
+            vma.anon = prev.anon
+        else:
+            vma.anon = self.world.new_anon()
+        vma.chain = 1
+
+    # --- the whole address space ---------------------------------------------------------------
+
+    def fork(self) -> Mm:
+        """The child's copy (dup_mmap()). Merges nothing; every faulted VMA gets a longer chain."""
+        world = self.world
+        child = Mm(world, self.mmap_base, self.brk)
+        child.start_brk = self.start_brk
+        child.brk_known = self.brk_known
+        child.start_stack = self.start_stack
+        child.merge_any = self.merge_any
+        child.mdwe = self.mdwe
+        child.thp_disable = self.thp_disable
+        last: Vma | None = None
+        for vma in self.vmas:
+            if vma.flags & abi.VM_DONTCOPY:
+                continue
+            flags = vma.flags & ~(abi.VM_LOCKED_MASK | abi.VM_UFFD_FLAGS)
+            extra = vma.extra
+            if extra is not None and extra.uffd:
+                extra = Extra(extra.policy, 0, extra.name)
+                extra = None if extra == Extra() else extra
+            copy = Vma(vma.start, vma.end, flags, vma.skew, vma.file, extra=extra)
+            if vma.anon and not flags & abi.VM_WIPEONFORK:
+                copy.anon, copy.chain = world.new_anon(), 2
+            last = child.insert(copy, last)
+        return child
+
+    def set_mergeable(self) -> None:
+        """PR_SET_MEMORY_MERGE 1: mark every compatible VMA; merges nothing (ksm_add_vmas())."""
+        self.merge_any = True
+        for vma in self.vmas:
+            if ksm.compatible(vma.flags, vma.file):
+                vma.flags |= abi.VM_MERGEABLE
+
+    def clear_mergeable(self) -> None:
+        """PR_SET_MEMORY_MERGE 0: unmark every VMA; merges nothing (ksm_del_vmas())."""
+        self.merge_any = False
+        for vma in self.vmas:
+            vma.flags &= ~abi.VM_MERGEABLE
+
+
+def may_split(vma: Vma, addr: int) -> bool:
+    """vm_ops->may_split: huge pages and special mappings are not cut inside."""
+    if vma.file is not None and vma.file.special:
+        return False
+    if vma.flags & abi.VM_HUGETLB:
+        return addr % (2 << 20) == 0
+    return True
+
+
+def _reusable(old: Vma, a: Vma, b: Vma) -> bool:
+    """reusable_anon_vma(): *a* and *b* could be one VMA after an mprotect, and *old* has a chain
+    that no fork made longer."""
+    return (
+        old.anon != 0
+        and old.chain == 1
+        and a.end == b.start
+        and not (a.flags ^ b.flags) & ~(abi.VM_ACCESS_FLAGS | merge.IGNORED_FLAGS)
+        and a.file is b.file
+        and a.skew == b.skew
+        and (a.extra is b.extra or _policy(a) == _policy(b))
+    )
+
+
+def _policy(vma: Vma) -> tuple[object, ...] | None:
+    return vma.extra.policy if vma.extra is not None else None

@@ -1,0 +1,288 @@
+"""replay(trace, kernel): feed a trace's items to the model and collect what comes of it.
+
+Knows processes, labels, descriptors, recorded results and expectations; no rule of the kernel and
+no word of output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, cast
+
+from vmatrace import abi, kernels
+from vmatrace.diagnostic import Diagnostic, TraceError
+from vmatrace.engine import view
+from vmatrace.engine.expectations import check
+from vmatrace.engine.faults import fault
+from vmatrace.engine.mm import Mm
+from vmatrace.engine.result import Divergence, ProcessResult, Result, Step
+from vmatrace.engine.syscalls import advice, control, locking, mapping, protection, remapping
+from vmatrace.engine.vma import VmFile
+from vmatrace.engine.world import World
+from vmatrace.event import Event, Expectation, Expr, Fd, File
+from vmatrace.kernels import Kernel
+from vmatrace.layout import Mapping
+from vmatrace.trace import Trace
+
+#: Where a process starts when the trace does not say: x86-64 without randomization.
+DEFAULT_MMAP_BASE: Final = 0x7FFFF7FFF000
+DEFAULT_BRK: Final = 0x555555559000
+_MASK: Final = abi.ULONG_MAX
+_INT: Final = 0xFFFFFFFF
+
+Ints = tuple[int, ...]
+Handler = Callable[[Mm, Ints, "int | None"], int]
+
+#: The calls whose every argument is a number. Addresses and sizes are unsigned 64 bits.
+_HANDLERS: Final[dict[str, Handler]] = {
+    "munmap": lambda mm, a, r: mapping.munmap(mm, a[0] & _MASK, a[1] & _MASK),
+    "brk": lambda mm, a, r: mapping.brk(mm, a[0] & _MASK, r),
+    "mprotect": lambda mm, a, r: protection.mprotect(mm, a[0] & _MASK, a[1] & _MASK, a[2] & _MASK),
+    "madvise": lambda mm, a, r: advice.madvise(mm, a[0] & _MASK, a[1] & _MASK, a[2]),
+    "mlock": lambda mm, a, r: locking.mlock(mm, a[0] & _MASK, a[1] & _MASK),
+    "mlock2": lambda mm, a, r: locking.mlock2(mm, a[0] & _MASK, a[1] & _MASK, a[2] & _INT),
+    "munlock": lambda mm, a, r: locking.munlock(mm, a[0] & _MASK, a[1] & _MASK),
+    "mlockall": lambda mm, a, r: locking.mlockall(mm, a[0] & _INT),
+    "munlockall": lambda mm, a, r: locking.munlockall(mm),
+    "mseal": lambda mm, a, r: control.mseal(mm, a[0] & _MASK, a[1] & _MASK, a[2] & _MASK),
+    "mremap": lambda mm, a, r: remapping.mremap(
+        mm, a[0] & _MASK, a[1] & _MASK, a[2] & _MASK, a[3] & _MASK,
+        a[4] & _MASK if len(a) > 4 else 0, r,
+    ),
+    "fault": lambda mm, a, r: fault(mm, a[0] & _MASK, a[1] & _MASK, a[2]),
+}  # fmt: skip
+
+
+class Replay:
+    """One replay of a trace under a kernel model. Make it, then call run() or iterate steps()."""
+
+    def __init__(self, trace: Trace, kernel: Kernel, ksm: bool | None = None) -> None:
+        """*ksm* overrides whether the first process starts under KSM-by-default."""
+        self.trace = trace
+        self.kernel = kernel
+        self.world = World(
+            kernel,
+            trace.page_size,
+            trace.sysctl.max_map_count,
+            trace.sysctl.overcommit_memory,
+            trace.sysctl.mmap_min_addr,
+        )
+        self._files: dict[int | str, VmFile] = {
+            key: self._open(file) for key, file in trace.files.items()
+        }
+        self._by_path: dict[Fd, VmFile | None] = {}
+        main = self._first_process(ksm)
+        self._processes: dict[str, Mm] = {"main": main}
+        self._labels: dict[str, int] = {}
+        self._next_pid = 2
+        self._unsupported: list[Diagnostic] = []
+        self.result = Result(
+            trace.name, trace.path, kernel.name, trace.page_size, trace.sysctl.max_map_count
+        )
+        self._ended: list[ProcessResult] = []
+
+    def _first_process(self, ksm: bool | None) -> Mm:
+        start = self.trace.process
+        mm = Mm(
+            self.world,
+            DEFAULT_MMAP_BASE if start.mmap_base is None else start.mmap_base,
+            DEFAULT_BRK if start.brk is None else start.brk,
+        )
+        mm.brk_known = start.brk is not None
+        mm.merge_any = start.ksm if ksm is None else ksm
+        view.load(mm, self.trace.maps, self._open_mapping)
+        if ksm:
+            mm.set_mergeable()
+        mm.peak_vmas = mm.vmas.count
+        return mm
+
+    def _open(self, file: File) -> VmFile:
+        zero = file.path == "/dev/zero"
+        huge = file.fs == "hugetlbfs"
+        return VmFile(
+            file.path,
+            file.fs,
+            kernels.mmap_hook("devzero" if zero else file.fs, self.kernel),
+            readable="r" in file.mode,
+            writable="w" in file.mode,
+            anonymous=zero,
+            close=huge,
+            sets=abi.VM_HUGETLB | abi.VM_DONTEXPAND if huge else 0,
+            fresh=file.fs == "overlay",
+            size=file.size,
+        )
+
+    def _open_mapping(self, item: Mapping) -> VmFile:
+        """The file of a mapping in the starting layout; described in ``files`` by its path or not."""
+        described = next((f for f in self.trace.files.values() if f.path == item.name), None)
+        shmem = item.name.startswith(("/dev/zero (deleted)", "/SYSV", "/memfd:"))
+        file = described or File(item.name, "tmpfs" if shmem else "ext4")
+        opened = self._open(file)
+        opened.inode = (item.device, item.inode)
+        return opened
+
+    # --- running -------------------------------------------------------------------------------
+
+    def run(self) -> Result:
+        """Replay everything. Raises TraceError for bad input and for calls that are not modelled."""
+        execute, check_now = self._execute, self._check
+        decisions, add = self.world.decisions, self.result.tally.add
+        for item in self.trace.items():
+            if type(item) is Event:
+                execute(item)
+                for decision in decisions:
+                    add(decision)
+                decisions.clear()
+            else:
+                check_now(cast(Expectation, item))
+        return self._finish()
+
+    def steps(self) -> Iterator[Step]:
+        """Replay event by event; ``result`` is complete when the iterator is exhausted."""
+        add = self.result.tally.add
+        for item in self.trace.items():
+            if isinstance(item, Expectation):
+                self._check(item)
+                continue
+            splits = self.world.splits
+            mm = self._processes.get(item.pid)
+            returned = self._execute(item)
+            if returned is None or mm is None:
+                continue
+            decisions = self.world.decisions[:]
+            self.world.decisions.clear()
+            for decision in decisions:
+                add(decision)
+            yield Step(
+                self.result.events - 1, item, item.pid, returned, decisions,
+                self.world.splits - splits, mm,
+            )  # fmt: skip
+        self._finish()
+
+    def process(self, pid: str) -> Mm:
+        """The address space of a live process, as it is now."""
+        return self._processes[pid]
+
+    def _execute(self, event: Event) -> int | None:
+        """Run one call; its result, or None where it is not modelled (which is noted)."""
+        mm = self._processes[event.pid]
+        arguments = event.args
+        if event.symbolic:
+            arguments = tuple(
+                a.evaluate(self._labels) if isinstance(a, Expr) else a for a in arguments
+            )
+        name, recorded = event.name, event.recorded
+        if name == "mmap":
+            addr, length, prot, flags, fd, offset = cast("tuple[int, ...]", arguments)
+            file = None if flags & abi.MAP_ANONYMOUS else self._file(fd)
+            result = mapping.mmap(
+                mm, addr & _MASK, length & _MASK, prot, flags, file, offset & _MASK, recorded
+            )
+        else:
+            handler = _HANDLERS.get(name)
+            if handler is not None:
+                result = handler(mm, cast(Ints, arguments), recorded)
+            else:
+                special = self._special(mm, event, arguments)
+                if special is None:
+                    return None
+                result = special
+        totals = self.result
+        if result < 0:
+            totals.errors += 1
+        if recorded is not None and recorded != result:
+            totals.divergences.append(Divergence(totals.events, event, recorded, result))
+        totals.events += 1
+        if event.label is not None:
+            self._labels[event.label] = result
+        if mm.vmas.count > mm.peak_vmas:
+            mm.peak_vmas = mm.vmas.count
+        return result
+
+    def _file(self, fd: object) -> VmFile | None:
+        """What the descriptor argument refers to, None where no such descriptor is open."""
+        if isinstance(fd, int):
+            return self._files.get(fd)
+        assert isinstance(fd, Fd)
+        if fd not in self._by_path:
+            described = self.trace.file(fd)
+            entry = self.trace.files.get(fd.key)
+            known = described is not None and entry is described
+            self._by_path[fd] = (
+                self._files[fd.key] if known else described and self._open(described)
+            )
+        return self._by_path[fd]
+
+    # --- calls that are more than numbers and one address space --------------------------------
+
+    def _special(self, mm: Mm, event: Event, arguments: tuple[object, ...]) -> int | None:
+        name = event.name
+        if name == "prctl":
+            option = cast(int, arguments[0])
+            if option in control.MODELLED_OPTIONS:
+                rest = cast("tuple[int, ...]", arguments[1:])
+                return control.prctl(mm, option, *(a & _MASK if type(a) is int else a for a in rest))
+            return self._not_modelled(event, f"prctl option {option}")
+        if name == "fork":
+            return self._fork(mm, event)
+        if name in ("exit", "exit_group"):
+            self._exit(mm, event.pid)
+            return 0
+        return self._not_modelled(event, name)
+
+    def _not_modelled(self, event: Event, what: str) -> None:
+        message = f"{what} is not modelled yet"
+        source = " " * (event.column - 1) + event.text
+        self._unsupported.append(
+            Diagnostic(self.trace.path, event.line, event.column, message, source)
+        )
+
+    def _fork(self, mm: Mm, event: Event) -> int:
+        number = event.recorded
+        if number is None or number <= 0:
+            number = self._next_pid
+        self._next_pid = max(self._next_pid, number) + 1
+        child = mm.fork()
+        child.peak_vmas = child.vmas.count
+        self._processes[event.label or str(number)] = child
+        return number
+
+    def _exit(self, mm: Mm, pid: str) -> None:
+        """A process ends. The first one's last layout is kept, since it is what the trace led to."""
+        del self._processes[pid]
+        if pid == "main":
+            self._ended.append(self._outcome(pid, mm, exited=True))
+
+    def _outcome(self, pid: str, mm: Mm, exited: bool = False) -> ProcessResult:
+        return ProcessResult(pid, view.layout(mm), mm.peak_vmas, exited)
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def _check(self, expectation: Expectation) -> None:
+        if self._unsupported:
+            return
+        failures = check(
+            expectation, self.kernel, self._processes[expectation.pid], self._labels,
+            self.result.tally,
+        )  # fmt: skip
+        if failures is None:
+            return
+        self.result.failures += failures
+        self.result.passed += not failures
+
+    def _finish(self) -> Result:
+        if self._unsupported:
+            raise TraceError(self._unsupported)
+        self.result.splits = self.world.splits
+        self.result.processes = self._ended + [
+            self._outcome(pid, mm) for pid, mm in self._processes.items()
+        ]
+        return self.result
+
+
+def replay(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> Result:
+    """Replay *trace* under *kernel*; *ksm* overrides KSM-by-default at the start.
+
+    Raises TraceError with every error of the trace.
+    """
+    return Replay(trace, kernel, ksm).run()

@@ -1,0 +1,176 @@
+"""What a replay yields: steps, totals, divergences, failed expectations. Values, no behaviour.
+
+Counts are folds over merge decisions (Tally.add); nothing else counts merges or refusals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vmatrace.engine import merge, view
+from vmatrace.engine.merge import MergeDecision
+from vmatrace.engine.mm import Mm
+from vmatrace.event import Event
+from vmatrace.layout import Layout
+
+
+class Tally:
+    """Merge counts: by kind, refused sides by reason, and the headline number.
+
+    ``blocked`` counts each reason of each side where a VMA touched the range and stayed apart;
+    ``blocked_sides`` counts those sides, and ``only_mergeable`` those that VM_MERGEABLE alone kept
+    apart.
+    """
+
+    __slots__ = ("_outcomes", "only_mergeable")
+
+    def __init__(self) -> None:
+        self._outcomes: dict[tuple[int, int], int] = {}
+        self.only_mergeable = 0
+
+    def add(self, decision: MergeDecision) -> None:
+        """Count one decision."""
+        outcome = (decision.left, decision.right)
+        outcomes = self._outcomes
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+        if decision.proposed is not None:
+            for _, neighbour, mask in decision.blocked():
+                if decision.only_mergeable(neighbour, mask):
+                    self.only_mergeable += 1
+
+    @property
+    def merges(self) -> dict[str, int]:
+        """How many attempts merged with the VMA before, behind, or both."""
+        kinds = {"prev": 0, "next": 0, "both": 0}
+        for (left, right), count in self._outcomes.items():
+            if not left or not right:
+                kinds["both" if left == right else "prev" if not left else "next"] += count
+        return kinds
+
+    @property
+    def total(self) -> int:
+        return sum(self.merges.values())
+
+    @property
+    def blocked(self) -> dict[str, int]:
+        """Refused sides by reason; a side with two reasons counts under both."""
+        reasons: dict[str, int] = {}
+        for outcome, count in self._outcomes.items():
+            for mask in outcome:
+                if not mask & merge.NOTHING_THERE:
+                    for reason in merge.blockers(mask):
+                        reasons[reason.code] = reasons.get(reason.code, 0) + count
+        return dict(sorted(reasons.items()))
+
+    @property
+    def blocked_sides(self) -> int:
+        return sum(
+            count
+            for outcome, count in self._outcomes.items()
+            for mask in outcome
+            if mask and not mask & merge.NOTHING_THERE
+        )
+
+
+@dataclass
+class Divergence:
+    """A recorded result that the model disagrees with. ``index`` counts events from 0."""
+
+    index: int
+    event: Event
+    recorded: int
+    modelled: int
+
+
+@dataclass
+class Failure:
+    """An expectation that did not hold: which, what was expected and what was there."""
+
+    line: int
+    column: int
+    pid: str
+    what: str
+    expected: object
+    actual: object
+
+
+class Step:
+    """One event and what it did. ``layout`` is that of its process right after it.
+
+    A step is valid until the next one is asked for: the layout is read from the live model.
+    """
+
+    __slots__ = ("_mm", "decisions", "event", "index", "pid", "result", "splits")
+
+    def __init__(
+        self,
+        index: int,
+        event: Event,
+        pid: str,
+        result: int,
+        decisions: list[MergeDecision],
+        splits: int,
+        mm: Mm,
+    ) -> None:
+        self.index = index
+        self.event = event
+        self.pid = pid
+        self.result = result
+        self.decisions = decisions
+        self.splits = splits
+        self._mm = mm
+
+    @property
+    def layout(self) -> Layout:
+        return view.layout(self._mm)
+
+    @property
+    def vmas(self) -> int:
+        return self._mm.vmas.count
+
+
+@dataclass
+class ProcessResult:
+    """A process at the end, or as it was when it exited."""
+
+    pid: str
+    layout: Layout
+    peak_vmas: int
+    exited: bool = False
+
+    @property
+    def mergeable(self) -> int:
+        """How many VMAs have VM_MERGEABLE."""
+        return sum("mg" in m.codes for m in self.layout)
+
+
+@dataclass
+class Result:
+    """The outcome of a replay. ``vmas`` and ``mergeable`` are sums over the processes listed;
+    ``peak_vmas`` is the most that any one process had after an event."""
+
+    trace: str
+    path: str
+    kernel: str
+    page_size: int
+    max_map_count: int
+    events: int = 0
+    errors: int = 0
+    splits: int = 0
+    tally: Tally = field(default_factory=Tally)
+    processes: list[ProcessResult] = field(default_factory=list)
+    divergences: list[Divergence] = field(default_factory=list)
+    passed: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def vmas(self) -> int:
+        return sum(len(p.layout) for p in self.processes)
+
+    @property
+    def mergeable(self) -> int:
+        return sum(p.mergeable for p in self.processes)
+
+    @property
+    def peak_vmas(self) -> int:
+        return max((p.peak_vmas for p in self.processes), default=0)

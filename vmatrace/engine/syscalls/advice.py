@@ -1,0 +1,193 @@
+"""madvise. Mirrors do_madvise(), madvise_walk_vmas() and madvise_vma_behavior(), mm/madvise.c."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vmatrace import abi, kernels
+from vmatrace.engine import ksm
+from vmatrace.engine.faults import end_of_file
+from vmatrace.engine.mm import Mm
+from vmatrace.engine.vma import Vma
+
+_READ_HINTS: Final = abi.VM_RAND_READ | abi.VM_SEQ_READ
+#: advice -> (flags cleared, flags set), where nothing else decides.
+_FLAG_ADVICE: Final[dict[int, tuple[int, int]]] = {
+    abi.MADV_NORMAL: (_READ_HINTS, 0),
+    abi.MADV_RANDOM: (_READ_HINTS, abi.VM_RAND_READ),
+    abi.MADV_SEQUENTIAL: (_READ_HINTS, abi.VM_SEQ_READ),
+    abi.MADV_DONTFORK: (0, abi.VM_DONTCOPY),
+    abi.MADV_DOFORK: (abi.VM_DONTCOPY, 0),
+    abi.MADV_DONTDUMP: (0, abi.VM_DONTDUMP),
+    abi.MADV_DODUMP: (abi.VM_DONTDUMP, 0),
+    abi.MADV_WIPEONFORK: (0, abi.VM_WIPEONFORK),
+    abi.MADV_KEEPONFORK: (abi.VM_WIPEONFORK, 0),
+    abi.MADV_HUGEPAGE: (abi.VM_NOHUGEPAGE, abi.VM_HUGEPAGE),
+    abi.MADV_NOHUGEPAGE: (abi.VM_HUGEPAGE, abi.VM_NOHUGEPAGE),
+    abi.MADV_MERGEABLE: (0, abi.VM_MERGEABLE),
+    abi.MADV_UNMERGEABLE: (abi.VM_MERGEABLE, 0),
+}
+_NO_FLAG_ADVICE: Final = frozenset(
+    {
+        abi.MADV_WILLNEED, abi.MADV_DONTNEED, abi.MADV_FREE, abi.MADV_REMOVE, abi.MADV_COLD,
+        abi.MADV_PAGEOUT, abi.MADV_POPULATE_READ, abi.MADV_POPULATE_WRITE,
+        abi.MADV_DONTNEED_LOCKED, abi.MADV_COLLAPSE, abi.MADV_HWPOISON, abi.MADV_SOFT_OFFLINE,
+    }
+)  # fmt: skip
+_GUARDS: Final = (abi.MADV_GUARD_INSTALL, abi.MADV_GUARD_REMOVE)
+_THP_ADVICE: Final = (abi.MADV_HUGEPAGE, abi.MADV_NOHUGEPAGE, abi.MADV_COLLAPSE)
+_POPULATE: Final = (abi.MADV_POPULATE_READ, abi.MADV_POPULATE_WRITE)
+#: is_discard(): refused on a sealed VMA that its owner could not write.
+_DISCARDS: Final = frozenset(
+    {
+        abi.MADV_FREE, abi.MADV_DONTNEED, abi.MADV_DONTNEED_LOCKED, abi.MADV_REMOVE,
+        abi.MADV_DONTFORK, abi.MADV_WIPEONFORK, abi.MADV_GUARD_INSTALL,
+    }
+)  # fmt: skip
+
+
+def madvise(mm: Mm, addr: int, length: int, advice: int) -> int:
+    """madvise(2): 0 or -errno. Gaps are skipped and end in -ENOMEM; errors stop the walk."""
+    if not _known(mm, advice):
+        return -abi.EINVAL
+    mask = mm.world.page_mask
+    if addr & mask:
+        return -abi.EINVAL
+    rounded = (length + mask) & ~mask
+    end = addr + rounded
+    if rounded > abi.ULONG_MAX or end > abi.ULONG_MAX + 1:
+        return -abi.EINVAL
+    if not rounded:
+        return 0
+    if advice in _POPULATE:
+        return _populate(mm, addr, end, advice)
+    return walk(mm, addr, end, advice)
+
+
+def walk(mm: Mm, start: int, end: int, advice: int) -> int:
+    """Give the advice to each VMA of [start, end): 0 or -errno (madvise_walk_vmas())."""
+    result = 0
+    position = start
+    vma = mm.vmas.find(start)
+    while True:
+        if vma is None:
+            return -abi.ENOMEM
+        if position < vma.start:
+            result = -abi.ENOMEM
+            position = vma.start
+            if position >= end:
+                return result
+        changed = _advise(mm, vma, position, min(vma.end, end), advice)
+        if isinstance(changed, int):
+            return changed
+        position = changed.end
+        if position >= end:
+            return result
+        vma = changed.next
+
+
+def _known(mm: Mm, advice: int) -> bool:
+    """madvise_behavior_valid()."""
+    if advice in _GUARDS:
+        return mm.world.kernel.has(kernels.GUARD_REGIONS)
+    if advice in _THP_ADVICE:
+        return mm.world.thp
+    return advice in _FLAG_ADVICE or advice in _NO_FLAG_ADVICE
+
+
+def _advise(mm: Mm, vma: Vma, start: int, end: int, advice: int) -> Vma | int:
+    """madvise_vma_behavior(): the VMA that holds the range afterwards, or -errno."""
+    flags = vma.flags
+    if (
+        flags & abi.VM_SEALED
+        and advice in _DISCARDS
+        and vma.is_anonymous
+        and not flags & abi.VM_WRITE
+    ):
+        return -abi.EPERM
+    if advice in _GUARDS:
+        return _guard(mm, vma, advice)
+    error = _refusal(mm, vma, end, advice)
+    if error:
+        return error
+    change = _FLAG_ADVICE.get(advice)
+    if change is None:
+        return vma
+    if advice == abi.MADV_MERGEABLE and not ksm.compatible(flags, vma.file):
+        return vma
+    new = (flags & ~change[0]) | change[1]
+    if new == flags:
+        return vma
+    changed = mm.modify(vma, start, end, new, vma.extra)
+    return -abi.EAGAIN if changed == -abi.ENOMEM else changed
+
+
+def _refusal(mm: Mm, vma: Vma, end: int, advice: int) -> int:
+    """0, or the -errno for a VMA that this advice does not apply to."""
+    flags = vma.flags
+    refused = False
+    if advice == abi.MADV_DOFORK:
+        strict = mm.world.kernel.has(kernels.DOFORK_SPECIAL_STRICT)
+        refused = bool(flags & (abi.VM_SPECIAL if strict else abi.VM_IO))
+    elif advice == abi.MADV_WIPEONFORK:
+        refused = vma.file is not None or bool(flags & abi.VM_SHARED)
+    elif advice == abi.MADV_KEEPONFORK:
+        refused = bool(flags & abi.VM_DROPPABLE)
+    elif advice == abi.MADV_DODUMP:
+        special = flags & abi.VM_SPECIAL and not flags & abi.VM_HUGETLB
+        refused = bool(special or flags & abi.VM_DROPPABLE)
+    elif advice in (abi.MADV_DONTNEED, abi.MADV_COLD, abi.MADV_PAGEOUT):
+        refused = bool(flags & (abi.VM_LOCKED | abi.VM_PFNMAP))
+        refused = refused or (advice != abi.MADV_DONTNEED and bool(flags & abi.VM_HUGETLB))
+    elif advice == abi.MADV_DONTNEED_LOCKED:
+        refused = bool(flags & abi.VM_PFNMAP)
+    elif advice == abi.MADV_FREE:
+        refused = not vma.is_anonymous or bool(flags & (abi.VM_LOCKED | abi.VM_PFNMAP))
+    elif advice == abi.MADV_WILLNEED:
+        return 0
+    elif advice == abi.MADV_REMOVE:
+        if flags & abi.VM_LOCKED or vma.file is None or vma.is_anonymous:
+            return -abi.EINVAL
+        if flags & (abi.VM_SHARED | abi.VM_WRITE) != abi.VM_SHARED | abi.VM_WRITE:
+            return -abi.EACCES
+    return -abi.EINVAL if refused else 0
+
+
+def _guard(mm: Mm, vma: Vma, advice: int) -> Vma | int:
+    """madvise_guard_install() and madvise_guard_remove()."""
+    kernel = mm.world.kernel
+    disallowed = abi.VM_SPECIAL | abi.VM_HUGETLB
+    if advice == abi.MADV_GUARD_INSTALL:
+        disallowed |= abi.VM_LOCKED
+    if vma.flags & disallowed:
+        return -abi.EINVAL
+    if not kernel.has(kernels.GUARD_FILES) and (
+        not vma.is_anonymous or not vma.flags & abi.VM_MAYWRITE
+    ):
+        return -abi.EINVAL
+    if advice == abi.MADV_GUARD_INSTALL:
+        if not vma.flags & (abi.VM_SHARED | abi.VM_MAYSHARE):
+            mm.prepare_anon(vma)
+        if kernel.has(kernels.MAYBE_GUARD_FLAG):
+            vma.flags |= abi.VM_MAYBE_GUARD
+    return vma
+
+
+def _populate(mm: Mm, start: int, end: int, advice: int) -> int:
+    """madvise_populate(): faults pages in; changes no flags."""
+    write = advice == abi.MADV_POPULATE_WRITE
+    needed = abi.VM_WRITE if write else abi.VM_ACCESS_FLAGS
+    position = start
+    vma = mm.vmas.find(start)
+    while position < end:
+        if vma is None or vma.start > position:
+            return -abi.ENOMEM
+        if vma.flags & (abi.VM_IO | abi.VM_PFNMAP) or not vma.flags & needed:
+            return -abi.EINVAL
+        if write and not vma.flags & abi.VM_SHARED:
+            mm.prepare_anon(vma)
+        position = vma.end
+        if min(end, position) > end_of_file(vma, mm.world.page_mask):
+            return -abi.EFAULT
+        vma = vma.next
+    return 0

@@ -1,0 +1,155 @@
+"""prctl and mseal: calls that change what the VMAs of a process may do.
+
+Mirrors prctl(2) in kernel/sys.c with ksm_enable_merge_any() and ksm_disable_merge_any() in
+mm/ksm.c, prctl_set_vma() in mm/madvise.c, and do_mseal() in mm/mseal.c.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vmatrace import abi, kernels
+from vmatrace.engine.mm import Mm
+from vmatrace.engine.vma import Vma, make_extra
+
+_NAME_MAX: Final = 80  # ANON_VMA_NAME_MAX_LEN, with the terminating NUL
+_NAME_FORBIDDEN: Final = frozenset("\\`$[]")
+
+
+def prctl(
+    mm: Mm, option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int | str = 0
+) -> int:
+    """prctl(2) of the options that concern memory: a result >= 0, or -errno."""
+    if option == abi.PR_SET_MEMORY_MERGE:
+        if not mm.world.kernel.has(kernels.KSM) or arg3 or arg4 or arg5:
+            return -abi.EINVAL
+        if arg2 and not mm.merge_any:
+            mm.set_mergeable()
+        elif not arg2 and mm.merge_any:
+            mm.clear_mergeable()
+        return 0
+    if option == abi.PR_GET_MEMORY_MERGE:
+        if not mm.world.kernel.has(kernels.KSM) or arg2 or arg3 or arg4 or arg5:
+            return -abi.EINVAL
+        return int(mm.merge_any)
+    if option == abi.PR_SET_VMA:
+        return _set_vma_name(mm, arg2, arg3, arg4, arg5)
+    if option == abi.PR_SET_THP_DISABLE:
+        return _set_thp_disable(mm, arg2, arg3, arg4, arg5)
+    if option == abi.PR_GET_THP_DISABLE:
+        return -abi.EINVAL if arg2 or arg3 or arg4 or arg5 else mm.thp_disable
+    if option == abi.PR_SET_MDWE:
+        return _set_mdwe(mm, arg2, arg3, arg4, arg5)
+    if option == abi.PR_GET_MDWE:
+        return -abi.EINVAL if arg2 or arg3 or arg4 or arg5 else mm.mdwe
+    return 0
+
+
+#: Options that prctl() models; others leave memory alone.
+MODELLED_OPTIONS: Final = frozenset(
+    {
+        abi.PR_SET_MEMORY_MERGE, abi.PR_GET_MEMORY_MERGE, abi.PR_SET_VMA, abi.PR_SET_THP_DISABLE,
+        abi.PR_GET_THP_DISABLE, abi.PR_SET_MDWE, abi.PR_GET_MDWE,
+    }
+)  # fmt: skip
+
+
+def _set_thp_disable(mm: Mm, arg2: int, arg3: int, arg4: int, arg5: int | str) -> int:
+    known = 0
+    if mm.world.kernel.has(kernels.THP_DISABLE_EXCEPT_ADVISED):
+        known = abi.PR_THP_DISABLE_EXCEPT_ADVISED
+    if arg4 or arg5 or arg3 & ~known or (arg3 and not arg2):
+        return -abi.EINVAL
+    mm.thp_disable = (1 | arg3) if arg2 else 0
+    return 0
+
+
+def _set_mdwe(mm: Mm, bits: int, arg3: int, arg4: int, arg5: int | str) -> int:
+    if arg3 or arg4 or arg5 or bits & ~3 or bits == 2:
+        return -abi.EINVAL
+    if mm.mdwe and mm.mdwe != bits:
+        return -abi.EPERM
+    mm.mdwe = bits
+    return 0
+
+
+def _set_vma_name(mm: Mm, what: int, addr: int, length: int, name: int | str) -> int:
+    """prctl_set_vma(): name the anonymous VMAs of a range, 0 for no name."""
+    if not mm.world.kernel.has(kernels.ANON_VMA_NAME) or what != abi.PR_SET_VMA_ANON_NAME:
+        return -abi.EINVAL
+    text = name if isinstance(name, str) else None
+    if text is not None and (
+        len(text) >= _NAME_MAX
+        or any(c in _NAME_FORBIDDEN or not 0x20 <= ord(c) < 0x7F for c in text)
+    ):
+        return -abi.EINVAL
+    mask = mm.world.page_mask
+    if addr & mask:
+        return -abi.EINVAL
+    end = addr + ((length + mask) & ~mask)
+    if end > abi.ULONG_MAX:
+        return -abi.EINVAL
+    if end == addr:
+        return 0
+    result = 0
+    position = addr
+    vma = mm.vmas.find(addr)
+    while True:
+        if vma is None:
+            return -abi.ENOMEM
+        if position < vma.start:
+            result = -abi.ENOMEM
+            position = vma.start
+            if position >= end:
+                return result
+        changed = _name_one(mm, vma, position, min(end, vma.end), text)
+        if isinstance(changed, int):
+            return changed
+        position = changed.end
+        if position >= end:
+            return result
+        vma = changed.next
+
+
+def _name_one(mm: Mm, vma: Vma, start: int, end: int, name: str | None) -> Vma | int:
+    if vma.file is not None and vma.file.path != "/dev/zero (deleted)":
+        return -abi.EBADF
+    old = vma.extra
+    extra = make_extra(old.policy if old else None, old.uffd if old else 0, name)
+    if extra == old:
+        return vma
+    changed = mm.modify(vma, start, end, vma.flags, extra)
+    return -abi.EAGAIN if changed == -abi.ENOMEM else changed
+
+
+def mseal(mm: Mm, addr: int, length: int, flags: int) -> int:
+    """mseal(2): 0 or -errno; nothing is changed where the range has a gap."""
+    if not mm.world.kernel.has(kernels.MSEAL):
+        return -abi.ENOSYS
+    mask = mm.world.page_mask
+    rounded = (length + mask) & ~mask
+    end = addr + rounded
+    if flags or addr & mask or rounded > abi.ULONG_MAX or end > abi.ULONG_MAX:
+        return -abi.EINVAL
+    if not rounded:
+        return 0
+    position = addr
+    vma = mm.vmas.find(addr)
+    while position < end:
+        if vma is None or vma.start > position:
+            return -abi.ENOMEM
+        position = vma.end
+        vma = vma.next
+    position = addr
+    vma = mm.vmas.find(addr)
+    while vma is not None and position < end:
+        if not vma.flags & abi.VM_SEALED:
+            changed = mm.modify(
+                vma, position, min(vma.end, end), vma.flags | abi.VM_SEALED, vma.extra
+            )
+            if isinstance(changed, int):
+                return changed
+            vma = changed
+        position = vma.end
+        vma = vma.next
+    return 0

@@ -1,0 +1,298 @@
+"""mmap, munmap and brk: check arguments in the kernel's order, then map.
+
+Mirrors ksys_mmap_pgoff() and do_mmap() (mm/mmap.c), __get_unmapped_area(), __vm_munmap(), brk().
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vmatrace import abi, kernels
+from vmatrace.engine import placement
+from vmatrace.engine.faults import populate
+from vmatrace.engine.mm import Mm
+from vmatrace.engine.vma import VmFile
+
+_SHARED_TYPES: Final = (abi.MAP_SHARED, abi.MAP_SHARED_VALIDATE)
+_FIXED: Final = abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE
+#: File systems whose get_unmapped_area is thp_get_unmapped_area.
+_THP_FILE_SYSTEMS: Final = frozenset({"ext2", "ext4", "xfs", "btrfs"})
+_SYNC_FILE_SYSTEMS: Final = frozenset({"ext4", "xfs"})  # FOP_MMAP_SYNC
+
+
+def mmap(
+    mm: Mm,
+    addr: int,
+    length: int,
+    prot: int,
+    flags: int,
+    file: VmFile | None,
+    offset: int,
+    recorded: int | None = None,
+) -> int:
+    """mmap(2): the address, or -errno. *file* is what the descriptor refers to, None: nothing.
+
+    *recorded* is the address that a real call returned: it is taken where the kernel was free to
+    choose and the range is free here.
+    """
+    world = mm.world
+    mask = world.page_mask
+    if offset & mask:
+        return -abi.EINVAL
+    anonymous = flags & abi.MAP_ANONYMOUS
+    if anonymous:
+        file = None
+    elif file is None:
+        return -abi.EBADF
+    elif flags & abi.MAP_HUGETLB and file.fs != "hugetlbfs":
+        return -abi.EINVAL
+    if not length:
+        return -abi.EINVAL
+    length = (length + mask) & ~mask
+    if length > abi.ULONG_MAX:
+        return -abi.ENOMEM
+    if mm.vmas.count > world.max_map_count:
+        return -abi.ENOMEM
+    if flags & _FIXED:
+        if length > abi.TASK_SIZE or addr > abi.TASK_SIZE - length:
+            return -abi.ENOMEM
+        if addr & mask:
+            return -abi.EINVAL
+    else:
+        addr = _choose_address(mm, addr, length, flags, file, offset, recorded)
+        if addr < 0:
+            return addr
+    end = addr + length
+    overlap = mm.vmas.find(addr)
+    if flags & abi.MAP_FIXED_NOREPLACE and overlap is not None and overlap.start < end:
+        return -abi.EEXIST
+    if file is None:
+        vm_flags = world.anon_flags.get((prot, flags, mm.def_flags), 0)
+        if not vm_flags:
+            vm_flags = _anon_flags(mm, prot, flags)
+            world.anon_flags[prot, flags, mm.def_flags] = vm_flags
+    else:
+        vm_flags = _file_flags(mm, prot, flags, file)
+    if vm_flags < 0:
+        return vm_flags
+    if vm_flags & abi.VM_SHARED and file is None:
+        file = _shared_anonymous()
+        skew = -addr
+    elif file is not None:
+        skew = offset - addr
+        if file.anonymous and vm_flags & abi.VM_SHARED:
+            file = _shared_anonymous()
+    else:
+        skew = 0
+    if mm.mdwe and vm_flags & abi.VM_WRITE and vm_flags & abi.VM_EXEC:
+        return -abi.EACCES
+    if overlap is not None and overlap.start < end:
+        error = mm.may_unmap(overlap, addr, end)
+        if error:
+            return error
+        if vm_flags & abi.VM_SYNC and file is not None:
+            mm.cut(overlap, addr, end)
+    if vm_flags & abi.VM_SYNC and file is not None:
+        # The driver refuses MAP_SYNC without DAX, when the old mappings are gone already.
+        return -abi.EOPNOTSUPP
+    mm.map_region(addr, end, vm_flags, skew, file, overlap)
+    if vm_flags & abi.VM_LOCKED or (
+        flags & (abi.MAP_POPULATE | abi.MAP_NONBLOCK) == abi.MAP_POPULATE
+    ):
+        populate(mm, addr, end)
+    return addr
+
+
+def _shared_anonymous() -> VmFile:
+    """shmem_zero_setup(): every anonymous shared mapping has a shmem file of its own."""
+    return VmFile("/dev/zero (deleted)", "tmpfs", "shmem", inode=("00:01", 0))
+
+
+def _choose_address(
+    mm: Mm,
+    hint: int,
+    length: int,
+    flags: int,
+    file: VmFile | None,
+    offset: int,
+    recorded: int | None,
+) -> int:
+    world = mm.world
+    hint &= ~world.page_mask
+    if hint and hint < world.min_addr:
+        hint = (world.min_addr + world.page_mask) & ~world.page_mask
+    if length > abi.TASK_SIZE:
+        return -abi.ENOMEM
+    if recorded is not None and recorded > 0 and is_free(mm, recorded, length):
+        return recorded
+    shared = flags & abi.MAP_TYPE in _SHARED_TYPES
+    return unmapped_area(mm, hint, length, flags, file, shared, offset)
+
+
+def is_free(mm: Mm, addr: int, length: int) -> bool:
+    """Whether a mapping of *length* bytes could be at *addr* with nothing in its way."""
+    if addr & mm.world.page_mask or addr > abi.TASK_SIZE - length:
+        return False
+    vma = mm.vmas.find(addr)
+    return vma is None or vma.start >= addr + length
+
+
+def unmapped_area(
+    mm: Mm, hint: int, length: int, flags: int, file: VmFile | None, shared: bool, offset: int
+) -> int:
+    """The address for *length* bytes where the kernel may choose, or -ENOMEM. Bytes.
+
+    Mirrors __get_unmapped_area(). *flags* are those of mmap; *offset* is that of the file.
+    """
+    world, vmas = mm.world, mm.vmas
+    if flags & abi.MAP_32BIT:
+        return placement.search_32bit(vmas, length, world.guard)
+    if _wants_huge_alignment(mm, hint, length, file, shared):
+        padded = length + placement.PMD_SIZE
+        if hint and placement.hint_is_usable(vmas, hint, padded, world.guard):
+            return hint
+        # "Always treat pgoff as zero for anonymous memory."
+        within = offset if file is not None else 0
+        found = placement.search_aligned(
+            vmas, length, within, mm.mmap_base, world.min_addr, world.guard
+        )
+        if found:
+            return found
+    if hint and placement.hint_is_usable(vmas, hint, length, world.guard):
+        return hint
+    return placement.search(vmas, length, mm.mmap_base, world.min_addr, world.guard)
+
+
+def _wants_huge_alignment(
+    mm: Mm, hint: int, length: int, file: VmFile | None, shared: bool
+) -> bool:
+    """Whether the search goes through thp_get_unmapped_area()."""
+    world = mm.world
+    if file is None:
+        if shared or not world.thp_anon:
+            return False
+    elif file.fs in _THP_FILE_SYSTEMS:
+        return world.thp
+    elif file.hook == "shmem" or not world.thp_files:
+        return False
+    if hint and world.thp_unhinted:
+        return False
+    return not world.thp_multiple or length % placement.PMD_SIZE == 0
+
+
+def _common_flags(mm: Mm, prot: int, flags: int) -> int:
+    """calc_vm_prot_bits(), calc_vm_flag_bits() and def_flags."""
+    vm_flags = (prot & abi.VM_ACCESS_FLAGS) | mm.def_flags | abi.VM_MAY_ALL
+    if flags & abi.MAP_GROWSDOWN:
+        vm_flags |= abi.VM_GROWSDOWN
+    if flags & abi.MAP_LOCKED:
+        vm_flags |= abi.VM_LOCKED
+    if flags & abi.MAP_SYNC:
+        vm_flags |= abi.VM_SYNC
+    if flags & abi.MAP_STACK and mm.world.stack_nohugepage:
+        vm_flags |= abi.VM_NOHUGEPAGE
+    return vm_flags
+
+
+def _anon_flags(mm: Mm, prot: int, flags: int) -> int:
+    """The vm_flags of an anonymous mapping, or -EINVAL (do_mmap(), the branch without file)."""
+    vm_flags = _common_flags(mm, prot, flags)
+    kind = flags & abi.MAP_TYPE
+    if kind == abi.MAP_SHARED:
+        if vm_flags & abi.VM_GROWSDOWN:
+            return -abi.EINVAL
+        vm_flags |= abi.VM_SHARED | abi.VM_MAYSHARE
+    elif kind == abi.MAP_DROPPABLE and mm.world.kernel.has(kernels.DROPPABLE):
+        if flags & (abi.MAP_LOCKED | abi.MAP_HUGETLB) or vm_flags & abi.VM_GROWSDOWN:
+            return -abi.EINVAL
+        if mm.world.kernel.has(kernels.DROPPABLE_NEVER_LOCKED):
+            vm_flags &= ~abi.VM_LOCKED_MASK
+        vm_flags |= abi.VM_DROPPABLE | abi.VM_NORESERVE | abi.VM_WIPEONFORK | abi.VM_DONTDUMP
+    elif kind != abi.MAP_PRIVATE:
+        return -abi.EINVAL
+    return _account(mm, vm_flags, flags)
+
+
+def _file_flags(mm: Mm, prot: int, flags: int, file: VmFile) -> int:
+    """The vm_flags of a file mapping, or -errno (do_mmap(), the branch with a file)."""
+    vm_flags = _common_flags(mm, prot, flags)
+    kind = flags & abi.MAP_TYPE
+    if kind in _SHARED_TYPES:
+        known = abi.LEGACY_MAP_MASK | (abi.MAP_SYNC if file.fs in _SYNC_FILE_SYSTEMS else 0)
+        if kind == abi.MAP_SHARED_VALIDATE and flags & ~known:
+            return -abi.EOPNOTSUPP
+        if prot & abi.PROT_WRITE and not file.writable:
+            return -abi.EACCES
+        vm_flags |= abi.VM_SHARED | abi.VM_MAYSHARE
+        if not file.writable:
+            vm_flags &= ~(abi.VM_MAYWRITE | abi.VM_SHARED)
+    elif kind != abi.MAP_PRIVATE:
+        return -abi.EINVAL
+    if not file.readable:
+        return -abi.EACCES
+    if vm_flags & abi.VM_GROWSDOWN:
+        return -abi.EINVAL
+    return _account(mm, vm_flags, flags, file)
+
+
+def _account(mm: Mm, vm_flags: int, flags: int, file: VmFile | None = None) -> int:
+    """Add VM_NORESERVE and VM_ACCOUNT (do_mmap(), accountable_mapping())."""
+    hugetlb = file is not None and file.fs == "hugetlbfs"
+    if flags & abi.MAP_NORESERVE and (mm.world.overcommit_memory != 2 or hugetlb):
+        vm_flags |= abi.VM_NORESERVE
+    if not hugetlb and (
+        vm_flags & (abi.VM_NORESERVE | abi.VM_SHARED | abi.VM_WRITE) == abi.VM_WRITE
+    ):
+        vm_flags |= abi.VM_ACCOUNT
+    return vm_flags
+
+
+def munmap(mm: Mm, addr: int, length: int) -> int:
+    """munmap(2): 0 or -errno."""
+    mask = mm.world.page_mask
+    if addr & mask or addr > abi.TASK_SIZE or length > abi.TASK_SIZE - addr:
+        return -abi.EINVAL
+    length = (length + mask) & ~mask
+    if not length:
+        return -abi.EINVAL
+    return mm.unmap(addr, addr + length)
+
+
+def brk(mm: Mm, addr: int, recorded: int | None = None) -> int:
+    """brk(2) as the kernel returns it: the new break, or the old one on failure.
+
+    Where the trace does not state the initial break, the first recorded result does.
+    """
+    if not mm.brk_known and recorded is not None and recorded > 0:
+        mm.start_brk = mm.brk = recorded
+    mm.brk_known = True
+    world, vmas = mm.world, mm.vmas
+    mask = world.page_mask
+    if addr < mm.start_brk:
+        return mm.brk
+    new, old = (addr + mask) & ~mask, (mm.brk + mask) & ~mask
+    if new == old:
+        mm.brk = addr
+        return addr
+    if addr <= mm.brk:
+        first = vmas.find(new)
+        if first is None or first.start >= old or mm.may_unmap(first, new, old):
+            return mm.brk
+        mm.cut(first, new, old)
+        mm.brk = addr
+        return addr
+    following = vmas.find(old)
+    if new > abi.TASK_SIZE or vmas.count > world.max_map_count:
+        return mm.brk
+    if following is not None:
+        floor = following.start
+        if following.flags & abi.VM_STARTGAP:
+            floor = max(floor - world.guard, 0)
+        if new + world.page_size > floor:
+            return mm.brk
+    flags = abi.VM_READ | abi.VM_WRITE | abi.VM_MAY_ALL | abi.VM_ACCOUNT | mm.def_flags
+    mm.brk_region(old, new, flags)
+    mm.brk = addr
+    if flags & abi.VM_LOCKED:
+        populate(mm, old, new)
+    return addr

@@ -1,0 +1,338 @@
+"""mremap. Mirrors mm/mremap.c, as it was before 6.17 and as it is since.
+
+6.17 moved the argument checks in front of everything else and lets one call move several VMAs
+(features mremap-checks-first and mremap-multi-vma).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vmatrace import abi
+from vmatrace.engine.faults import populate
+from vmatrace.engine.merge import Attributes
+from vmatrace.engine.mm import Mm, may_split
+from vmatrace.engine.syscalls.mapping import is_free, unmapped_area
+from vmatrace.engine.vma import Vma
+
+_KNOWN: Final = abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP
+_IMPLIES_ADDRESS: Final = abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP
+_NO_GROWTH: Final = abi.VM_DONTEXPAND | abi.VM_PFNMAP
+
+
+class Remap:
+    """One mremap under way (struct vma_remap_struct). Addresses and lengths in bytes."""
+
+    __slots__ = ("addr", "flags", "mm", "new_addr", "new_len", "old_len", "recorded")
+
+    def __init__(
+        self, mm: Mm, addr: int, old_len: int, new_len: int, flags: int, new_addr: int,
+        recorded: int | None,
+    ) -> None:  # fmt: skip
+        self.mm = mm
+        self.addr = addr
+        self.old_len = old_len
+        self.new_len = new_len
+        self.flags = flags
+        self.new_addr = new_addr
+        self.recorded = recorded
+
+
+def mremap(
+    mm: Mm,
+    addr: int,
+    old_len: int,
+    new_len: int,
+    flags: int,
+    new_addr: int = 0,
+    recorded: int | None = None,
+) -> int:
+    """mremap(2): the address of the mapping, or -errno. *recorded* as for mmap."""
+    mask = mm.world.page_mask
+    rounded_old = (old_len + mask) & ~mask & abi.ULONG_MAX
+    rounded_new = (new_len + mask) & ~mask & abi.ULONG_MAX
+    if flags & ~_KNOWN or addr & mask or not rounded_new:
+        return -abi.EINVAL
+    if flags & _IMPLIES_ADDRESS and not flags & abi.MREMAP_MAYMOVE:
+        return -abi.EINVAL
+    remap = Remap(mm, addr, rounded_old, rounded_new, flags, new_addr, recorded)
+    if not mm.world.mremap_checks_first:
+        if flags & abi.MREMAP_DONTUNMAP and old_len != new_len:
+            return -abi.EINVAL
+        return _mremap_old(remap)
+    if rounded_new > abi.TASK_SIZE:
+        return -abi.EINVAL
+    if flags & _IMPLIES_ADDRESS:
+        error = _check_target(remap)
+        if error:
+            return error
+    if mm.world.mremap_multi and flags & abi.MREMAP_FIXED and rounded_old == rounded_new:
+        return _move_all(remap)
+    return _remap_one(remap)
+
+
+def _check_target(remap: Remap) -> int:
+    """The checks of a given new address: check_mremap_params(), before 6.17 mremap_to()."""
+    mm, new_addr, new_len = remap.mm, remap.new_addr, remap.new_len
+    if new_addr & mm.world.page_mask or new_len > abi.TASK_SIZE:
+        return -abi.EINVAL
+    if new_addr > abi.TASK_SIZE - new_len:
+        return -abi.EINVAL
+    if remap.flags & abi.MREMAP_DONTUNMAP and remap.old_len != new_len:
+        return -abi.EINVAL
+    if remap.addr + remap.old_len > new_addr and new_addr + new_len > remap.addr:
+        return -abi.EINVAL
+    if mm.vmas.count + 2 >= mm.world.max_map_count - 3:
+        return -abi.ENOMEM
+    return 0
+
+
+def _prepare(remap: Remap, vma: Vma | None) -> int:
+    """The checks of the source VMA: check_prep_vma(), before 6.17 vma_to_resize()."""
+    addr, old_len, new_len = remap.addr, remap.old_len, remap.new_len
+    if vma is None:
+        return -abi.EFAULT
+    if not old_len and not vma.flags & (abi.VM_SHARED | abi.VM_MAYSHARE):
+        return -abi.EINVAL
+    if remap.flags & abi.MREMAP_DONTUNMAP and vma.flags & _NO_GROWTH:
+        return -abi.EINVAL
+    # A shrinking move has cut the tail already, or will: what counts is the part that is kept.
+    if min(old_len, new_len) > vma.end - addr:
+        return -abi.EFAULT
+    if new_len > old_len and vma.flags & _NO_GROWTH:
+        return -abi.EFAULT
+    return 0
+
+
+def _source_error(vma: Vma | None, remap: Remap) -> int:
+    """No source, a sealed one, or huge pages that do not fit: 0 or -errno."""
+    if vma is None:
+        return -abi.EFAULT
+    if vma.flags & abi.VM_SEALED:
+        return -abi.EPERM
+    if vma.flags & abi.VM_HUGETLB and (remap.addr | remap.new_addr) % (2 << 20):
+        return -abi.EINVAL
+    return 0
+
+
+def _mremap_old(remap: Remap) -> int:
+    """mremap(2) as it was before 6.17."""
+    mm = remap.mm
+    vma = mm.vmas.at(remap.addr)
+    error = _source_error(vma, remap)
+    if error:
+        return error
+    if remap.flags & _IMPLIES_ADDRESS:
+        error = _check_target(remap)
+        return error or _remap_to(remap, prepared=False)
+    if remap.old_len >= remap.new_len:
+        return _shrink_in_place(remap)
+    error = _prepare(remap, vma)
+    return error or _expand(remap)
+
+
+def _remap_one(remap: Remap) -> int:
+    """do_mremap() of 6.17 for one VMA."""
+    vma = remap.mm.vmas.at(remap.addr)
+    error = _source_error(vma, remap)
+    if error:
+        return error
+    implied = remap.flags & _IMPLIES_ADDRESS
+    if implied or remap.new_len > remap.old_len:
+        error = _prepare(remap, vma)
+        if error:
+            return error
+    if implied:
+        return _remap_to(remap, prepared=True)
+    if remap.old_len >= remap.new_len:
+        return _shrink_in_place(remap)
+    return _expand(remap)
+
+
+def _move_all(remap: Remap) -> int:
+    """remap_move() of 6.17: each VMA of the range by itself, the gaps between them kept."""
+    mm = remap.mm
+    start, end = remap.addr, remap.addr + remap.old_len
+    target = remap.new_addr
+    result = -abi.EFAULT
+    last_end = 0
+    position = start
+    vma = mm.vmas.find(start)
+    while vma is not None and vma.start < end:
+        first = position == start
+        if first and start < vma.start:
+            return -abi.EFAULT
+        addr = max(vma.start, position)
+        length = min(vma.end, end) - addr
+        if not first:
+            target += vma.start - last_end
+        last_end = vma.end
+        if not _multi_allowed(vma) and (not first or vma.end < end):
+            return -abi.EFAULT
+        moved = _remap_one(Remap(mm, addr, length, length, remap.flags, target, None))
+        if moved < 0:
+            return moved
+        if first:
+            result = moved
+        target = moved + length
+        position = addr + length
+        if position >= end:
+            break
+        vma = mm.vmas.find(position)
+    return result
+
+
+def _multi_allowed(vma: Vma) -> bool:
+    """vma_multi_allowed(): not with userfaultfd, nor a driver that chooses addresses itself."""
+    if vma.extra is not None and vma.extra.uffd:
+        return False
+    return vma.file is None or not vma.file.close
+
+
+def _shrink_in_place(remap: Remap) -> int:
+    """Unmap the tail; whatever lies there, the range may span more than one VMA."""
+    if remap.old_len > remap.new_len:
+        start = remap.addr + remap.new_len
+        end = remap.addr + remap.old_len
+        if end > abi.TASK_SIZE:
+            return -abi.EINVAL
+        error = remap.mm.unmap(start, end)
+        if error:
+            return error
+    return remap.addr
+
+
+def _remap_to(remap: Remap, prepared: bool) -> int:
+    """mremap_to(): the new address is given. *prepared*: _prepare() has passed already."""
+    mm = remap.mm
+    if remap.flags & abi.MREMAP_FIXED:
+        error = mm.unmap(remap.new_addr, remap.new_addr + remap.new_len)
+        if error:
+            return error
+    if remap.old_len > remap.new_len:
+        shrunk = _shrink_in_place(remap)
+        if shrunk < 0:
+            return shrunk
+        remap.old_len = remap.new_len
+    vma = mm.vmas.at(remap.addr)
+    if not prepared:
+        error = _prepare(remap, vma)
+        if error:
+            return error
+    if vma is None:
+        return -abi.EFAULT
+    if not remap.flags & abi.MREMAP_FIXED:
+        chosen = _choose(remap, vma, remap.new_addr)
+        if chosen < 0:
+            return chosen
+        remap.new_addr = chosen
+    return _move(remap, vma)
+
+
+def _choose(remap: Remap, vma: Vma, hint: int) -> int:
+    """vrm_set_new_addr(): where the mapping goes when the kernel may choose."""
+    recorded = remap.recorded
+    if recorded is not None and recorded > 0 and is_free(remap.mm, recorded, remap.new_len):
+        return recorded
+    if remap.new_len > abi.TASK_SIZE:
+        return -abi.ENOMEM
+    shared = bool(vma.flags & abi.VM_MAYSHARE)
+    offset = remap.addr + vma.skew
+    return unmapped_area(remap.mm, hint, remap.new_len, 0, vma.file, shared, offset)
+
+
+def _expand(remap: Remap) -> int:
+    """Grow: in place where the range ends its VMA and the space behind is free, else move."""
+    mm = remap.mm
+    vma = mm.vmas.at(remap.addr)
+    assert vma is not None
+    delta = remap.new_len - remap.old_len
+    if vma.end - remap.addr == remap.old_len and is_free(mm, vma.end, delta):
+        old_end = vma.end
+        following = vma.next
+        source = Attributes(vma.flags, vma.skew, vma.file, vma.anon, 0, vma.extra)
+        grown = mm.merge_new("grow", old_end, old_end + delta, source, vma, following)
+        if grown is None:
+            return -abi.ENOMEM
+        if grown.flags & abi.VM_LOCKED:
+            populate(mm, old_end, old_end + delta)
+        return remap.addr
+    if not remap.flags & abi.MREMAP_MAYMOVE:
+        return -abi.ENOMEM
+    chosen = _choose(remap, vma, 0)
+    if chosen < 0:
+        return chosen
+    remap.new_addr = chosen
+    return _move(remap, vma)
+
+
+def _move(remap: Remap, vma: Vma) -> int:
+    """move_vma(): copy to the new address, then unmap (or empty) the source."""
+    mm, world = remap.mm, remap.mm.world
+    addr, old_end = remap.addr, remap.addr + remap.old_len
+    if mm.vmas.count >= world.max_map_count - 3:
+        return -abi.ENOMEM
+    if not (_border(vma, addr) and _border(vma, old_end)):
+        return -abi.EINVAL
+    dontunmap = bool(remap.flags & abi.MREMAP_DONTUNMAP)
+    if dontunmap and world.dontunmap_splits_locked and vma.flags & abi.VM_LOCKED_MASK:
+        vma = _isolate(mm, vma, addr, old_end)
+    whole = addr == vma.start and old_end == vma.end
+    locked = vma.flags & abi.VM_LOCKED
+    copy = _copy(remap, vma, dontunmap)
+    if dontunmap:
+        source = copy if copy.start <= addr < copy.end else vma
+        source.flags &= ~abi.VM_LOCKED_MASK
+        if world.dontunmap_unaccounts:
+            source.flags &= ~abi.VM_ACCOUNT
+        if whole and source is not copy:
+            source.anon = source.chain = 0
+            if world.dontunmap_resets_pgoff and source.is_anonymous:
+                source.skew = 0
+    elif remap.old_len:
+        mm.unmap(addr, old_end)
+    if locked and remap.new_len > remap.old_len:
+        populate(mm, remap.new_addr + remap.old_len, remap.new_addr + remap.new_len)
+    return remap.new_addr
+
+
+def _border(vma: Vma, addr: int) -> bool:
+    """Whether *addr* is a border of *vma* or may become one (vm_ops->may_split)."""
+    return addr in (vma.start, vma.end) or may_split(vma, addr)
+
+
+def _isolate(mm: Mm, vma: Vma, start: int, end: int) -> Vma:
+    """Split a locked VMA so that MREMAP_DONTUNMAP unlocks the moved part alone."""
+    if vma.start < start:
+        upper = mm.split_unchecked(vma, start)
+        assert isinstance(upper, Vma)
+        vma = upper
+    if end < vma.end:
+        mm.split_unchecked(vma, end)
+    return vma
+
+
+def _copy(remap: Remap, vma: Vma, dontunmap: bool) -> Vma:
+    """copy_vma(): the range at its new address, merged with what is there or a VMA of its own.
+
+    A VMA that was never faulted takes the page offset of its new place, so that it can merge.
+    """
+    mm, world = remap.mm, remap.mm.world
+    start, end = remap.new_addr, remap.new_addr + remap.new_len
+    skew = remap.addr + vma.skew - start
+    if vma.is_anonymous and not vma.anon:
+        skew = 0
+    following = mm.vmas.find(start)
+    prev = following.prev if following is not None else mm.vmas.last
+    chain = vma.chain if world.copied_from else 0
+    source = Attributes(vma.flags, skew, vma.file, vma.anon, chain, vma.extra)
+    left, right = prev, following
+    if dontunmap and world.dontunmap_no_self_merge:
+        left = None if prev is vma else prev
+        right = None if following is vma else following
+    merged = mm.merge_new("copy", start, end, source, left, right)
+    if merged is not None:
+        return merged
+    return mm.insert(
+        Vma(start, end, vma.flags, skew, vma.file, vma.anon, vma.chain, vma.extra), prev
+    )

@@ -1,0 +1,386 @@
+"""The VMA and the ordered map of an address space's VMAs.
+
+Knows order, neighbours and gaps; knows no policy: not who may merge, not what a flag means.
+All positions and lengths are bytes. VMAs are changed only through the map that holds them, except
+for attributes that order does not depend on (flags, anon_vma), which engine.mm sets.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Final
+
+from vmatrace import abi
+
+
+class VmFile:
+    """What the kernel calls ``struct file``: two mappings share one only if they share this object.
+
+    ``hook`` says how its driver maps: "mmap_prepare", "shmem" or "legacy" (kernels.mmap_hook()).
+    ``fs`` is the file system's name in the trace. ``anonymous`` marks a file whose private mapping
+    has no vm_ops, as /dev/zero (vma_is_anonymous() is true for it). ``close``: its vm_ops have a
+    close hook, so a VMA of it cannot vanish in a merge (can_merge_remove_vma()). ``readable`` and
+    ``writable`` are the FMODE bits. ``size`` in bytes, None: large enough.
+    ``sets``: vm_flags that its ``.mmap`` hook adds. ``fresh``: each mmap replaces vm_file by a new
+    one, as overlayfs does. ``special``: not a file but a kernel mapping such as [vdso], which
+    cannot be split. ``inode`` is the device column and the inode number of /proc/PID/maps.
+    """
+
+    __slots__ = (
+        "anonymous", "close", "fresh", "fs", "hook", "inode", "path", "readable", "sets", "size",
+        "special", "writable",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        path: str,
+        fs: str,
+        hook: str,
+        *,
+        readable: bool = True,
+        writable: bool = True,
+        anonymous: bool = False,
+        close: bool = False,
+        sets: int = 0,
+        fresh: bool = False,
+        special: bool = False,
+        size: int | None = None,
+        inode: tuple[str, int] = ("00:00", 0),
+    ) -> None:
+        self.path = path
+        self.fs = fs
+        self.hook = hook
+        self.readable = readable
+        self.writable = writable
+        self.anonymous = anonymous
+        self.close = close
+        self.sets = sets
+        self.fresh = fresh
+        self.special = special
+        self.size = size
+        self.inode = inode
+
+    def __repr__(self) -> str:
+        return f"VmFile({self.path!r}, {self.fs})"
+
+    def reopened(self) -> VmFile:
+        """Another open file description of the same file."""
+        return VmFile(
+            self.path, self.fs, self.hook, readable=self.readable, writable=self.writable,
+            anonymous=self.anonymous, close=self.close, sets=self.sets, fresh=self.fresh,
+            special=self.special, size=self.size, inode=self.inode,
+        )  # fmt: skip
+
+
+class Extra:
+    """The rare attributes of a VMA that merging compares: mempolicy, userfaultfd context, name.
+
+    A VMA that has none of them holds None instead of an Extra. Immutable; compared by value.
+    """
+
+    __slots__ = ("name", "policy", "uffd")
+
+    def __init__(
+        self, policy: tuple[object, ...] | None = None, uffd: int = 0, name: str | None = None
+    ) -> None:
+        self.policy = policy
+        self.uffd = uffd
+        self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Extra)
+            and self.policy == other.policy
+            and self.uffd == other.uffd
+            and self.name == other.name
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.policy, self.uffd, self.name))
+
+
+def make_extra(policy: tuple[object, ...] | None, uffd: int, name: str | None) -> Extra | None:
+    """The Extra of these attributes, None when there are none."""
+    if policy is None and not uffd and name is None:
+        return None
+    return Extra(policy, uffd, name)
+
+
+class Vma:
+    """One ``vm_area_struct``.
+
+    ``skew`` is the distance in bytes from the start address to the position in the backing:
+    ``vm_pgoff * page_size - vm_start``. Splitting and extending leave it alone, and two adjacent
+    VMAs have contiguous page offsets exactly when their skews are equal. It is 0 for anonymous
+    memory that never moved. ``anon`` is the identity of the anon_vma, 0 for none; ``chain`` is
+    0 without one, 1 when its anon_vma_chain is singular, 2 when it is longer (inherited by fork).
+    """
+
+    __slots__ = ("anon", "chain", "end", "extra", "file", "flags", "next", "prev", "skew", "start")
+
+    def __init__(
+        self,
+        start: int,
+        end: int,
+        flags: int,
+        skew: int = 0,
+        file: VmFile | None = None,
+        anon: int = 0,
+        chain: int = 0,
+        extra: Extra | None = None,
+    ) -> None:
+        self.start = start
+        self.end = end
+        self.flags = flags
+        self.skew = skew
+        self.file = file
+        self.anon = anon
+        self.chain = chain
+        self.extra = extra
+        self.prev: Vma | None = None
+        self.next: Vma | None = None
+
+    def __repr__(self) -> str:
+        codes = " ".join(abi.vm_flag_codes(self.flags))
+        return f"Vma({self.start:#x}-{self.end:#x} {codes} anon={self.anon}/{self.chain})"
+
+    @property
+    def is_anonymous(self) -> bool:
+        """vma_is_anonymous(): no vm_ops. True for private /dev/zero too, false for shared anon."""
+        file = self.file
+        return file is None or (file.anonymous and not self.flags & abi.VM_SHARED)
+
+    @property
+    def has_close(self) -> bool:
+        return self.file is not None and self.file.close
+
+
+_CHUNK: Final = 1024  # a chunk of twice this many VMAs is split in two
+
+
+class VmaMap:
+    """The VMAs of one address space in address order, none overlapping.
+
+    An index of chunks (like a B+-tree of two levels) keyed by start address; the VMAs are a doubly
+    linked list besides, so that neighbours cost an attribute. Each chunk keeps an upper bound of
+    the gaps before its VMAs, so that the search for free space skips full chunks.
+    """
+
+    __slots__ = ("_bounds", "_heads", "_starts", "_vmas", "count", "first", "last")
+
+    def __init__(self) -> None:
+        self._heads: list[int] = [0]  # first start of each chunk; that of chunk 0 is always 0
+        self._starts: list[list[int]] = [[]]
+        self._vmas: list[list[Vma]] = [[]]
+        self._bounds: list[int] = [0]
+        self.count = 0
+        self.first: Vma | None = None
+        self.last: Vma | None = None
+
+    def __iter__(self) -> Iterator[Vma]:
+        vma = self.first
+        while vma is not None:
+            yield vma
+            vma = vma.next
+
+    def __len__(self) -> int:
+        return self.count
+
+    def find(self, addr: int) -> Vma | None:
+        """The first VMA that ends above *addr* (find_vma()), None if there is none."""
+        chunk = bisect_right(self._heads, addr) - 1
+        i = bisect_right(self._starts[chunk], addr) - 1
+        if i < 0:
+            return self.first
+        vma = self._vmas[chunk][i]
+        return vma if vma.end > addr else vma.next
+
+    def at(self, addr: int) -> Vma | None:
+        """The VMA that contains *addr* (vma_lookup())."""
+        vma = self.find(addr)
+        return vma if vma is not None and vma.start <= addr else None
+
+    def insert(self, vma: Vma, prev: Vma | None) -> None:
+        """Put *vma* behind *prev* (None: before all others). The range must be free."""
+        if prev is None:
+            following = self.first
+            self.first = vma
+            gap = vma.start
+        else:
+            following = prev.next
+            prev.next = vma
+            gap = vma.start - prev.end
+        vma.prev = prev
+        vma.next = following
+        if following is None:
+            self.last = vma
+        else:
+            following.prev = vma
+        start = vma.start
+        chunk = bisect_right(self._heads, start) - 1
+        starts = self._starts[chunk]
+        i = bisect_right(starts, start)
+        starts.insert(i, start)
+        self._vmas[chunk].insert(i, vma)
+        if gap > self._bounds[chunk]:
+            self._bounds[chunk] = gap
+        self.count += 1
+        if len(starts) > 2 * _CHUNK:
+            self._split_chunk(chunk)
+
+    def _split_chunk(self, chunk: int) -> None:
+        starts, vmas = self._starts[chunk], self._vmas[chunk]
+        self._heads.insert(chunk + 1, starts[_CHUNK])
+        self._starts.insert(chunk + 1, starts[_CHUNK:])
+        self._vmas.insert(chunk + 1, vmas[_CHUNK:])
+        self._bounds.insert(chunk + 1, self._bounds[chunk])
+        del starts[_CHUNK:], vmas[_CHUNK:]
+
+    def remove(self, vma: Vma) -> None:
+        """Take *vma* out."""
+        prev, following = vma.prev, vma.next
+        if prev is None:
+            self.first = following
+        else:
+            prev.next = following
+        if following is None:
+            self.last = prev
+        else:
+            following.prev = prev
+        chunk = bisect_right(self._heads, vma.start) - 1
+        starts = self._starts[chunk]
+        i = bisect_right(starts, vma.start) - 1
+        del starts[i], self._vmas[chunk][i]
+        self.count -= 1
+        if i == 0 or i == len(starts):
+            self._settle(chunk)
+        if following is not None:
+            self._raise_bound(following, following.start - (prev.end if prev is not None else 0))
+
+    def _settle(self, chunk: int) -> None:
+        """Restore the heads after the first or last VMA of *chunk* went."""
+        starts = self._starts[chunk]
+        if chunk:
+            if starts:
+                self._heads[chunk] = starts[0]
+                return
+            gone = chunk
+        elif starts or len(self._heads) == 1:
+            return
+        else:
+            gone = 0
+        del self._heads[gone], self._starts[gone], self._vmas[gone], self._bounds[gone]
+        self._heads[0] = 0
+
+    def _raise_bound(self, vma: Vma, gap: int) -> None:
+        chunk = bisect_right(self._heads, vma.start) - 1
+        if gap > self._bounds[chunk]:
+            self._bounds[chunk] = gap
+
+    def set_start(self, vma: Vma, start: int) -> None:
+        """Move the lower border of *vma*; it stays above the VMA before it. The skew is kept."""
+        chunk = bisect_right(self._heads, vma.start) - 1
+        starts = self._starts[chunk]
+        i = bisect_right(starts, vma.start) - 1
+        starts[i] = start
+        if i == 0 and chunk:
+            self._heads[chunk] = start
+        grown = start > vma.start
+        vma.start = start
+        if grown:
+            gap = start - (vma.prev.end if vma.prev is not None else 0)
+            if gap > self._bounds[chunk]:
+                self._bounds[chunk] = gap
+
+    def set_end(self, vma: Vma, end: int) -> None:
+        """Move the upper border of *vma*; it stays below the VMA behind it."""
+        shrunk = end < vma.end
+        vma.end = end
+        if shrunk and vma.next is not None:
+            self._raise_bound(vma.next, vma.next.start - end)
+
+    def highest_gap(self, length: int, low: int, high: int, guard: int) -> int | None:
+        """The highest start of *length* free bytes within [low, high), None if there is none.
+
+        Mirrors unmapped_area_topdown(): below a VMA with VM_STARTGAP, *guard* bytes stay free.
+        """
+        above = self.find(high - 1)
+        top = high if above is None else min(high, _floor(above, guard))
+        below = self.last if above is None else above.prev
+        bottom = below.end if below is not None else 0
+        if top - max(bottom, low) >= length:
+            return top - length
+        if below is None or bottom <= low:
+            return None
+        chunk = bisect_right(self._heads, below.start) - 1
+        i = bisect_right(self._starts[chunk], below.start) - 1
+        while chunk >= 0:
+            if self._bounds[chunk] >= length:
+                found = self._gap_in_chunk(chunk, i, length, low, guard)
+                if found is not None:
+                    return found
+            chunk -= 1
+            if chunk >= 0:
+                i = len(self._starts[chunk]) - 1
+                if self._heads[chunk + 1] <= low:
+                    return None
+        return None
+
+    def _gap_in_chunk(self, chunk: int, last: int, length: int, low: int, guard: int) -> int | None:
+        """The highest fitting gap below the VMAs [0, last] of *chunk*; tightens the chunk's bound."""
+        vmas = self._vmas[chunk]
+        largest = 0
+        for i in range(last, -1, -1):
+            vma = vmas[i]
+            prev = vma.prev
+            bottom = prev.end if prev is not None else 0
+            gap = vma.start - bottom
+            if gap > largest:
+                largest = gap
+                if gap >= length:
+                    top = _floor(vma, guard)
+                    if top - max(bottom, low) >= length:
+                        return top - length
+        if last == len(vmas) - 1:
+            self._bounds[chunk] = largest
+        return None
+
+    def lowest_gap(self, length: int, low: int, high: int, guard: int) -> int | None:
+        """The lowest start of *length* free bytes within [low, high) (unmapped_area())."""
+        bottom = low
+        vma = self.find(low)
+        while vma is not None and vma.start < high:
+            if _floor(vma, guard) - bottom >= length:
+                return bottom
+            bottom = max(bottom, vma.end)
+            vma = vma.next
+        return bottom if high - bottom >= length else None
+
+    def check(self) -> None:
+        """Assert every invariant of the structure (as validate_mm() does in the kernel)."""
+        flat: list[Vma] = []
+        assert self._heads[0] == 0
+        assert len(self._heads) == len(self._starts) == len(self._vmas) == len(self._bounds)
+        for chunk, (starts, vmas) in enumerate(zip(self._starts, self._vmas, strict=True)):
+            assert starts == [vma.start for vma in vmas]
+            assert starts or len(self._heads) == 1
+            assert chunk == 0 or self._heads[chunk] == starts[0]
+            gaps = [vma.start - (vma.prev.end if vma.prev else 0) for vma in vmas]
+            assert max(gaps, default=0) <= self._bounds[chunk]
+            flat += vmas
+        assert flat == list(self), "the list and the index hold the same VMAs"
+        assert len(flat) == self.count
+        previous: Vma | None = None
+        for vma in flat:
+            assert vma.prev is previous
+            assert vma.start < vma.end
+            assert previous is None or previous.end <= vma.start
+            assert (vma.anon == 0) == (vma.chain == 0)
+            previous = vma
+        assert self.last is previous
+
+
+def _floor(vma: Vma, guard: int) -> int:
+    """vm_start_gap(): the lowest address that belongs to *vma* or its guard gap."""
+    return max(vma.start - guard, 0) if vma.flags & abi.VM_STARTGAP else vma.start

@@ -1,0 +1,74 @@
+"""What all processes of one replay share: the kernel's features, its knobs, counters, the log.
+
+Features are read once into attributes, because the engine asks for them on every call.
+"""
+
+from __future__ import annotations
+
+from vmatrace import kernels
+from vmatrace.engine.merge import MergeDecision
+from vmatrace.kernels import Kernel
+
+
+class World:
+    """One machine: a kernel model and its sysctls. ``page_size`` and ``min_addr`` are bytes.
+
+    ``decisions`` is where address spaces put their merge decisions, in order; the owner empties
+    it. ``splits`` counts how often one VMA became two.
+    """
+
+    __slots__ = (
+        "anon_flags", "copied_from", "decisions", "dontunmap_no_self_merge",
+        "dontunmap_resets_pgoff", "dontunmap_splits_locked", "dontunmap_unaccounts", "guard", "kernel", "ksm_early", "ksm_early_bug", "last_anon",
+        "max_map_count", "min_addr", "mremap_checks_first",
+        "mremap_multi", "overcommit_memory", "page_mask", "page_shift", "page_size",
+        "peak_vmas", "retry_existing", "retry_new", "splits", "stack_nohugepage", "thp",
+        "thp_anon", "thp_files", "thp_unhinted", "thp_multiple", "unaccount", "unfaulted_target",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        page_size: int = 4096,
+        max_map_count: int = 65530,
+        overcommit_memory: int = 0,
+        min_addr: int = 65536,
+    ) -> None:
+        self.kernel = kernel
+        self.page_size = page_size
+        self.page_shift = page_size.bit_length() - 1
+        self.page_mask = page_size - 1
+        self.guard = 256 * page_size  # stack_guard_gap, mm/mmap.c
+        self.max_map_count = max_map_count
+        self.overcommit_memory = overcommit_memory
+        self.min_addr = min_addr
+        self.decisions: list[MergeDecision] = []
+        self.splits = 0
+        self.peak_vmas = 0
+        self.last_anon = 0
+        self.ksm_early = kernel.has(kernels.KSM_BEFORE_MERGE)
+        self.ksm_early_bug = kernel.has(kernels.KSM_LATE_CHECK_BEFORE_HOOK)
+        self.unfaulted_target = kernel.has(kernels.MERGE_UNFAULTED_TARGET)
+        self.copied_from = kernel.has(kernels.MREMAP_COPIED_FROM)
+        self.unaccount = kernel.has(kernels.MPROTECT_UNACCOUNT)
+        self.thp = kernel.has(kernels.TRANSPARENT_HUGEPAGE)
+        self.stack_nohugepage = self.thp and kernel.has(kernels.MAP_STACK_NOHUGEPAGE)
+        self.thp_anon = self.thp and kernel.has(kernels.THP_ALIGN_ANON)
+        self.thp_multiple = kernel.has(kernels.THP_ALIGN_MULTIPLE)
+        self.thp_unhinted = kernel.has(kernels.THP_ALIGN_UNHINTED)
+        self.thp_files = kernel.has(kernels.THP_ALIGN_FILES)
+        self.mremap_checks_first = kernel.has(kernels.MREMAP_CHECKS_FIRST)
+        self.mremap_multi = kernel.has(kernels.MREMAP_MULTI_VMA)
+        self.dontunmap_no_self_merge = kernel.has(kernels.DONTUNMAP_NO_SELF_MERGE)
+        self.dontunmap_resets_pgoff = kernel.has(kernels.DONTUNMAP_RESETS_PGOFF)
+        self.dontunmap_splits_locked = kernel.has(kernels.DONTUNMAP_SPLITS_LOCKED)
+        self.dontunmap_unaccounts = kernel.has(kernels.DONTUNMAP_UNACCOUNTS_SOURCE)
+        # Memo of the flags of anonymous mappings by (prot, flags, def_flags); -errno where refused.
+        self.anon_flags: dict[tuple[int, int, int], int] = {}
+        self.retry_new = kernel.has(kernels.DRIVER_FLAGS_RETRY_NEW)
+        self.retry_existing = kernel.has(kernels.DRIVER_FLAGS_RETRY_EXISTING)
+
+    def new_anon(self) -> int:
+        """The identity of a new anon_vma."""
+        self.last_anon += 1
+        return self.last_anon

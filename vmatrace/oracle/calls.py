@@ -1,0 +1,122 @@
+"""From the calls of a trace to the calls of the kernel: names, descriptors, text, buffers.
+
+Knows which calls stay within the process, and how each argument that is not a number is passed.
+Refuses (Unsupported) what would reach beyond the process, and arguments of unknown form.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from vmatrace import abi
+from vmatrace.event import Arg, Expr, Fd
+from vmatrace.oracle.errors import Unsupported
+
+#: These calls create a process; their arguments matter only by CLONE_VM.
+BIRTHS: Final = frozenset({"fork", "vfork", "clone", "clone3"})
+DEATHS: Final = frozenset({"exit", "exit_group"})
+
+_PRCTL_WITHIN: Final = frozenset(
+    {
+        abi.PR_SET_MEMORY_MERGE, abi.PR_GET_MEMORY_MERGE, abi.PR_SET_VMA, abi.PR_SET_THP_DISABLE,
+        abi.PR_GET_THP_DISABLE, abi.PR_SET_MDWE, abi.PR_GET_MDWE,
+    }
+)  # fmt: skip
+#: These advices take pages away from the whole machine.
+_ADVICE_BEYOND: Final = frozenset({abi.MADV_HWPOISON, abi.MADV_SOFT_OFFLINE})
+_CLONE_PARENT: Final = 0x8000
+_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|\d+")
+_IOVEC: Final = re.compile(r"iov_base=(0x[0-9a-fA-F]+|NULL|\d+), *iov_len=(0x[0-9a-fA-F]+|\d+)")
+
+#: Puts bytes where the process can read them; the address.
+Memory = Callable[[bytes], int]
+#: The descriptor that a name or number of the trace stands for.
+Descriptor = Callable[[Fd], int]
+
+
+def number(arg: Arg, labels: Mapping[str, int], descriptor: Descriptor) -> int | str:
+    """*arg* as a number, or as the text that it is."""
+    if isinstance(arg, Expr):
+        return arg.evaluate(labels)
+    return descriptor(arg) if isinstance(arg, Fd) else arg
+
+
+def arguments(name: str, args: Sequence[int | str], memory: Memory) -> tuple[str, list[int]]:
+    """The kernel's call and its arguments for call *name* of a trace. Raises Unsupported."""
+    if name in BIRTHS:
+        return "clone", [
+            _CLONE_PARENT | (abi.CLONE_VM if _shares_memory(name, args) else 0),
+            0,
+            0,
+            0,
+            0,
+        ]
+    special = _SPECIAL.get(name)
+    values = list(args) if special is None else special(args, memory)
+    for value in values:
+        if isinstance(value, str):
+            raise Unsupported(f"{name}: no way to pass the argument {value!r}")
+    return name, [value for value in values if isinstance(value, int)]
+
+
+def _shares_memory(name: str, args: Sequence[int | str]) -> bool:
+    words = {word for arg in args if isinstance(arg, str) for word in re.findall(r"\w+", arg)}
+    numbers = any(isinstance(arg, int) and arg & abi.CLONE_VM for arg in args[:1])
+    return name == "vfork" or "CLONE_VM" in words or numbers
+
+
+def _prctl(args: Sequence[int | str], memory: Memory) -> list[int | str]:
+    if args[0] not in _PRCTL_WITHIN:
+        raise Unsupported(f"prctl option {args[0]} may reach beyond the address space")
+    values = [*args, 0, 0, 0, 0][:5]
+    if args[0] == abi.PR_SET_VMA and isinstance(values[4], str):
+        values[4] = memory(values[4].strip('"').encode(errors="surrogateescape") + b"\0")
+    return values
+
+
+def _madvise(args: Sequence[int | str], memory: Memory) -> list[int | str]:
+    _check_advice(args[2])
+    return list(args)
+
+
+def _check_advice(advice: int | str) -> None:
+    if advice in _ADVICE_BEYOND:
+        raise Unsupported("MADV_HWPOISON and MADV_SOFT_OFFLINE take memory away from the machine")
+
+
+def _mremap(args: Sequence[int | str], memory: Memory) -> list[int | str]:
+    return [*args, 0][:5]
+
+
+def _mbind(args: Sequence[int | str], memory: Memory) -> list[int | str]:
+    values = list(args)
+    if isinstance(values[3], str):
+        words = [int(n, 0) for n in _NUMBER.findall(values[3])]
+        values[3] = memory(struct.pack(f"<{len(words)}Q", *words)) if words else 0
+    return values
+
+
+def _process_madvise(args: Sequence[int | str], memory: Memory) -> list[int | str]:
+    _check_advice(args[3])
+    values = list(args)
+    if isinstance(values[1], str):
+        pairs = [
+            (0 if base == "NULL" else int(base, 0), int(length, 0))
+            for base, length in _IOVEC.findall(values[1])
+        ]
+        if not pairs:
+            raise Unsupported(f"process_madvise: no iov_base and iov_len in {values[1]!r}")
+        values[1] = memory(b"".join(struct.pack("<QQ", *pair) for pair in pairs))
+    return values
+
+
+_SPECIAL: Final[dict[str, Callable[[Sequence[int | str], Memory], list[int | str]]]] = {
+    "prctl": _prctl,
+    "madvise": _madvise,
+    "mremap": _mremap,
+    "mbind": _mbind,
+    "process_madvise": _process_madvise,
+}

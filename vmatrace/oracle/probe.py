@@ -1,0 +1,375 @@
+"""What kind of kernel this is, found out by experiments and not from its version.
+
+Each experiment is one function named after the feature it decides, run in a sandbox of its own. It
+returns True, False, or None where this machine cannot tell (a missing call, a limit, a file system
+that is not there). Names are those of the kernel table, which this module does not import.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Callable
+from typing import Final
+
+from vmatrace import abi
+from vmatrace.event import File
+from vmatrace.oracle.errors import Unsupported
+from vmatrace.oracle.files import filesystem_of
+from vmatrace.oracle.lab import ANON, BASE, MOVE, PAGE, RW, Lab
+from vmatrace.oracle.sandbox import Sandbox
+
+Answer = bool | None
+
+_HUGE: Final = 2 << 20
+_COPY: Final = MOVE | abi.MREMAP_DONTUNMAP
+#: File systems whose page-cache files got .mmap_prepare() together.
+_DISK: Final = frozenset({"ext4", "ext2", "xfs", "btrfs", "f2fs"})
+
+
+Experiment = Callable[[Lab], Answer]
+_EXPERIMENTS: Final[dict[str, Experiment]] = {}
+
+
+def _experiment(function: Experiment) -> Experiment:
+    _EXPERIMENTS[function.__name__.strip("_").replace("_", "-")] = function
+    return function
+
+
+def probe() -> dict[str, Answer]:
+    """The features of the running kernel by name. Takes about 0.1 s. Raises Unavailable."""
+    results: dict[str, Answer] = {}
+    for name, experiment in _EXPERIMENTS.items():
+        with Sandbox() as sandbox:
+            try:
+                results[name] = experiment(Lab(sandbox))
+            except Unsupported:
+                results[name] = None
+    return results
+
+
+# --- configuration and KSM ------------------------------------------------------------------------
+
+
+@_experiment
+def _ksm(lab: Lab) -> Answer:
+    lab.map(0, 1)
+    return lab.on("madvise", 0, 1, abi.MADV_MERGEABLE) == 0
+
+
+@_experiment
+def _transparent_hugepage(lab: Lab) -> Answer:
+    lab.map(0, 1)
+    return lab.on("madvise", 0, 1, abi.MADV_HUGEPAGE) == 0
+
+
+@_experiment
+def _anon_vma_name(lab: Lab) -> Answer:
+    lab.map(0, 1)
+    arguments = (abi.PR_SET_VMA, abi.PR_SET_VMA_ANON_NAME, lab.at(0), PAGE, "name")
+    return lab.call("prctl", *arguments) == 0
+
+
+@_experiment
+def _ksm_prctl(lab: Lab) -> Answer:
+    return lab.call("prctl", abi.PR_GET_MEMORY_MERGE) >= 0
+
+
+@_experiment
+def _ksm_exec_inherit(lab: Lab) -> Answer:
+    if not lab.ksm():
+        return None
+    lab.call("execve", "")
+    return lab.call("prctl", abi.PR_GET_MEMORY_MERGE) == 1
+
+
+@_experiment
+def _ksm_before_merge(lab: Lab) -> Answer:
+    if not lab.ksm():
+        return None
+    lab.map(0, 4)
+    lab.map(4, 4)
+    return lab.ranges() == [(0, 8)]
+
+
+@_experiment
+def _ksm_late_check_before_hook(lab: Lab) -> Answer:
+    if not lab.ksm():
+        return None
+    flags = ANON | abi.MAP_HUGETLB | abi.MAP_NORESERVE
+    address = lab.call("mmap", 0, _HUGE, RW, flags, -1, 0)
+    if address < 0:
+        return None
+    return "mg" in lab.codes((address - BASE) // PAGE)
+
+
+@_experiment
+def _fs_mmap_prepare(lab: Lab) -> Answer:
+    fs = filesystem_of(tempfile.gettempdir())
+    if fs not in _DISK or not _ksm_before_merge(lab):
+        return None
+    with Sandbox({3: File("/file", fs)}, ksm=True) as sandbox:
+        return _merges_private_file(Lab(sandbox))
+
+
+@_experiment
+def _shmem_mmap_prepare(lab: Lab) -> Answer:
+    if not _ksm_before_merge(lab):
+        return None
+    with Sandbox({3: File("/dev/zero", "legacy")}, ksm=True) as sandbox:
+        return _merges_private_file(Lab(sandbox))
+
+
+def _merges_private_file(lab: Lab) -> bool:
+    lab.map(0, 4, flags=abi.MAP_PRIVATE, fd=3)
+    lab.map(4, 4, flags=abi.MAP_PRIVATE, fd=3)
+    return lab.ranges() == [(0, 8)]
+
+
+# --- merging --------------------------------------------------------------------------------------
+
+
+@_experiment
+def _merge_unfaulted_target(lab: Lab) -> Answer:
+    lab.map(0, 4)
+    lab.map(4, 4, RW | abi.PROT_EXEC)
+    lab.on("fault", 4, 1, abi.PROT_WRITE)
+    lab.on("mprotect", 4, 4, RW)
+    return lab.ranges() == [(0, 8)]
+
+
+@_experiment
+def _mremap_copied_from(lab: Lab) -> Answer:
+    """A child's faulted VMA goes away and comes back to a new neighbour: does it merge?"""
+    with Sandbox() as sandbox:
+        if not _merge_unfaulted_target(Lab(sandbox)):
+            return None
+    lab.map(0, 4)
+    lab.on("fault", 0, 4, abi.PROT_WRITE)
+    lab.sandbox.call("fork", child="child")
+    lab.move(0, 4, 100, pid="child")
+    lab.map(4, 4, pid="child")
+    lab.move(100, 4, 0, pid="child")
+    return lab.ranges("child") == [(0, 4), (4, 8)]
+
+
+@_experiment
+def _maybe_guard_flag(lab: Lab) -> Answer:
+    if not _guard_regions(lab):
+        return None
+    return "gu" in lab.codes(0)
+
+
+@_experiment
+def _mprotect_unaccount(lab: Lab) -> Answer:
+    lab.map(0, 1)
+    lab.on("mprotect", 0, 1, abi.PROT_READ)
+    return "ac" not in lab.codes(0)
+
+
+# --- mmap -----------------------------------------------------------------------------------------
+
+
+@_experiment
+def _map_stack_nohugepage(lab: Lab) -> Answer:
+    if not _transparent_hugepage(lab):
+        return None
+    lab.map(0, 1, flags=ANON | abi.MAP_STACK)
+    return "nh" in lab.codes(0)
+
+
+def _placed_on_huge_boundary(lab: Lab, length: int) -> bool:
+    """Whether mappings of *length* bytes are, wherever the free range ends."""
+    starts = []
+    for _ in range(3):
+        lab.call("mmap", 0, PAGE, abi.PROT_READ, ANON, -1, 0)
+        starts.append(lab.call("mmap", 0, length, RW, ANON, -1, 0))
+    return all(start % _HUGE == 0 for start in starts)
+
+
+@_experiment
+def _thp_align_anon(lab: Lab) -> Answer:
+    return _placed_on_huge_boundary(lab, _HUGE) if _transparent_hugepage(lab) else None
+
+
+@_experiment
+def _thp_align_multiple(lab: Lab) -> Answer:
+    if not _thp_align_anon(lab):
+        return None
+    return not _placed_on_huge_boundary(lab, _HUGE + PAGE)
+
+
+@_experiment
+def _thp_align_unhinted(lab: Lab) -> Answer:
+    """Where does a mapping go whose hint is taken?"""
+    with Sandbox() as sandbox:
+        if not _thp_align_anon(Lab(sandbox)):
+            return None
+    lab.call("mmap", 0, PAGE, abi.PROT_READ, ANON, -1, 0)
+    lab.map(0, 1)
+    return lab.call("mmap", lab.at(0), _HUGE, RW, ANON, -1, 0) % _HUGE != 0
+
+
+@_experiment
+def _droppable(lab: Lab) -> Answer:
+    lab.map(0, 1, flags=abi.MAP_DROPPABLE | abi.MAP_ANONYMOUS)
+    return "dp" in lab.codes(0)
+
+
+@_experiment
+def _droppable_never_locked(lab: Lab) -> Answer:
+    if lab.call("mlockall", abi.MCL_FUTURE | abi.MCL_ONFAULT) < 0 or not _droppable(lab):
+        return None
+    return "lo" not in lab.codes(0)
+
+
+@_experiment
+def _map_fixed_keeps_on_failure(lab: Lab) -> Answer:
+    lab.map(0, 12, abi.PROT_READ)
+    if lab.map(4, 1 << 34) != -abi.ENOMEM:
+        return None
+    return lab.codes(4) != ()
+
+
+@_experiment
+def _secretmem_unlocked(lab: Lab) -> Answer:
+    fd = lab.sandbox.inject("memfd_secret", 0)
+    if fd < 0 or lab.sandbox.inject("ftruncate", fd, PAGE) < 0:
+        return None
+    if lab.map(0, 1, flags=abi.MAP_SHARED, fd=fd) < 0:
+        return None
+    return "lo" not in lab.codes(0)
+
+
+@_experiment
+def _vvar_vclock(lab: Lab) -> Answer:
+    return any(m.name == "[vvar_vclock]" for m in lab.sandbox.start.layout)
+
+
+# --- seals, guards, userfaultfd, prctl ------------------------------------------------------------
+
+
+@_experiment
+def _mseal(lab: Lab) -> Answer:
+    lab.map(0, 1)
+    return lab.on("mseal", 0, 1, 0) == 0
+
+
+@_experiment
+def _mseal_in_loop(lab: Lab) -> Answer:
+    lab.map(0, 8)
+    if lab.on("mseal", 4, 4, 0) < 0:
+        return None
+    lab.on("mprotect", 0, 8, abi.PROT_READ)
+    return "wr" not in lab.codes(0)
+
+
+@_experiment
+def _guard_regions(lab: Lab) -> Answer:
+    lab.map(0, 1)
+    return lab.on("madvise", 0, 1, abi.MADV_GUARD_INSTALL) == 0
+
+
+@_experiment
+def _guard_files(lab: Lab) -> Answer:
+    lab.map(0, 1, flags=abi.MAP_SHARED | abi.MAP_ANONYMOUS)
+    return lab.on("madvise", 0, 1, abi.MADV_GUARD_INSTALL) == 0
+
+
+_UFFD_USER_MODE_ONLY: Final = 1
+_UFFDIO_API, _UFFDIO_REGISTER, _UFFDIO_UNREGISTER = 0xC018AA3F, 0xC020AA00, 0x8010AA01
+
+
+@_experiment
+def _uffd_unregister_strict(lab: Lab) -> Answer:
+    inject = lab.sandbox.inject
+    lab.map(0, 8)
+    uffds = []
+    for page in (0, 4):
+        fd = inject("userfaultfd", _UFFD_USER_MODE_ONLY)
+        if fd < 0 or inject("ioctl", fd, _UFFDIO_API, struct.pack("<QQQ", 0xAA, 0, 0)) < 0:
+            return None
+        mode = abi.UFFDIO_REGISTER_MODE_MISSING
+        area = struct.pack("<QQQQ", lab.at(page), 4 * PAGE, mode, 0)
+        if inject("ioctl", fd, _UFFDIO_REGISTER, area) < 0:
+            return None
+        uffds.append(fd)
+    both = struct.pack("<QQ", lab.at(0), 8 * PAGE)
+    return inject("ioctl", uffds[0], _UFFDIO_UNREGISTER, both) == -abi.EINVAL
+
+
+@_experiment
+def _process_madvise_self(lab: Lab) -> Answer:
+    lab.map(0, 1)
+    area = f"[{{iov_base={lab.at(0):#x}, iov_len={PAGE}}}]"
+    return lab.call("process_madvise", "main", area, 1, abi.MADV_DONTDUMP, 0) == PAGE
+
+
+@_experiment
+def _thp_disable_except_advised(lab: Lab) -> Answer:
+    arguments = (abi.PR_SET_THP_DISABLE, 1, abi.PR_THP_DISABLE_EXCEPT_ADVISED)
+    return lab.call("prctl", *arguments) == 0 if _transparent_hugepage(lab) else None
+
+
+@_experiment
+def _dofork_special_strict(lab: Lab) -> Answer:
+    """The vdso is VM_SPECIAL by VM_DONTEXPAND and not VM_IO."""
+    vdso = [m for m in lab.sandbox.start.layout if m.name == "[vdso]"]
+    if not vdso:
+        return None
+    return lab.call("madvise", vdso[0].start, PAGE, abi.MADV_DOFORK) == -abi.EINVAL
+
+
+# --- mremap ---------------------------------------------------------------------------------------
+
+
+@_experiment
+def _mremap_multi_vma(lab: Lab) -> Answer:
+    lab.map(0, 4)
+    lab.map(4, 4, abi.PROT_READ)
+    return lab.move(0, 8, 100) > 0
+
+
+@_experiment
+def _mremap_checks_first(lab: Lab) -> Answer:
+    lab.map(0, 4)
+    result = lab.call("mremap", lab.at(0), 4 * PAGE, 1 << 60, abi.MREMAP_MAYMOVE)
+    return result == -abi.EINVAL
+
+
+@_experiment
+def _dontunmap_unaccounts_source(lab: Lab) -> Answer:
+    lab.map(0, 4)
+    return "ac" not in lab.codes(0) if lab.move(0, 4, 100, _COPY) > 0 else None
+
+
+@_experiment
+def _dontunmap_splits_locked(lab: Lab) -> Answer:
+    lab.map(0, 12)
+    if lab.on("mlock2", 0, 12, abi.MLOCK_ONFAULT) < 0 or lab.move(4, 4, 100, _COPY) < 0:
+        return None
+    return "lo" in lab.codes(0) and "lo" not in lab.codes(4)
+
+
+@_experiment
+def _dontunmap_no_self_merge(lab: Lab) -> Answer:
+    lab.map(0, 4)
+    if lab.move(0, 4, 4, _COPY) < 0:
+        return None
+    return lab.ranges() == [(0, 4), (4, 8)]
+
+
+@_experiment
+def _dontunmap_resets_pgoff(lab: Lab) -> Answer:
+    """A faulted VMA keeps its pgoff when moved; does it still have it when emptied?"""
+    lab.map(0, 4)
+    lab.on("fault", 0, 4, abi.PROT_WRITE)
+    lab.move(0, 4, 100)
+    if lab.move(100, 4, 200, _COPY) < 0:
+        return None
+    lab.map(104, 4)
+    return lab.ranges()[0] == (100, 108)
+
+
+#: The features that ``probe`` decides.
+NAMES: Final = tuple(_EXPERIMENTS)

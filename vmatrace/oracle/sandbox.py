@@ -1,0 +1,336 @@
+"""A sacrificial process with a pristine address space that runs the events of traces.
+
+The process runs an image of one page (``arch``) and is stopped before its first instruction; calls
+are injected with ptrace. The other way, a static program that reads calls from a pipe, was not
+taken: it needs a stack and a buffer that events could take away, cannot tell a failed access from
+its own failure without a signal handler, and has to be followed through fork and exec by other
+means; and it would gain little, because reading the layout costs more than the injection.
+
+What a caller has to know:
+
+* Calls are made from the page at ``arch.IMAGE_BASE``; text is passed through the stack. Both are in
+  the starting layout. An event that takes the page away (munmap, MAP_FIXED, mprotect) is itself
+  observed; the next event of that process raises SandboxLost.
+* A new process is made by clone(CLONE_PARENT), so that no SIGCHLD interrupts its parent; vfork by
+  clone(CLONE_VM|CLONE_PARENT), and its parent goes on at once. Address spaces see no difference.
+* execve executes the image anew, whatever its path says.
+* Only the thread that made a sandbox may use it (ptrace).
+* Calls that reach beyond the process (MADV_HWPOISON, most prctl options) are Unsupported.
+
+Knows the calls of ``event.CALLS`` and how to put them to the kernel; knows no rule of any kernel.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Final, NamedTuple
+
+from vmatrace import abi
+from vmatrace.event import Arg, Event, Expectation, Fd, File
+from vmatrace.layout import Layout
+from vmatrace.oracle import arch as archs
+from vmatrace.oracle import calls, spawn
+from vmatrace.oracle.errors import SandboxLost, Unavailable, Unsupported
+from vmatrace.oracle.files import ChildFiles
+from vmatrace.oracle.ptrace import Tracee
+from vmatrace.oracle.segments import Segments
+from vmatrace.oracle.smaps import MappingCache, SmapsReader
+
+MAIN: Final = "main"
+#: Pages. A fault over more could exhaust the machine's memory.
+_MAX_TOUCH: Final = 1 << 18
+#: PIDFD_SELF_THREAD_GROUP and PIDFD_SELF_THREAD (>= 6.14) are negative numbers and need no process.
+_OWN_PIDFD: Final = (-10000, -10001)
+
+
+class Observation(NamedTuple):
+    """What the kernel did with *event*.
+
+    ``result`` is the return value or -errno, for a birth the kernel's pid. ``layout`` is that of
+    the process that made the call, right after it; empty when it has ended.
+    """
+
+    event: Event
+    result: int
+    layout: Layout
+
+
+class Start(NamedTuple):
+    """The state of the first process before the first event.
+
+    ``anonymous`` holds the start addresses of the mappings that have anonymous pages, hence an
+    anon_vma. ``brk`` in bytes; ``mmap_base`` is where the search for a free range begins.
+    """
+
+    layout: Layout
+    anonymous: frozenset[int]
+    brk: int
+    mmap_base: int
+
+
+class _Process:
+    """A traced process and its open smaps. Processes born with CLONE_VM share one address space."""
+
+    __slots__ = ("reader", "tracee")
+
+    def __init__(self, tracee: Tracee, cache: MappingCache) -> None:
+        self.tracee = tracee
+        self.reader = SmapsReader(tracee.pid, cache)
+
+
+class Sandbox:
+    """Processes on the running kernel that a trace's events are run in; a context manager.
+
+    ``files`` are the trace's files by descriptor or name; ``ksm``: PR_SET_MEMORY_MERGE is inherited
+    by the image's exec; ``rlimits`` maps resource.RLIMIT_* to a soft limit. Raises Unavailable if
+    this machine cannot do it at all, Unsupported if it lacks one of the files.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[int | str, File] | None = None,
+        *,
+        ksm: bool = False,
+        rlimits: Mapping[int, int] | None = None,
+    ) -> None:
+        self._arch = archs.native()
+        self._page = os.sysconf("SC_PAGE_SIZE")
+        self._wanted = (dict(files or {}), ksm, dict(rlimits or {}))
+        self._files = ChildFiles()
+        self._cache = MappingCache(self._files.names)
+        self._segments = Segments()
+        self._processes: dict[str, _Process] = {}
+        #: Results by label: what an expression of a later event may mention.
+        self.labels: dict[str, int] = {}
+        self._pin = spawn.Pin()
+        self._open()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every process of the sandbox. May be called again."""
+        for pid in list(self._processes):
+            self._end(pid)
+        self._segments.close()
+        self._pin.release()
+
+    def reset(self) -> None:
+        """Go back to the start: one process, in the state ``start``, no labels.
+
+        Takes a fifth of the time of a new sandbox. The files stay as events have left them.
+        """
+        self.labels.clear()
+        for name in [name for name in self._processes if name != MAIN]:
+            self._end(name)
+        try:
+            renewed = self._renew()
+        except SandboxLost:
+            renewed = False
+        if not renewed:
+            self._end(MAIN)
+            self._files = ChildFiles()
+            self._cache = MappingCache(self._files.names)
+            self._open()
+
+    def _renew(self) -> bool:
+        """Execute the image anew in the first process; whether nothing tells it from a new one."""
+        process = self._processes.get(MAIN)
+        if process is None or self.inject("prctl", abi.PR_GET_MDWE, 0, 0, 0, 0) > 0:
+            return False
+        self.inject("prctl", abi.PR_SET_THP_DISABLE, 0, 0, 0, 0)
+        self.inject("prctl", abi.PR_SET_MEMORY_MERGE, int(self._wanted[1]), 0, 0, 0)
+        return self._execve(process) == 0 and process.reader.read() == self.start.layout
+
+    def _end(self, pid: str) -> None:
+        process = self._processes.pop(pid, None)
+        if process is not None:
+            process.reader.close()
+            process.tracee.kill()
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def run(self, items: Iterable[Event | Expectation]) -> Iterator[Observation]:
+        """Run each event in its process; expectations are passed over. Raises OracleError."""
+        for item in items:
+            if isinstance(item, Event):
+                result = self.run_event(item)
+                yield Observation(item, result, self.layout(item.pid))
+
+    def run_event(self, event: Event) -> int:
+        """Run one event without reading the layout; its result, which its label then names."""
+        args = event.args
+        name = event.label
+        if event.name in calls.BIRTHS and name is None and event.recorded is not None:
+            name = str(event.recorded)
+        result = self.call(event.name, args, event.pid, name)
+        if event.label is not None:
+            self.labels[event.label] = result
+        return result
+
+    def layout(self, pid: str = MAIN) -> Layout:
+        """Every VMA of process *pid* with its VmFlags; empty if the process has ended."""
+        process = self._processes.get(pid)
+        return [] if process is None else process.reader.read()
+
+    def call(
+        self, name: str, args: Sequence[Arg] = (), pid: str = MAIN, child: str | None = None
+    ) -> int:
+        """Make one call in process *pid*: its return value or -errno.
+
+        ``child`` names the process that the call creates; without it the kernel's pid does.
+        """
+        process = self._processes.get(pid)
+        if process is None:
+            raise Unsupported(f"there is no process {pid!r}: it has ended or was never created")
+        values = [
+            arg if type(arg) is int else self._value(name, i, arg) for i, arg in enumerate(args)
+        ]
+        if name == "fault":
+            return self._fault(process.tracee, values)
+        if name in calls.DEATHS:
+            return self._exit(pid, process, values)
+        if name == "execve":
+            return self._execve(process)
+        if name == "process_madvise":
+            return self._process_madvise(process, values)
+        kernel_name, numbers = calls.arguments(name, values, process.tracee.put)
+        result = process.tracee.call(self._arch.calls[kernel_name], *numbers)
+        if process.tracee.born:
+            self._adopt(process, child)
+        return result
+
+    def kernel_pid(self, pid: str = MAIN) -> int:
+        """The number that the kernel knows process *pid* by. Raises KeyError."""
+        return self._processes[pid].tracee.pid
+
+    def inject(self, name: str, *args: int | str | bytes) -> int:
+        """Make one call of the kernel itself in the first process, unchecked.
+
+        One argument at most may be text or bytes; its address is passed.
+        """
+        tracee = self._processes[MAIN].tracee
+        numbers = [
+            a
+            if isinstance(a, int)
+            else tracee.put(a if isinstance(a, bytes) else a.encode() + b"\0")
+            for a in args
+        ]
+        return tracee.call(self._arch.calls[name], *numbers)
+
+    def _value(self, call: str, position: int, arg: Arg) -> int | str:
+        key = arg.key if isinstance(arg, Fd) else None
+        if call == "shmat" and position == 0 and key is not None:
+            return self._segments.identifier(key)
+        return calls.number(arg, self.labels, self._descriptor)
+
+    def _descriptor(self, fd: Fd) -> int:
+        number = self._files.numbers.get(fd.key)
+        if number is None:
+            if isinstance(fd.key, int) and fd.path is None:
+                return fd.key
+            raise Unsupported(f"descriptor {fd} is not among the trace's files")
+        return number
+
+    def _fault(self, tracee: Tracee, values: Sequence[int | str]) -> int:
+        address, length, access = (value for value in values if isinstance(value, int))
+        first = address & -self._page
+        pages = (address + length - first + self._page - 1) // self._page if length > 0 else 0
+        if pages > _MAX_TOUCH:
+            raise Unsupported(f"fault: {pages} pages are more than the {_MAX_TOUCH} done here")
+        if pages == 0 or not access & (abi.PROT_READ | abi.PROT_WRITE | abi.PROT_EXEC):
+            return 0
+        return tracee.touch(first, self._page, pages, access)
+
+    def _exit(self, pid: str, process: _Process, values: Sequence[int | str]) -> int:
+        status = values[0] if values and isinstance(values[0], int) else 0
+        process.tracee.exit(self._arch.calls["exit_group"], status)
+        process.reader.close()
+        del self._processes[pid]
+        return 0
+
+    def _execve(self, process: _Process) -> int:
+        path = process.tracee.put(archs.SELF_EXE)
+        result = process.tracee.execve(self._arch.calls["execve"], path, 0, 0)
+        if result == 0:
+            # The descriptor of smaps belongs to the address space that it was opened for.
+            process.reader.close()
+            process.reader = SmapsReader(process.tracee.pid, self._cache)
+        return result
+
+    def _adopt(self, parent: _Process, name: str | None) -> None:
+        for pid in parent.tracee.born:
+            tracee = parent.tracee.born_child(pid)
+            process = _Process(tracee, self._cache)
+            self._end(name or str(pid))  # an older process of that name can no longer be named
+            self._processes[name or str(pid)] = process
+        parent.tracee.born.clear()
+
+    def _process_madvise(self, process: _Process, values: list[int | str]) -> int:
+        """The pidfd is the name of a process of the trace, or PIDFD_SELF."""
+        numbers, tracee, opened = self._arch.calls, process.tracee, None
+        if isinstance(values[0], str) or values[0] >= 0:
+            target = self._processes.get(str(values[0]))
+            if target is None:
+                raise Unsupported(f"process_madvise: {values[0]!r} is no process of the trace")
+            opened = values[0] = tracee.call(numbers["pidfd_open"], target.tracee.pid, 0)
+        name, args = calls.arguments("process_madvise", values, tracee.put)
+        result = tracee.call(numbers[name], *args)
+        if opened is not None:
+            tracee.call(numbers["close"], opened)
+        return result
+
+    # --- preparation ----------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        try:
+            tracee = spawn.spawn(self._arch)
+            self._processes[MAIN] = _Process(tracee, self._cache)
+            self._prepare(*self._wanted)
+            self.start = self._observe_start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(
+        self, files: Mapping[int | str, File], ksm: bool, rlimits: Mapping[int, int]
+    ) -> None:
+        """Give the first process its files and limits, and a new image that starts with them.
+
+        What it has from the caller and an exec does not drop is taken from it.
+        """
+        process = self._processes[MAIN]
+        if files:
+            self._files.open(files, self.inject)
+        for kind, soft in {resource.RLIMIT_STACK: spawn.STACK_LIMIT, **rlimits}.items():
+            hard = resource.prlimit(process.tracee.pid, kind)[1]
+            if hard != resource.RLIM_INFINITY and soft > hard:
+                raise Unsupported(f"resource limit {kind}: {soft} is above the hard limit {hard}")
+            resource.prlimit(process.tracee.pid, kind, (soft, hard))
+        if self.inject("prctl", abi.PR_GET_MDWE, 0, 0, 0, 0) > 0:
+            raise Unavailable("PR_SET_MDWE is in force and would be for the sandbox, too")
+        self.inject("prctl", abi.PR_SET_THP_DISABLE, 0, 0, 0, 0)
+        result = self.inject("prctl", abi.PR_SET_MEMORY_MERGE, int(ksm), 0, 0, 0)
+        if ksm and result < 0:
+            raise Unsupported("this kernel has no PR_SET_MEMORY_MERGE (CONFIG_KSM, Linux 6.4)")
+        if self._execve(process) < 0:
+            raise SandboxLost("the image cannot be executed anew: is /proc mounted?")
+        if ksm:  # before 6.7, exec forgets it
+            self.inject("prctl", abi.PR_SET_MEMORY_MERGE, 1, 0, 0, 0)
+
+    def _observe_start(self) -> Start:
+        reader = self._processes[MAIN].reader
+        layout = reader.read()
+        below_stack = [m.end for m in layout if m.name != "[stack]"]
+        return Start(layout, reader.anonymous(), self.inject("brk", 0), max(below_stack))
