@@ -315,6 +315,13 @@ def test_aliases_are_refused_before_they_multiply() -> None:
     assert len(errors("k0: &a0 [x]\n" + bomb + HEAD + "- munlockall()\n")) == MAX_DIAGNOSTICS
 
 
+@pytest.mark.parametrize("bracket", ["[", "{", "? "])
+def test_hopeless_nesting_ends_the_reading(bracket: str) -> None:
+    found = errors(HEAD + "- foo\n- " + bracket * 100_000)
+    assert found[0].startswith("3:6: expected '('")
+    assert found[-1].endswith("nested too deeply to read on")
+
+
 def test_errors_beyond_the_cap_are_counted() -> None:
     with pytest.raises(TraceError) as caught:
         load(HEAD + "- foo\n" * (MAX_DIAGNOSTICS + 7)).validate()

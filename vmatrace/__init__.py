@@ -1,1 +1,34 @@
-"""Replay mmap/prctl traces against an exact model of Linux's VMA engine."""
+"""Replay mmap/prctl traces against an exact model of Linux's VMA engine.
+
+The public interface: ``load_trace`` reads a trace, ``replay`` runs it under one of ``KERNELS``, and
+``TraceError`` is what either raises for bad input. Names are loaded when they are first used, so
+that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from vmatrace._version import __version__
+
+if TYPE_CHECKING:
+    from vmatrace.diagnostic import TraceError
+    from vmatrace.engine.replay import replay
+    from vmatrace.kernels import KERNELS
+    from vmatrace.trace import load_trace
+
+__all__ = ["KERNELS", "TraceError", "__version__", "load_trace", "replay"]
+
+_HOMES = {
+    "TraceError": "vmatrace.diagnostic",
+    "replay": "vmatrace.engine.replay",
+    "KERNELS": "vmatrace.kernels",
+    "load_trace": "vmatrace.trace",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""Linux's numbers: constants of the uapi headers, vm_flags bits with their smaps codes, errno names.
+"""Linux's numbers: uapi constants, vm_flags bits with their smaps codes, errno names.
 
 Knows names and values, nothing about behaviour. Values are those of x86-64 and arm64
 (include/uapi/asm-generic/{mman,mman-common,errno}.h, include/uapi/linux/{mman,prctl,mempolicy}.h);
@@ -159,12 +159,7 @@ CONSTANTS.update(_EXTRA_CONSTANTS)
 
 # --- errno (asm-generic/errno-base.h, asm-generic/errno.h) -----------------------------------
 
-_ERRNO_NAMES: Final = (
-    "EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT "
-    "ENOTBLK EBUSY EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG "
-    "ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM ERANGE EDEADLK ENAMETOOLONG ENOLCK ENOSYS ENOTEMPTY "
-    "ELOOP"
-).split()
+_ERRNO_NAMES: Final = ["EPERM", "ENOENT", "ESRCH", "EINTR", "EIO", "ENXIO", "E2BIG", "ENOEXEC", "EBADF", "ECHILD", "EAGAIN", "ENOMEM", "EACCES", "EFAULT", "ENOTBLK", "EBUSY", "EEXIST", "EXDEV", "ENODEV", "ENOTDIR", "EISDIR", "EINVAL", "ENFILE", "EMFILE", "ENOTTY", "ETXTBSY", "EFBIG", "ENOSPC", "ESPIPE", "EROFS", "EMLINK", "EPIPE", "EDOM", "ERANGE", "EDEADLK", "ENAMETOOLONG", "ENOLCK", "ENOSYS", "ENOTEMPTY", "ELOOP"]
 ERRNO: Final[dict[str, int]] = {name: number for number, name in enumerate(_ERRNO_NAMES, 1)}
 ERRNO.update(
     EWOULDBLOCK=11, ENODATA=61, ETIME=62, EPROTO=71, EOVERFLOW=75, EUSERS=87, EOPNOTSUPP=95,

@@ -122,6 +122,7 @@ _MAPS_LINE: Final = re.compile(
     r"([0-9a-f]+:[0-9a-f]+) ([0-9]{1,20})(?: +(.*?))? *\Z"
 )
 _SMAPS_FIELD: Final = re.compile(r"[A-Z][A-Za-z_]*:\s")
+_ANONYMOUS_PAGES: Final = re.compile(r"Anonymous:\s+0*[1-9]")
 VSYSCALL: Final = "[vsyscall]"
 
 
@@ -143,7 +144,7 @@ def parse_layout(text: str) -> Layout:
     """
     layout: Layout = []
     current: Mapping | None = None
-    for number, mapping, codes in _read(text):
+    for number, mapping, field in _read(text):
         if mapping is not None:
             current = mapping
             if mapping.name == VSYSCALL:
@@ -153,9 +154,11 @@ def parse_layout(text: str) -> Layout:
             layout.append(mapping)
         elif current is None:
             raise LayoutError(number, "a field before the first mapping")
-        elif codes is not None:
-            current.vm_flags = _flags_from_codes(codes, number)
+        elif field.startswith("VmFlags:"):
+            current.vm_flags = _flags_from_codes(field[8:].split(), number)
             current.flags_known = True
+        elif _ANONYMOUS_PAGES.match(field):
+            current.faulted = True
     return layout
 
 
@@ -176,16 +179,15 @@ def parse_maps_line(text: str, line: int = 1) -> Mapping:
     return mapping
 
 
-def _read(text: str) -> Iterator[tuple[int, Mapping | None, list[str] | None]]:
+def _read(text: str) -> Iterator[tuple[int, Mapping | None, str]]:
+    """Line by line: its number, and the mapping it starts or the field of one that it holds."""
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
-        if line.startswith("VmFlags:"):
-            yield number, None, line[8:].split()
-        elif _SMAPS_FIELD.match(line):
-            yield number, None, None
+        if _SMAPS_FIELD.match(line):
+            yield number, None, line
         else:
-            yield number, parse_maps_line(line, number), None
+            yield number, parse_maps_line(line, number), ""
 
 
 def _flags_from_codes(codes: list[str], line: int) -> int:

@@ -17,6 +17,8 @@ from vmatrace.diagnostic import Collector, Source, quoted
 
 #: Deepest nesting: events, event, expect, maps, mapping, flags are six.
 MAX_DEPTH: Final = 8
+#: Levels below a refused node that are still skipped, to report what comes after it.
+_HOPELESS: Final = 100
 _BREAK: Final = re.compile(rb"\r\n|\r|\n")
 #: A line that starts with something else than a comment or a list item. After "\n" alone the search
 #: is many times as fast, and a "\r" is rare.
@@ -251,6 +253,10 @@ class Reader:
         while depth:
             event = self.next()
             depth += isinstance(event, starts) - isinstance(event, ends)
+            if depth > _HOPELESS:
+                # Time that libyaml takes grows with the square of the depth.
+                self._errors.add(*position(event), "nested too deeply to read on")
+                raise BrokenError
 
     def _report(self, error: Any) -> None:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)

@@ -77,6 +77,31 @@ def test_failures_are_negative_errno(sandbox: Sandbox) -> None:
     assert sandbox.call("mmap", (BASE, PAGE, RW, abi.MAP_PRIVATE, 77, 0)) == -abi.EBADF
 
 
+def test_every_call_without_a_story_of_its_own_reaches_the_kernel(sandbox: Sandbox) -> None:
+    """Each succeeds here, on a kernel that has it; ENOSYS stands for an older one."""
+    map_pages(sandbox, 0, 4)
+    shared = abi.MAP_SHARED | abi.MAP_ANONYMOUS | abi.MAP_FIXED
+    sandbox.call("mmap", (BASE + 8 * PAGE, 4 * PAGE, RW, shared, -1, 0))
+    area = f"[{{iov_base={BASE:#x}, iov_len={PAGE}}}]"
+    for name, args, result in (
+        ("pkey_mprotect", (BASE, PAGE, abi.PROT_READ, -1), 0),
+        ("mremap", (BASE, 4 * PAGE, 2 * PAGE, 0), BASE),
+        ("madvise", (BASE, PAGE, abi.MADV_DONTFORK), 0),
+        ("process_madvise", ("main", area, 1, abi.MADV_COLD, 0), PAGE),
+        ("mlock", (BASE, PAGE), 0),
+        ("mlock2", (BASE, PAGE, abi.MLOCK_ONFAULT), 0),
+        ("munlock", (BASE, PAGE), 0),
+        ("mlockall", (abi.MCL_CURRENT | abi.MCL_ONFAULT,), 0),
+        ("munlockall", (), 0),
+        ("msync", (BASE, PAGE, abi.MS_ASYNC), 0),
+        ("remap_file_pages", (BASE + 8 * PAGE, PAGE, 0, 1, 0), 0),
+        ("mbind", (BASE, PAGE, abi.MPOL_BIND, "[0x1]", 64, 0), 0),
+        ("mseal", (BASE, PAGE, 0), 0),
+        ("prctl", (abi.PR_SET_THP_DISABLE, 1), 0),
+    ):
+        assert sandbox.call(name, args) in (result, -abi.ENOSYS), name
+
+
 def test_a_run_yields_each_event_with_its_result_and_layout(sandbox: Sandbox) -> None:
     a = Expr(("+", "a", PAGE), "a + PAGE_SIZE")
     events: list[Event | Expectation] = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntFlag
-from typing import Final
+from typing import Final, NamedTuple
 
 from vmatrace import abi
 from vmatrace.engine.vma import Extra, Vma, VmFile
@@ -70,73 +70,51 @@ def blockers(mask: int) -> Iterator[Blocker]:
 #: vm_flags that comparing ignores (VM_IGNORE_MERGE / VM_STICKY): the merged VMA has their union.
 IGNORED_FLAGS: Final = abi.VM_SOFTDIRTY | abi.VM_MAYBE_GUARD
 _COMPARED: Final = ~IGNORED_FLAGS
+_SPECIAL: Final = abi.VM_SPECIAL
 
 
-class Attributes:
-    """What merging compares of a VMA or of a range that is to become one. Immutable by rule."""
+class Attributes(NamedTuple):
+    """What merging compares of a VMA, or of a range that is to become one.
 
-    __slots__ = ("anon", "chain", "extra", "file", "flags", "skew")
+    ``skew``, ``anon`` and ``chain`` are as in Vma. For a range, ``chain`` is that of the VMA it
+    comes from, 0 where there is none or the kernel does not look at it.
+    """
 
-    def __init__(
-        self, flags: int, skew: int, file: VmFile | None, anon: int, chain: int, extra: Extra | None
-    ) -> None:
-        self.flags = flags
-        self.skew = skew
-        self.file = file
-        self.anon = anon
-        self.chain = chain
-        self.extra = extra
-
-
-class Side:
-    """The neighbour at one side of an attempt that did not merge there, as it was then."""
-
-    __slots__ = ("attributes", "end", "start")
-
-    def __init__(self, vma: Vma) -> None:
-        self.start = vma.start
-        self.end = vma.end
-        self.attributes = Attributes(vma.flags, vma.skew, vma.file, vma.anon, vma.chain, vma.extra)
+    flags: int
+    skew: int
+    file: VmFile | None
+    anon: int
+    chain: int
+    extra: Extra | None
 
 
-class MergeDecision:
+class Side(NamedTuple):
+    """The neighbour at one side of an attempt that did not merge there, as it was then. Bytes."""
+
+    start: int
+    end: int
+    attributes: Attributes
+
+
+class MergeDecision(NamedTuple):
     """One merge attempt: the range in bytes, and for each side 0 (merged) or its Blockers.
 
     ``op`` is "new" (vma_merge_new_range), "modify" (vma_merge_existing_range), "brk", "copy"
     (copy_vma of mremap) or "grow" (vma_merge_extend). ``left`` and ``right`` are masks, and
-    ``merged_start``/``merged_end`` the VMA that came out of it. ``proposed`` and the neighbour
-    (``prev``, ``next``) are kept where a VMA touches the range and did not merge with it, else
-    None. Immutable by rule.
+    ``merged_start``/``merged_end`` the VMA that came out of it. The neighbours ``prev`` and
+    ``next`` are kept where a VMA touches the range and did not merge with it, else None.
     """
 
-    __slots__ = (
-        "end", "left", "merged_end", "merged_start", "next", "op", "prev", "proposed", "right",
-        "start",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        op: str,
-        start: int,
-        end: int,
-        left: int,
-        right: int,
-        merged_start: int,
-        merged_end: int,
-        proposed: Attributes | None = None,
-        prev: Side | None = None,
-        next: Side | None = None,
-    ) -> None:
-        self.op = op
-        self.start = start
-        self.end = end
-        self.left = left
-        self.right = right
-        self.merged_start = merged_start
-        self.merged_end = merged_end
-        self.proposed = proposed
-        self.prev = prev
-        self.next = next
+    op: str
+    start: int
+    end: int
+    left: int
+    right: int
+    merged_start: int
+    merged_end: int
+    proposed: Attributes
+    prev: Side | None
+    next: Side | None
 
     @property
     def kind(self) -> str | None:
@@ -154,7 +132,6 @@ class MergeDecision:
 
     def flag_difference(self, side: Side) -> int:
         """The vm_flags in which the range and *side* differ, ignored ones left out."""
-        assert self.proposed is not None
         return (self.proposed.flags ^ side.attributes.flags) & _COMPARED
 
     def only_mergeable(self, side: Side, mask: int) -> bool:
@@ -162,26 +139,78 @@ class MergeDecision:
         return mask == FLAGS and self.flag_difference(side) == abi.VM_MERGEABLE
 
 
-def compare(
-    vma: Vma,
-    flags: int,
-    skew: int,
-    file: VmFile | None,
-    anon: int,
-    source_chain: int,
-    extra: Extra | None,
-    unfaulted_target: bool,
-) -> int:
+class Border:
+    """Where two VMAs touch: at ``address`` (bytes), what is between them as they are now.
+
+    ``mask`` holds Blockers (0: they would be one if a merge were tried), ``flags`` the vm_flags in
+    which they differ, and ``anon`` the two anon_vma identities with their chains.
+    """
+
+    __slots__ = ("address", "anon", "flags", "mask")
+
+    def __init__(self, left: Vma, right: Vma, mask: int) -> None:
+        self.address = right.start
+        self.mask = mask
+        self.flags = (left.flags ^ right.flags) & _COMPARED
+        self.anon = ((left.anon, left.chain), (right.anon, right.chain))
+
+
+_new = tuple.__new__  # a NamedTuple's own constructor costs three times as much
+
+
+def attributes(
+    flags: int, skew: int, file: VmFile | None, anon: int, chain: int, extra: Extra | None
+) -> Attributes:
+    """Attributes(…), made fast."""
+    return _new(Attributes, (flags, skew, file, anon, chain, extra))
+
+
+def decision(
+    op: str,
+    start: int,
+    end: int,
+    left: int,
+    right: int,
+    proposed: Attributes,
+    prev: Vma | None,
+    following: Vma | None,
+) -> MergeDecision:
+    """The record of an attempt, made before it is committed: neighbours are copied as they are."""
+    merged_start, merged_end = start, end
+    left_side = right_side = None
+    if left == 0:
+        if prev is not None:
+            merged_start = prev.start
+    elif not left & NOTHING_THERE:
+        left_side = _side(prev)
+    if right == 0:
+        if following is not None:
+            merged_end = following.end
+    elif not right & NOTHING_THERE:
+        right_side = _side(following)
+    return _new(
+        MergeDecision,
+        (op, start, end, left, right, merged_start, merged_end, proposed, left_side, right_side),
+    )
+
+
+def _side(vma: Vma | None) -> Side:
+    assert vma is not None
+    of = (vma.flags, vma.skew, vma.file, vma.anon, vma.chain, vma.extra)
+    return _new(Side, (vma.start, vma.end, _new(Attributes, of)))
+
+
+def compare(vma: Vma, proposed: Attributes, unfaulted_target: bool) -> int:
     """The Blockers between *vma*, which touches the range, and a range of these attributes.
 
-    ``anon`` is the range's anon_vma and ``source_chain`` the chain of the VMA it comes from (0:
-    none, or not looked at). ``unfaulted_target`` is the feature merge-unfaulted-target.
+    ``unfaulted_target`` is the feature merge-unfaulted-target.
     Source: is_mergeable_vma() and is_mergeable_anon_vma(), mm/vma.c.
     """
+    flags, skew, file, anon, chain, extra = proposed
     mask = 0
     if (vma.flags ^ flags) & _COMPARED:
         mask = FLAGS
-    if flags & abi.VM_SPECIAL:
+    if flags & _SPECIAL:
         mask |= SPECIAL
     if vma.file is not file:
         mask |= FILE
@@ -194,12 +223,9 @@ def compare(
         if not anon:
             if vma.chain != 1:
                 mask |= FORKED
-        elif theirs:
-            # Before 6.16 the kernel compared, but only after asking for a singular empty side.
+        elif theirs or not unfaulted_target:
             mask |= ANON_VMA
-        elif not unfaulted_target:
-            mask |= ANON_VMA
-        elif source_chain > 1:
+        elif chain > 1:
             mask |= FORKED
     return mask
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from vmatrace import abi
 from vmatrace.engine import ksm, merge
-from vmatrace.engine.merge import Attributes, MergeDecision, Side
+from vmatrace.engine.merge import Attributes
 from vmatrace.engine.vma import Extra, Vma, VmaMap, VmFile
 from vmatrace.engine.world import World
 
@@ -62,25 +62,12 @@ class Mm:
         where none is looked at. Mirrors vma_merge_new_range() and vma_expand().
         """
         world = self.world
-        flags, skew, file = source.flags, source.skew, source.file
         if prev is None:
             left = merge.NO_NEIGHBOUR
         elif prev.end != start:
             left = merge.NOT_ADJACENT
-        elif (
-            prev.flags == flags
-            and prev.skew == skew
-            and prev.file is file
-            and prev.extra is source.extra
-            and prev.anon == source.anon
-            and not flags & _SPECIAL
-        ):
-            left = 0
         else:
-            left = merge.compare(
-                prev, flags, skew, file, source.anon, source.chain, source.extra,
-                world.unfaulted_target,
-            )  # fmt: skip
+            left = merge.compare(prev, source, world.unfaulted_target)
         if following is None:
             right = merge.NO_NEIGHBOUR
         elif following.start != end:
@@ -88,10 +75,7 @@ class Mm:
         elif op == "brk":
             right = merge.NOT_CONSIDERED
         else:
-            right = merge.compare(
-                following, flags, skew, file, source.anon, source.chain, source.extra,
-                world.unfaulted_target,
-            )  # fmt: skip
+            right = merge.compare(following, source, world.unfaulted_target)
         if left == 0 and right == 0:
             assert prev is not None
             assert following is not None
@@ -99,7 +83,7 @@ class Mm:
                 right = merge.OTHER_SIDE
             elif following.has_close:
                 right = merge.CLOSE
-        self._log(op, start, end, left, right, source, prev, following)
+        world.decisions.append(merge.decision(op, start, end, left, right, source, prev, following))
         if left == 0:
             assert prev is not None
             if right == 0:
@@ -115,35 +99,10 @@ class Mm:
             merged = following
         else:
             return None
-        merged.flags |= flags & _STICKY
+        merged.flags |= source.flags & _STICKY
         if source.anon and not merged.anon and world.copied_from:
             merged.anon, merged.chain = source.anon, max(source.chain, 1)
         return merged
-
-    def _log(
-        self,
-        op: str,
-        start: int,
-        end: int,
-        left: int,
-        right: int,
-        proposed: Attributes,
-        prev: Vma | None,
-        following: Vma | None,
-    ) -> None:
-        touching_left = left and not left & merge.NOTHING_THERE
-        touching_right = right and not right & merge.NOTHING_THERE
-        merged_start = start if left or prev is None else prev.start
-        merged_end = end if right or following is None else following.end
-        if touching_left or touching_right:
-            decision = MergeDecision(
-                op, start, end, left, right, merged_start, merged_end, proposed,
-                Side(prev) if touching_left and prev is not None else None,
-                Side(following) if touching_right and following is not None else None,
-            )  # fmt: skip
-        else:
-            decision = MergeDecision(op, start, end, left, right, merged_start, merged_end)
-        self.world.decisions.append(decision)
 
     def _absorb(self, vma: Vma, following: Vma) -> None:
         """Let *vma* grow over *following*, which vanishes (dup_anon_vma() included)."""
@@ -180,23 +139,23 @@ class Mm:
             late = False
             if ksm.compatible(flags, file):
                 flags |= abi.VM_MERGEABLE
-        attributes = Attributes(flags, skew, file, 0, 0, None)
-        merged = self.merge_new("new", start, end, attributes, prev, following)
+        source = merge.attributes(flags, skew, file, 0, 0, None)
+        merged = self.merge_new("new", start, end, source, prev, following)
         if merged is not None:
             return merged
-        return self._map_new(start, end, attributes, prev, following, late)
+        return self._map_new(start, end, source, prev, following, late)
 
     def _map_new(
         self,
         start: int,
         end: int,
-        attributes: Attributes,
+        source: Attributes,
         prev: Vma | None,
         following: Vma | None,
         late: bool,
     ) -> Vma:
         """A range that merged with nothing: run the driver's hook, set the KSM flag late."""
-        flags, file = attributes.flags, attributes.file
+        flags, file = source.flags, source.file
         if file is not None:
             before = flags
             if late and self.world.ksm_early_bug and ksm.compatible(flags, file):
@@ -208,7 +167,7 @@ class Mm:
             if file.fresh:
                 file = file.reopened()
             if flags != before and prev is not None and self._retries():
-                again = Attributes(flags, attributes.skew, file, 0, 0, None)
+                again = merge.attributes(flags, source.skew, file, 0, 0, None)
                 merged = self.merge_new("new", start, end, again, prev, following)
                 if merged is not None:
                     if late and ksm.compatible(merged.flags, file):
@@ -216,7 +175,7 @@ class Mm:
                     return merged
         if late and ksm.compatible(flags, file):
             flags |= abi.VM_MERGEABLE
-        return self.insert(Vma(start, end, flags, attributes.skew, file), prev)
+        return self.insert(Vma(start, end, flags, source.skew, file), prev)
 
     def _retries(self) -> bool:
         """Whether a driver that changed the flags gets a second merge attempt (until 6.15)."""
@@ -233,8 +192,8 @@ class Mm:
                 flags |= abi.VM_MERGEABLE
         # vma_prev_limit(): a VMA that ends at start_brk or below is not the heap.
         heap = prev if prev is not None and prev.end > self.start_brk else None
-        attributes = Attributes(flags, 0, None, 0, 0, None)
-        merged = self.merge_new("brk", start, end, attributes, heap, following)
+        source = merge.attributes(flags, 0, None, 0, 0, None)
+        merged = self.merge_new("brk", start, end, source, heap, following)
         if merged is not None:
             return merged
         if late and ksm.compatible(flags, None):
@@ -252,7 +211,7 @@ class Mm:
         world = self.world
         prev, following = vma.prev, vma.next
         at_start, at_end = start == vma.start, end == vma.end
-        file, skew, anon = vma.file, vma.skew, vma.anon
+        proposed = merge.attributes(flags, vma.skew, vma.file, vma.anon, vma.chain, extra)
         if not at_start:
             left = merge.NOT_AT_BORDER
         elif prev is None:
@@ -260,9 +219,7 @@ class Mm:
         elif prev.end != start:
             left = merge.NOT_ADJACENT
         else:
-            left = merge.compare(
-                prev, flags, skew, file, anon, vma.chain, extra, world.unfaulted_target
-            )
+            left = merge.compare(prev, proposed, world.unfaulted_target)
         if not at_end:
             right = merge.NOT_AT_BORDER
         elif following is None:
@@ -270,9 +227,7 @@ class Mm:
         elif following.start != end:
             right = merge.NOT_ADJACENT
         else:
-            right = merge.compare(
-                following, flags, skew, file, anon, vma.chain, extra, world.unfaulted_target
-            )
+            right = merge.compare(following, proposed, world.unfaulted_target)
         if at_start and at_end and vma.has_close:
             left, right = left or merge.CLOSE, right or merge.CLOSE
         if left == 0 and right == 0:
@@ -282,8 +237,9 @@ class Mm:
                 right = merge.OTHER_SIDE
             elif following.has_close:
                 right = merge.CLOSE
-        proposed = Attributes(flags, skew, file, anon, vma.chain, extra)
-        self._log("modify", start, end, left, right, proposed, prev, following)
+        world.decisions.append(
+            merge.decision("modify", start, end, left, right, proposed, prev, following)
+        )
         if left == 0:
             assert prev is not None
             return self._merge_left(prev, vma, end, right == 0)
@@ -349,6 +305,14 @@ class Mm:
         self.vmas.set_end(vma, addr)
         self.world.splits += 1
         return self.insert(upper, vma)
+
+    def between(self, vma: Vma, following: Vma) -> int:
+        """The Blockers between two touching VMAs as they are now, 0 if they could be one."""
+        of = merge.attributes(vma.flags, vma.skew, vma.file, vma.anon, vma.chain, vma.extra)
+        mask = merge.compare(following, of, self.world.unfaulted_target)
+        if mask & ~merge.CLOSE == 0 and following.has_close:
+            mask |= merge.CLOSE
+        return mask
 
     # --- removing ------------------------------------------------------------------------------
 
@@ -505,7 +469,8 @@ def may_split(vma: Vma, addr: int) -> bool:
 
 def _reusable(old: Vma, a: Vma, b: Vma) -> bool:
     """reusable_anon_vma(): *a* and *b* could be one VMA after an mprotect, and *old* has a chain
-    that no fork made longer."""
+    that no fork made longer.
+    """
     return (
         old.anon != 0
         and old.chain == 1

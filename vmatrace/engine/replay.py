@@ -113,7 +113,7 @@ class Replay:
         )
 
     def _open_mapping(self, item: Mapping) -> VmFile:
-        """The file of a mapping in the starting layout; described in ``files`` by its path or not."""
+        """The file of a mapping in the starting layout, which ``files`` may describe by path."""
         described = next((f for f in self.trace.files.values() if f.path == item.name), None)
         shmem = item.name.startswith(("/dev/zero (deleted)", "/SYSV", "/memfd:"))
         file = described or File(item.name, "tmpfs" if shmem else "ext4")
@@ -124,7 +124,7 @@ class Replay:
     # --- running -------------------------------------------------------------------------------
 
     def run(self) -> Result:
-        """Replay everything. Raises TraceError for bad input and for calls that are not modelled."""
+        """Replay everything. Raises TraceError for bad input and calls that are not modelled."""
         execute, check_now = self._execute, self._check
         decisions, add = self.world.decisions, self.result.tally.add
         for item in self.trace.items():
@@ -206,11 +206,12 @@ class Replay:
         assert isinstance(fd, Fd)
         if fd not in self._by_path:
             described = self.trace.file(fd)
-            entry = self.trace.files.get(fd.key)
-            known = described is not None and entry is described
-            self._by_path[fd] = (
-                self._files[fd.key] if known else described and self._open(described)
-            )
+            if described is None:
+                self._by_path[fd] = None
+            elif described is self.trace.files.get(fd.key):
+                self._by_path[fd] = self._files[fd.key]
+            else:
+                self._by_path[fd] = self._open(described)
         return self._by_path[fd]
 
     # --- calls that are more than numbers and one address space --------------------------------
@@ -221,14 +222,18 @@ class Replay:
             option = cast(int, arguments[0])
             if option in control.MODELLED_OPTIONS:
                 rest = cast("tuple[int, ...]", arguments[1:])
-                return control.prctl(mm, option, *(a & _MASK if type(a) is int else a for a in rest))
-            return self._not_modelled(event, f"prctl option {option}")
+                return control.prctl(
+                    mm, option, *(a & _MASK if type(a) is int else a for a in rest)
+                )
+            self._not_modelled(event, f"prctl option {option}")
+            return None
         if name == "fork":
             return self._fork(mm, event)
         if name in ("exit", "exit_group"):
             self._exit(mm, event.pid)
             return 0
-        return self._not_modelled(event, name)
+        self._not_modelled(event, name)
+        return None
 
     def _not_modelled(self, event: Event, what: str) -> None:
         message = f"{what} is not modelled yet"
@@ -248,13 +253,13 @@ class Replay:
         return number
 
     def _exit(self, mm: Mm, pid: str) -> None:
-        """A process ends. The first one's last layout is kept, since it is what the trace led to."""
+        """A process ends. The first one's last layout is kept: it is what the trace led to."""
         del self._processes[pid]
         if pid == "main":
             self._ended.append(self._outcome(pid, mm, exited=True))
 
     def _outcome(self, pid: str, mm: Mm, exited: bool = False) -> ProcessResult:
-        return ProcessResult(pid, view.layout(mm), mm.peak_vmas, exited)
+        return ProcessResult(pid, view.layout(mm), mm.peak_vmas, exited, view.borders(mm))
 
     # --- the end -------------------------------------------------------------------------------
 

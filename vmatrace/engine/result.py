@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vmatrace.engine import merge, view
-from vmatrace.engine.merge import MergeDecision
+from vmatrace.engine.merge import Border, MergeDecision
 from vmatrace.engine.mm import Mm
 from vmatrace.event import Event
 from vmatrace.layout import Layout
@@ -30,10 +30,10 @@ class Tally:
 
     def add(self, decision: MergeDecision) -> None:
         """Count one decision."""
-        outcome = (decision.left, decision.right)
+        left, right = decision.left, decision.right
         outcomes = self._outcomes
-        outcomes[outcome] = outcomes.get(outcome, 0) + 1
-        if decision.proposed is not None:
+        outcomes[left, right] = outcomes.get((left, right), 0) + 1
+        if left == merge.FLAGS or right == merge.FLAGS:
             for _, neighbour, mask in decision.blocked():
                 if decision.only_mergeable(neighbour, mask):
                     self.only_mergeable += 1
@@ -131,12 +131,13 @@ class Step:
 
 @dataclass
 class ProcessResult:
-    """A process at the end, or as it was when it exited."""
+    """A process at the end, or as it was when it exited. ``borders`` in address order."""
 
     pid: str
     layout: Layout
     peak_vmas: int
     exited: bool = False
+    borders: list[Border] = field(default_factory=list)
 
     @property
     def mergeable(self) -> int:
@@ -147,7 +148,8 @@ class ProcessResult:
 @dataclass
 class Result:
     """The outcome of a replay. ``vmas`` and ``mergeable`` are sums over the processes listed;
-    ``peak_vmas`` is the most that any one process had after an event."""
+    ``peak_vmas`` is the most that any one process had after an event.
+    """
 
     trace: str
     path: str

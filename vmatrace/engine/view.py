@@ -11,6 +11,7 @@ from typing import Final
 
 from vmatrace import abi
 from vmatrace.engine import ksm
+from vmatrace.engine.merge import Border
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma, VmFile
 from vmatrace.layout import Layout, Mapping
@@ -51,6 +52,15 @@ def name(mm: Mm, vma: Vma) -> str:
     if mm.start_stack and vma.start <= mm.start_stack <= vma.end:
         return "[stack]"
     return f"[anon:{anon_name}]" if anon_name is not None else ""
+
+
+def borders(mm: Mm) -> list[Border]:
+    """What lies between each two VMAs of *mm* that touch."""
+    return [
+        Border(vma, vma.next, mm.between(vma, vma.next))
+        for vma in mm.vmas
+        if vma.next is not None and vma.next.start == vma.end
+    ]
 
 
 def load(mm: Mm, start: Layout, open_file: Callable[[Mapping], VmFile]) -> None:

@@ -328,7 +328,7 @@ class VmaMap:
         return None
 
     def _gap_in_chunk(self, chunk: int, last: int, length: int, low: int, guard: int) -> int | None:
-        """The highest fitting gap below the VMAs [0, last] of *chunk*; tightens the chunk's bound."""
+        """The highest fitting gap below VMAs [0, last] of *chunk*; tightens the chunk's bound."""
         vmas = self._vmas[chunk]
         largest = 0
         for i in range(last, -1, -1):

@@ -17,12 +17,14 @@ from vmatrace.event import File
 from vmatrace.oracle.errors import Unsupported
 
 #: Bytes of a file whose size the trace leaves open: as good as endless. Sparse: it takes no room.
-DEFAULT_SIZE: Final = 1 << 36
+DEFAULT_SIZE: Final = 1 << 33
 _OPEN: Final = {"r": os.O_RDONLY, "w": os.O_WRONLY, "rw": os.O_RDWR}
 #: Descriptors of files that the trace knows by a name start here.
 _NAMED: Final = 200
 #: Descriptors of the trace are below, those that are being prepared from here on.
 _HIGH: Final = 600
+#: RLIMIT_NOFILE of the child.
+DESCRIPTORS: Final = 1024
 _MFD_HUGETLB: Final = 4
 _AT_FDCWD: Final = -100
 _HUGE: Final = 2 << 20

@@ -34,7 +34,7 @@ from vmatrace.layout import Layout
 from vmatrace.oracle import arch as archs
 from vmatrace.oracle import calls, spawn
 from vmatrace.oracle.errors import SandboxLost, Unavailable, Unsupported
-from vmatrace.oracle.files import ChildFiles
+from vmatrace.oracle.files import DESCRIPTORS, ChildFiles
 from vmatrace.oracle.ptrace import Tracee
 from vmatrace.oracle.segments import Segments
 from vmatrace.oracle.smaps import MappingCache, SmapsReader
@@ -42,8 +42,6 @@ from vmatrace.oracle.smaps import MappingCache, SmapsReader
 MAIN: Final = "main"
 #: Pages. A fault over more could exhaust the machine's memory.
 _MAX_TOUCH: Final = 1 << 18
-#: PIDFD_SELF_THREAD_GROUP and PIDFD_SELF_THREAD (>= 6.14) are negative numbers and need no process.
-_OWN_PIDFD: Final = (-10000, -10001)
 
 
 class Observation(NamedTuple):
@@ -278,7 +276,7 @@ class Sandbox:
         parent.tracee.born.clear()
 
     def _process_madvise(self, process: _Process, values: list[int | str]) -> int:
-        """The pidfd is the name of a process of the trace, or PIDFD_SELF."""
+        """The pidfd is the name of a process of the trace; PIDFD_SELF (>= 6.14) is negative."""
         numbers, tracee, opened = self._arch.calls, process.tracee, None
         if isinstance(values[0], str) or values[0] >= 0:
             target = self._processes.get(str(values[0]))
@@ -311,13 +309,14 @@ class Sandbox:
         What it has from the caller and an exec does not drop is taken from it.
         """
         process = self._processes[MAIN]
-        if files:
-            self._files.open(files, self.inject)
-        for kind, soft in {resource.RLIMIT_STACK: spawn.STACK_LIMIT, **rlimits}.items():
+        own = {resource.RLIMIT_STACK: spawn.STACK_LIMIT, resource.RLIMIT_NOFILE: DESCRIPTORS}
+        for kind, soft in {**own, **rlimits}.items():
             hard = resource.prlimit(process.tracee.pid, kind)[1]
             if hard != resource.RLIM_INFINITY and soft > hard:
                 raise Unsupported(f"resource limit {kind}: {soft} is above the hard limit {hard}")
             resource.prlimit(process.tracee.pid, kind, (soft, hard))
+        if files:
+            self._files.open(files, self.inject)
         if self.inject("prctl", abi.PR_GET_MDWE, 0, 0, 0, 0) > 0:
             raise Unavailable("PR_SET_MDWE is in force and would be for the sandbox, too")
         self.inject("prctl", abi.PR_SET_THP_DISABLE, 0, 0, 0, 0)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.engine import merge
 from vmatrace.engine.faults import populate
-from vmatrace.engine.merge import Attributes
 from vmatrace.engine.mm import Mm, may_split
 from vmatrace.engine.syscalls.mapping import is_free, unmapped_area
 from vmatrace.engine.vma import Vma
@@ -250,7 +250,7 @@ def _expand(remap: Remap) -> int:
     if vma.end - remap.addr == remap.old_len and is_free(mm, vma.end, delta):
         old_end = vma.end
         following = vma.next
-        source = Attributes(vma.flags, vma.skew, vma.file, vma.anon, 0, vma.extra)
+        source = merge.attributes(vma.flags, vma.skew, vma.file, vma.anon, 0, vma.extra)
         grown = mm.merge_new("grow", old_end, old_end + delta, source, vma, following)
         if grown is None:
             return -abi.ENOMEM
@@ -325,7 +325,7 @@ def _copy(remap: Remap, vma: Vma, dontunmap: bool) -> Vma:
     following = mm.vmas.find(start)
     prev = following.prev if following is not None else mm.vmas.last
     chain = vma.chain if world.copied_from else 0
-    source = Attributes(vma.flags, skew, vma.file, vma.anon, chain, vma.extra)
+    source = merge.attributes(vma.flags, skew, vma.file, vma.anon, chain, vma.extra)
     left, right = prev, following
     if dontunmap and world.dontunmap_no_self_merge:
         left = None if prev is vma else prev
