@@ -329,6 +329,13 @@ def test_errors_beyond_the_cap_are_counted() -> None:
     assert str(caught.value).endswith("\nt.yaml: error: … and 7 more")
 
 
+@pytest.mark.parametrize("text", [HEAD + "- foo\n" * 5000, "files: {%s}\n" % ("-1: 3," * 5000)])
+def test_reading_stops_when_there_are_far_too_many_errors(text: str) -> None:
+    with pytest.raises(TraceError) as caught:
+        load(text).validate()
+    assert str(caught.value).endswith("more (reading stopped there)")
+
+
 @pytest.mark.parametrize(
     ("entry", "shown", "column"),
     [

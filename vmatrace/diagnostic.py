@@ -13,10 +13,15 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 #: So many errors of one file are kept; the rest are counted.
 MAX_DIAGNOSTICS: Final = 100
+#: So many are counted; then reading stops, and the output says so.
+MAX_COUNTED: Final = 1000
+#: So many candidates are compared for a suggestion.
+_MAX_CANDIDATES: Final = 400
 _WIDTH: Final = 100
 _LINE_BREAK: Final = re.compile(rb"\r\n|\r|\n")
 
@@ -44,12 +49,16 @@ class Diagnostic:
 class TraceError(Exception):
     """Input that cannot be read: every error of one file, in the order of the lines.
 
-    ``omitted`` counts the errors beyond MAX_DIAGNOSTICS, which ``str`` mentions.
+    ``omitted`` counts the errors beyond MAX_DIAGNOSTICS, which ``str`` mentions; ``stopped`` says
+    that reading ended after MAX_COUNTED.
     """
 
-    def __init__(self, diagnostics: Iterable[Diagnostic], omitted: int = 0) -> None:
+    def __init__(
+        self, diagnostics: Iterable[Diagnostic], omitted: int = 0, stopped: bool = False
+    ) -> None:
         self.diagnostics = list(diagnostics)
         self.omitted = omitted
+        self.stopped = stopped
         super().__init__(self.diagnostics, omitted)
 
     def __str__(self) -> str:
@@ -57,7 +66,12 @@ class TraceError(Exception):
         if self.omitted:
             path = self.diagnostics[0].path if self.diagnostics else ""
             text += f"\n{path}: error: … and {self.omitted} more"
+            text += " (reading stopped there)" if self.stopped else ""
         return text
+
+
+class BrokenError(Exception):
+    """The text is not worth reading on; the reason has been reported."""
 
 
 class Source:
@@ -107,15 +121,18 @@ class Collector:
         return self.count > 0
 
     def add(self, line: int, column: int, message: str) -> None:
+        """Report an error. Raises BrokenError when there have been too many."""
         self.count += 1
         if len(self._kept) < MAX_DIAGNOSTICS:
             text = self.source.line(line) if line else ""
             self._kept.append(Diagnostic(self.source.path, line, column, message, text))
+        if self.count >= MAX_COUNTED:
+            raise BrokenError
 
     def error(self) -> TraceError:
         """Everything gathered, as the exception to raise."""
         kept = sorted(self._kept, key=lambda d: (d.line, d.column))
-        return TraceError(kept, self.count - len(kept))
+        return TraceError(kept, self.count - len(kept), self.count >= MAX_COUNTED)
 
 
 def quoted(text: str) -> str:
@@ -127,7 +144,7 @@ def suggestion(word: str, candidates: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` with the candidate nearest to *word*, or nothing."""
     if len(word) > 64:
         return ""
-    pool = {candidate.casefold(): candidate for candidate in candidates}
+    pool = {name.casefold(): name for name in islice(candidates, _MAX_CANDIDATES)}
     close = difflib.get_close_matches(word.casefold(), pool, 1)
     return f" (did you mean {pool[close[0]]!r}?)" if close else ""
 

@@ -13,13 +13,12 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, Union
 
-from vmatrace.diagnostic import Collector, Diagnostic, Source, TraceError
+from vmatrace.diagnostic import BrokenError, Collector, Diagnostic, Source, TraceError
 from vmatrace.event import Arg, Event, Expectation, Fd, File
 from vmatrace.layout import Layout
 from vmatrace.traceevents import Converter
 from vmatrace.traceheader import KEYS, Header, Process, Sysctl, file_system
 from vmatrace.yamlstream import (
-    BrokenError,
     Node,
     Reader,
     SequenceNode,
@@ -101,8 +100,11 @@ def load_trace(source: str | PathLike[str] | bytes | BinaryIO, path: str | None 
     if errors:
         raise errors.error()
     document = _Document(text, errors)
-    header = Header(document.nodes, errors)
-    document.check_keys(errors)
+    try:
+        header = Header(document.nodes, errors)
+        document.check_keys(errors)
+    except BrokenError:
+        raise errors.error() from None
     trace = Trace(
         text.path,
         header.name or Path(text.path).stem.strip("<>"),

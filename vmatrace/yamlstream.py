@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final, Protocol, Union
 
-from vmatrace.diagnostic import Collector, Source, quoted
+from vmatrace.diagnostic import BrokenError, Collector, Source, quoted
 
 #: Deepest nesting: events, event, expect, maps, mapping, flags are six.
 MAX_DEPTH: Final = 8
@@ -90,10 +90,6 @@ class SequenceNode:
 
 
 Node = Union[Scalar, MappingNode, SequenceNode]
-
-
-class BrokenError(Exception):
-    """The text is not YAML from here on; the reason has been reported."""
 
 
 def decode_errors(source: Source, errors: Collector) -> None:

@@ -16,8 +16,10 @@ def fault(mm: Mm, addr: int, length: int, access: int) -> int:
 
     *access* is PROT_READ, PROT_WRITE or PROT_EXEC. Pages before the failing one have been touched.
     """
+    if not length or not access & abi.VM_ACCESS_FLAGS:
+        return 0
     position = addr & ~mm.world.page_mask
-    end = addr + max(length, 1)
+    end = addr + length
     vma = mm.vmas.find(position)
     while position < end:
         if vma is None or position >= abi.TASK_SIZE:
@@ -26,10 +28,12 @@ def fault(mm: Mm, addr: int, length: int, access: int) -> int:
             return -abi.EFAULT
         if not _allowed(vma, access):
             return -abi.EFAULT
+        if mm.guarded(position):
+            return -abi.EFAULT
         if access & abi.PROT_WRITE and not vma.flags & abi.VM_SHARED:
             mm.prepare_anon(vma)
         stop = min(end, vma.end)
-        if stop > end_of_file(vma, mm.world.page_mask):
+        if reachable_end(mm, vma, position, stop) < stop:
             return -abi.EFAULT
         position = stop
         vma = vma.next
@@ -38,19 +42,24 @@ def fault(mm: Mm, addr: int, length: int, access: int) -> int:
 
 def _allowed(vma: Vma, access: int) -> bool:
     """access_error() of x86: what can be accessed at all can be read."""
-    if access & abi.PROT_WRITE:
-        return bool(vma.flags & abi.VM_WRITE)
-    if access & abi.PROT_EXEC:
-        return bool(vma.flags & abi.VM_EXEC)
-    return bool(vma.flags & abi.VM_ACCESS_FLAGS)
+    needed = access & (abi.VM_WRITE | abi.VM_EXEC)
+    return vma.flags & needed == needed and bool(vma.flags & abi.VM_ACCESS_FLAGS)
 
 
-def end_of_file(vma: Vma, page_mask: int) -> int:
-    """The address from which the VMA's pages lie beyond the end of its file (SIGBUS)."""
-    if vma.file is None or vma.file.size is None or vma.is_anonymous:
-        return vma.end
-    size = (vma.file.size + page_mask) & ~page_mask
-    return size - vma.skew
+def reachable_end(mm: Mm, vma: Vma, start: int, end: int) -> int:
+    """How far pages of *vma* can be touched from *start* on, at most to *end*.
+
+    A guard marker stops it, and so do pages beyond the end of the file (SIGBUS).
+    """
+    if mm.guards:
+        guard = mm.guards.first(start, end)
+        if guard is not None:
+            end = guard
+    file = vma.file
+    if file is None or file.size is None or vma.is_anonymous:
+        return end
+    mask = mm.world.page_mask
+    return min(end, ((file.size + mask) & ~mask) - vma.skew)
 
 
 def _expand_downwards(mm: Mm, vma: Vma, position: int) -> bool:
@@ -70,6 +79,8 @@ def _expand_downwards(mm: Mm, vma: Vma, position: int) -> bool:
         and position - prev.end < world.guard
     ):
         return False
+    if vma.end - position > world.stack_limit:
+        return False
     mm.prepare_anon(vma)
     mm.vmas.set_start(vma, position)
     return True
@@ -84,19 +95,19 @@ def populate(mm: Mm, start: int, end: int) -> int:
     error = 0
     vma = mm.vmas.find(start)
     while vma is not None and vma.start < end:
-        failed = populate_vma(mm, vma, min(end, vma.end))
+        failed = populate_vma(mm, vma, max(start, vma.start), min(end, vma.end))
         error = error or failed
         vma = vma.next
     return error
 
 
-def populate_vma(mm: Mm, vma: Vma, end: int) -> int:
-    """Fault in *vma* up to *end* (populate_vma_page_range())."""
+def populate_vma(mm: Mm, vma: Vma, start: int, end: int) -> int:
+    """Fault in [start, end) of *vma*: 0 or -EFAULT (populate_vma_page_range())."""
     flags = vma.flags
     if flags & (abi.VM_LOCKONFAULT | abi.VM_IO | abi.VM_PFNMAP):
         return 0
-    if not flags & abi.VM_ACCESS_FLAGS:
+    if not flags & abi.VM_ACCESS_FLAGS or mm.guarded(start):
         return -abi.EFAULT
     if flags & (abi.VM_WRITE | abi.VM_SHARED) == abi.VM_WRITE:
         mm.prepare_anon(vma)
-    return -abi.EFAULT if end > end_of_file(vma, mm.world.page_mask) else 0
+    return -abi.EFAULT if reachable_end(mm, vma, start, end) < end else 0

@@ -11,6 +11,7 @@ from typing import Final
 from vmatrace import abi
 from vmatrace.engine import ksm, merge
 from vmatrace.engine.merge import Attributes
+from vmatrace.engine.ranges import Ranges
 from vmatrace.engine.vma import Extra, Vma, VmaMap, VmFile
 from vmatrace.engine.world import World
 
@@ -23,11 +24,12 @@ class Mm:
     """``mm_struct``: the VMAs and what governs new ones. All addresses in bytes.
 
     ``def_flags`` are or-ed into new mappings (mlockall(MCL_FUTURE)); ``merge_any`` is
-    MMF_VM_MERGE_ANY, KSM-by-default; ``start_brk``/``brk`` bound the heap.
+    MMF_VM_MERGE_ANY, KSM-by-default; ``start_brk``/``brk`` bound the heap. ``guards`` is where
+    MADV_GUARD_INSTALL has put markers, which make an access fail.
     """
 
     __slots__ = (
-        "brk", "brk_known", "def_flags", "mdwe", "merge_any", "mmap_base", "peak_vmas",
+        "brk", "brk_known", "def_flags", "guards", "mdwe", "merge_any", "mmap_base", "peak_vmas",
         "start_brk", "start_stack", "thp_disable", "vmas", "world",
     )  # fmt: skip
 
@@ -40,6 +42,7 @@ class Mm:
         self.brk_known = True
         self.start_stack = 0
         self.def_flags = 0
+        self.guards = Ranges()
         self.merge_any = False
         self.mdwe = 0
         self.thp_disable = 0
@@ -366,6 +369,8 @@ class Mm:
 
         Trims instead of splitting and removing, which leaves the same VMAs.
         """
+        if self.guards:
+            self.guards.discard(start, end)
         vmas = self.vmas
         vma: Vma | None = first
         if first.start < start:
@@ -399,6 +404,10 @@ class Mm:
         return 0
 
     # --- anon_vma ------------------------------------------------------------------------------
+
+    def guarded(self, addr: int) -> bool:
+        """Whether the page at *addr* is a guard."""
+        return bool(self.guards) and self.guards.first(addr, addr + 1) is not None
 
     def prepare_anon(self, vma: Vma) -> None:
         """Give *vma* an anon_vma for its first private page (__anon_vma_prepare()).
@@ -441,6 +450,10 @@ class Mm:
             copy = Vma(vma.start, vma.end, flags, vma.skew, vma.file, extra=extra)
             if vma.anon and not flags & abi.VM_WIPEONFORK:
                 copy.anon, copy.chain = world.new_anon(), 2
+            copied = copy.anon or flags & (abi.VM_MAYBE_GUARD | abi.VM_WIPEONFORK) == _STICKY
+            if self.guards and copied:
+                for start, end in self.guards.within(vma.start, vma.end):
+                    child.guards.add(start, end)
             last = child.insert(copy, last)
         return child
 

@@ -41,22 +41,16 @@ def search_32bit(vmas: VmaMap, length: int, guard: int) -> int:
     return -abi.ENOMEM if found is None else found
 
 
-def search_aligned(
-    vmas: VmaMap, length: int, offset: int, base: int, min_addr: int, guard: int
-) -> int:
-    """As search(), but congruent to *offset* modulo a huge page (__thp_get_unmapped_area()).
-
-    0 where the alignment cannot be had, so that the caller searches plainly.
-    """
-    end = offset + length
+def huge_alignable(length: int, offset: int) -> bool:
+    """Whether [offset, offset + length) of the backing holds a whole huge page."""
     aligned = (offset + PMD_SIZE - 1) & -PMD_SIZE
-    if end <= aligned or end - aligned < PMD_SIZE:
-        return 0
-    found = search(vmas, length + PMD_SIZE, base, min_addr, guard)
-    if found < 0:
-        return 0
-    wanted = (offset - found) & (PMD_SIZE - 1)
-    if wanted == 0:
-        # Top-down: prefer the upper of two fitting places.
-        return found + PMD_SIZE
-    return found + wanted
+    return offset + length >= aligned + PMD_SIZE
+
+
+def align_huge(found: int, offset: int) -> int:
+    """The start within free space at *found* that is congruent to *offset* modulo a huge page.
+
+    The space is a huge page longer than needed (__thp_get_unmapped_area()); of two fitting places
+    a top-down address space takes the upper.
+    """
+    return found + (((offset - found) & (PMD_SIZE - 1)) or PMD_SIZE)

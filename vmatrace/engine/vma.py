@@ -338,10 +338,10 @@ class VmaMap:
             gap = vma.start - bottom
             if gap > largest:
                 largest = gap
-                if gap >= length:
-                    top = _floor(vma, guard)
-                    if top - max(bottom, low) >= length:
-                        return top - length
+            if gap >= length:
+                top = _floor(vma, guard)
+                if top - max(bottom, low) >= length:
+                    return top - length
         if last == len(vmas) - 1:
             self._bounds[chunk] = largest
         return None

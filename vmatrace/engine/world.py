@@ -41,7 +41,7 @@ class World:
         "peak_vmas",
         "retry_existing",
         "retry_new",
-        "splits",
+        "splits", "stack_limit",
         "stack_nohugepage",
         "thp",
         "thp_anon",
@@ -65,6 +65,7 @@ class World:
         self.page_shift = page_size.bit_length() - 1
         self.page_mask = page_size - 1
         self.guard = 256 * page_size  # stack_guard_gap, mm/mmap.c
+        self.stack_limit = 8 << 20  # RLIMIT_STACK, bytes
         self.max_map_count = max_map_count
         self.overcommit_memory = overcommit_memory
         self.min_addr = min_addr

@@ -6,7 +6,7 @@ from typing import Final
 
 from vmatrace import abi, kernels
 from vmatrace.engine import ksm
-from vmatrace.engine.faults import end_of_file
+from vmatrace.engine.faults import reachable_end
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
 
@@ -106,7 +106,7 @@ def _advise(mm: Mm, vma: Vma, start: int, end: int, advice: int) -> Vma | int:
     ):
         return -abi.EPERM
     if advice in _GUARDS:
-        return _guard(mm, vma, advice)
+        return _guard(mm, vma, start, end, advice)
     error = _refusal(mm, vma, end, advice)
     if error:
         return error
@@ -153,7 +153,7 @@ def _refusal(mm: Mm, vma: Vma, end: int, advice: int) -> int:
     return -abi.EINVAL if refused else 0
 
 
-def _guard(mm: Mm, vma: Vma, advice: int) -> Vma | int:
+def _guard(mm: Mm, vma: Vma, start: int, end: int, advice: int) -> Vma | int:
     """madvise_guard_install() and madvise_guard_remove()."""
     kernel = mm.world.kernel
     disallowed = abi.VM_SPECIAL | abi.VM_HUGETLB
@@ -170,6 +170,9 @@ def _guard(mm: Mm, vma: Vma, advice: int) -> Vma | int:
             mm.prepare_anon(vma)
         if kernel.has(kernels.MAYBE_GUARD_FLAG):
             vma.flags |= abi.VM_MAYBE_GUARD
+        mm.guards.add(start, end)
+    else:
+        mm.guards.discard(start, end)
     return vma
 
 
@@ -184,10 +187,12 @@ def _populate(mm: Mm, start: int, end: int, advice: int) -> int:
             return -abi.ENOMEM
         if vma.flags & (abi.VM_IO | abi.VM_PFNMAP) or not vma.flags & needed:
             return -abi.EINVAL
-        if write and not vma.flags & abi.VM_SHARED:
+        stop = min(end, vma.end)
+        reached = reachable_end(mm, vma, position, stop)
+        if write and not vma.flags & abi.VM_SHARED and not mm.guarded(position):
             mm.prepare_anon(vma)
-        position = vma.end
-        if min(end, position) > end_of_file(vma, mm.world.page_mask):
+        if reached < stop:
             return -abi.EFAULT
+        position = stop
         vma = vma.next
     return 0

@@ -75,6 +75,7 @@ def mmap(
         vm_flags = _file_flags(mm, prot, flags, file)
     if vm_flags < 0:
         return vm_flags
+    refuses_sync = vm_flags & abi.VM_SYNC and file is not None and file.fs in _SYNC_FILE_SYSTEMS
     if vm_flags & abi.VM_SHARED and file is None:
         file = _shared_anonymous()
         skew = -addr
@@ -90,9 +91,9 @@ def mmap(
         error = mm.may_unmap(overlap, addr, end)
         if error:
             return error
-        if vm_flags & abi.VM_SYNC and file is not None:
+        if refuses_sync:
             mm.cut(overlap, addr, end)
-    if vm_flags & abi.VM_SYNC and file is not None:
+    if refuses_sync:
         # The driver refuses MAP_SYNC without DAX, when the old mappings are gone already.
         return -abi.EOPNOTSUPP
     mm.map_region(addr, end, vm_flags, skew, file, overlap)
@@ -144,20 +145,23 @@ def unmapped_area(
 
     Mirrors __get_unmapped_area(). *flags* are those of mmap; *offset* is that of the file.
     """
+    # "Always treat pgoff as zero for anonymous memory."
+    within = offset if file is not None else 0
+    if _wants_huge_alignment(mm, hint, length, file, shared) and placement.huge_alignable(
+        length, within
+    ):
+        padded = length + placement.PMD_SIZE
+        found = _plain_area(mm, hint, padded, flags)
+        if found > 0:
+            return found if found == hint else placement.align_huge(found, within)
+    return _plain_area(mm, hint, length, flags)
+
+
+def _plain_area(mm: Mm, hint: int, length: int, flags: int) -> int:
+    """arch_get_unmapped_area_topdown(): a usable hint, else a search."""
     world, vmas = mm.world, mm.vmas
     if flags & abi.MAP_32BIT:
         return placement.search_32bit(vmas, length, world.guard)
-    if _wants_huge_alignment(mm, hint, length, file, shared):
-        padded = length + placement.PMD_SIZE
-        if hint and placement.hint_is_usable(vmas, hint, padded, world.guard):
-            return hint
-        # "Always treat pgoff as zero for anonymous memory."
-        within = offset if file is not None else 0
-        found = placement.search_aligned(
-            vmas, length, within, mm.mmap_base, world.min_addr, world.guard
-        )
-        if found:
-            return found
     if hint and placement.hint_is_usable(vmas, hint, length, world.guard):
         return hint
     return placement.search(vmas, length, mm.mmap_base, world.min_addr, world.guard)

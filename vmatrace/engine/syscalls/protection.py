@@ -84,7 +84,7 @@ def _protect(mm: Mm, vma: Vma, start: int, end: int, access: int) -> Vma | int:
         and new & abi.VM_WRITE
         and old & (abi.VM_WRITE | abi.VM_SHARED | abi.VM_LOCKED) == abi.VM_LOCKED
     ):
-        populate_vma(mm, changed, end)
+        populate_vma(mm, changed, start, end)
     return changed
 
 

@@ -280,6 +280,8 @@ def _move(remap: Remap, vma: Vma) -> int:
     whole = addr == vma.start and old_end == vma.end
     locked = vma.flags & abi.VM_LOCKED
     copy = _copy(remap, vma, dontunmap)
+    if mm.guards:
+        _move_guards(remap)
     if dontunmap:
         source = copy if copy.start <= addr < copy.end else vma
         source.flags &= ~abi.VM_LOCKED_MASK
@@ -294,6 +296,16 @@ def _move(remap: Remap, vma: Vma) -> int:
     if locked and remap.new_len > remap.old_len:
         populate(mm, remap.new_addr + remap.old_len, remap.new_addr + remap.new_len)
     return remap.new_addr
+
+
+def _move_guards(remap: Remap) -> None:
+    """Guard markers move with the page tables (move_page_tables())."""
+    guards, distance = remap.mm.guards, remap.new_addr - remap.addr
+    end = remap.addr + remap.old_len
+    parts = guards.within(remap.addr, end)
+    guards.discard(remap.addr, end)
+    for start, stop in parts:
+        guards.add(start + distance, stop + distance)
 
 
 def _border(vma: Vma, addr: int) -> bool:

@@ -1,0 +1,227 @@
+"""How fast and how large: ``make bench``. Prints a table; ``--json FILE`` writes the figures too.
+
+Every figure is the median of several runs. The toy engine of toy.py is run on the same events, so
+that a ratio to it can be compared between machines. Nothing here passes or fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from streams import HEADER, STREAMS, Process, Stream, call_strings
+from toy import Toy
+
+from vmatrace.callstring import CallParser
+from vmatrace.engine.replay import Replay
+from vmatrace.kernels import DEFAULT, get_kernel
+from vmatrace.trace import Item, Trace, load_trace
+
+#: Live VMAs in the small and in the large address space.
+SMALL, LARGE = 1_000, 60_000
+
+
+class Report:
+    """The figures so far, by name, and the lines of the table as they come."""
+
+    def __init__(self) -> None:
+        self.figures: dict[str, float] = {}
+
+    def title(self, text: str) -> None:
+        sys.stdout.write(f"\n{text}\n")
+
+    def add(self, key: str, label: str, value: float, unit: str, note: str = "") -> None:
+        self.figures[key] = round(value, 4)
+        number = f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+        sys.stdout.write(f"  {label:<42}{number:>12} {unit:<12}{note}".rstrip() + "\n")
+        sys.stdout.flush()
+
+
+def rate(runs: int, count: int, work: Callable[[], object]) -> float:
+    """How many of *count* things a second of CPU time *work* does: the median of *runs*."""
+    return count / statistics.median(_timed(work) for _ in range(runs))
+
+
+def _timed(work: Callable[[], object]) -> float:
+    gc.collect()
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def bench_reading(report: Report, runs: int, count: int) -> None:
+    """Call strings alone, and a whole trace through YAML."""
+    report.title("Reading")
+    for recorded in (False, True):
+        texts = call_strings(count, recorded)
+
+        def parse(texts: list[str] = texts) -> None:
+            parse_one = CallParser().parse
+            for text in texts:
+                parse_one(text)
+
+        what = "with results" if recorded else "without results"
+        key = f"call_strings_per_second_{'with' if recorded else 'without'}_result"
+        report.add(key, f"call strings, {what}", rate(runs, count, parse), "calls/s")
+    lines = "".join(f"  - {text}\n" for text in Process().calls(count))
+    data = (HEADER + lines).encode()
+    value = rate(runs, count, lambda: load_trace(data).validate())
+    report.add("yaml_items_per_second", "items of a YAML trace", value, "items/s")
+
+
+# --- the engine alone ---------------------------------------------------------------------------
+
+
+def bench_engine(report: Report, runs: int, count: int, sizes: tuple[int, int]) -> None:
+    """Prepared events through the engine, among few and among many live VMAs."""
+    report.title(f"The engine alone, {count:,} prepared events")
+    for make in STREAMS:
+        rates = {}
+        for live in sizes:
+            stream = make(live, count)
+            key = f"{make.__name__}_{live}"
+            rates[live] = count / statistics.median(engine_run(stream) for _ in range(runs))
+            note = ""
+            if live == sizes[1]:
+                ratio = rates[live] / rates[sizes[0]]
+                report.figures[f"engine_{make.__name__}_ratio"] = round(ratio, 4)
+                note = f"{ratio:.0%} of {sizes[0]:,}"
+            elif make.__name__ != "unmap_and_place":  # the toy cannot choose an address
+                toy = count / statistics.median(toy_run(stream) for _ in range(runs))
+                report.figures[f"toy_{key}"] = round(toy)
+                note = f"{rates[live] / toy:.0%} of the toy's {toy:,.0f}"
+            label = f"{stream.name}, {live:,} VMAs"
+            report.add(f"engine_{key}", label, rates[live], "events/s", note)
+
+
+def engine_run(stream: Stream) -> float:
+    """Seconds that the engine takes for the stream's events; the building is not counted."""
+    times: list[float] = []
+
+    def items() -> Iterator[Item]:
+        yield from stream.build
+        times.append(time.process_time())
+        yield from stream.events
+        times.append(time.process_time())
+
+    gc.collect()
+    gc.freeze()  # the prepared events are not the engine's garbage
+    replay = Replay(Trace("bench", "bench", items), get_kernel(DEFAULT))
+    result = replay.run()
+    gc.unfreeze()
+    assert result.errors == 0
+    assert result.vmas == len(stream.build)
+    return times[1] - times[0]
+
+
+def toy_run(stream: Stream) -> float:
+    """Seconds that the toy takes for the stream's events."""
+    toy = Toy()
+    toy.run(stream.build)
+    return _timed(lambda: toy.run(stream.events))
+
+
+# --- whole commands -----------------------------------------------------------------------------
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "vmatrace", *args]
+
+
+def run(argv: list[str]) -> tuple[float, float]:
+    """Wall time in seconds and peak memory in MB of a command whose output is thrown away."""
+    start = time.perf_counter()
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, cwd="/")
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"{' '.join(argv)}: exit status {process.returncode}")
+    return seconds, usage.ru_maxrss / 1024
+
+
+def bench_startup(report: Report, runs: int, folder: Path) -> None:
+    """Small commands beside an interpreter that does nothing."""
+    small = folder / "small.yaml"
+    write_trace(small, 20)
+    commands = {
+        "python": [sys.executable, "-c", "pass"],
+        "version": command("--version"),
+        "replay_20": command("replay", str(small)),
+    }
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(runs):
+        for name, argv in commands.items():
+            times[name].append(1000 * run(argv)[0])
+    bare = statistics.median(times["python"])
+    report.title("Start-up")
+    report.add("python_ms", "python -c pass", bare, "ms")
+    for name, label in (("version", "vmatrace --version"), ("replay_20", "replay of 20 events")):
+        value = statistics.median(times[name])
+        report.add(f"{name}_ms", label, value, "ms", f"{value - bare:+.0f} over bare python")
+        report.figures[f"{name}_over_python_ms"] = round(value - bare, 2)
+
+
+def bench_replay(report: Report, runs: int, count: int, folder: Path) -> None:
+    """A large recorded trace through the whole command."""
+    large = folder / "large.yaml"
+    write_trace(large, count)
+    report.title(f"vmatrace replay, {count:,} events, {large.stat().st_size / 1e6:.0f} MB of YAML")
+    for output in ("table", "json"):
+        results = [run(command("replay", str(large), "--format", output)) for _ in range(runs)]
+        seconds = statistics.median(seconds for seconds, _ in results)
+        memory = statistics.median(memory for _, memory in results)
+        report.add(f"replay_{output}_seconds", f"wall time, --format {output}", seconds, "s")
+        report.add(f"replay_{output}_per_second", "", count / seconds, "events/s")
+        report.add(f"replay_{output}_peak_mb", "peak memory", memory, "MB")
+
+
+def write_trace(path: Path, count: int) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(HEADER)
+        file.writelines(f"  - {text}\n" for text in Process().calls(count))
+
+
+# --- all of it ----------------------------------------------------------------------------------
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure vmatrace.")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work, fewer runs")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here too")
+    options = parser.parse_args()
+    quick = options.quick
+    runs = 3 if quick else 5
+    report = Report()
+    load = os.getloadavg()[0]
+    sys.stdout.write(
+        f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {load:.2f} at the start,"
+        f" medians of {runs} runs\n"
+    )
+    # Whole commands first: a child's peak memory is never less than that of its parent.
+    with tempfile.TemporaryDirectory() as folder:
+        bench_startup(report, 5 if quick else 15, Path(folder))
+        bench_replay(report, 1 if quick else 3, 100_000 if quick else 1_000_000, Path(folder))
+    bench_reading(report, runs, 10_000 if quick else 100_000)
+    bench_engine(report, runs, 10_000 if quick else 100_000, (SMALL, LARGE))
+    if options.json is not None:
+        text = {"python": platform.python_version(), "load": load, "figures": report.figures}
+        options.json.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+        sys.stdout.write(f"\nwritten to {options.json}\n")
+
+
+if __name__ == "__main__":
+    main()

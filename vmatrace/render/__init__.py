@@ -1,0 +1,1 @@
+"""Results to text: the table, the steps, JSON, maps and smaps. Every sentence is written here."""

@@ -1,0 +1,121 @@
+"""What text is written on: how wide it is, whether it takes colour and which characters.
+
+Knows streams and terminals; knows nothing of what is written. Rich is imported only for a stream
+that takes colour, so that a pipe does not pay for it.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from typing import TYPE_CHECKING, TextIO, Union
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Text, or text with a rich style such as "dim" or "bold red".
+Span = Union[str, tuple[str, str]]
+
+
+class Paper:
+    """Lines of spans, written to a stream. ``width`` is in columns, None where there is no edge.
+
+    Nothing is ever cut off: what is too long for the width goes on in the next line.
+    """
+
+    def __init__(
+        self, stream: TextIO, width: int | None = None, console: Console | None = None
+    ) -> None:
+        self.stream = stream
+        self.width = width
+        self._console = console
+        self._unicode = _has_unicode(stream)
+
+    def glyph(self, character: str, instead: str) -> str:
+        """*character*, or *instead* on a stream that cannot show it."""
+        return character if self._unicode else instead
+
+    def line(self, *spans: Span) -> None:
+        """Write one line as it is, control characters escaped."""
+        pairs = [(span, "") if isinstance(span, str) else span for span in spans]
+        if self._console is None:
+            self.stream.write("".join(visible(text) for text, _ in pairs).rstrip() + "\n")
+            return
+        from rich.text import Text
+
+        line = Text.assemble(*((visible(text), style) for text, style in pairs))
+        line.rstrip()
+        self._console.print(line, soft_wrap=True)
+
+    def paragraph(self, text: str, style: str = "", first: str = "", rest: str = "") -> None:
+        """Write *text* broken at spaces, with *first* before its first line, *rest* before more."""
+        for part in self.broken(text, len(first), len(rest)):
+            self.line(first, (part, style))
+            first = rest
+
+    def broken(self, text: str, first: int = 0, rest: int = 0) -> list[str]:
+        """*text* in pieces that fit behind *first* columns, the later ones behind *rest*."""
+        text = visible(text)
+        if self.width is None or first + len(text) <= self.width:
+            return [text]
+        room = max(self.width, rest + 20)
+        lines = textwrap.wrap(
+            text, room, initial_indent=" " * first, subsequent_indent=" " * rest,
+            break_on_hyphens=False,
+        )  # fmt: skip
+        return [line[first if i == 0 else rest :] for i, line in enumerate(lines)] or [""]
+
+    def folded(self, text: str, before: int) -> list[str]:
+        """*text*, which has no good place to break, in pieces that fit behind *before* columns."""
+        text = visible(text)
+        if self.width is None or before + len(text) <= self.width:
+            return [text]
+        room = max(self.width - before, 12)
+        return [text[i : i + room] for i in range(0, len(text), room)]
+
+
+def on(stream: TextIO) -> Paper:
+    """The paper that *stream* is: NO_COLOR, FORCE_COLOR, TERM and COLUMNS are honoured.
+
+    A pipe without COLUMNS has no edge, so that its lines can be searched and compared.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    terminal = stream.isatty()
+    width: int | None = int(columns) if columns.isdecimal() and int(columns) > 0 else None
+    if width is None and terminal:
+        width = _terminal_width(stream)
+    return Paper(stream, width, _console(stream) if _takes_colour(terminal) else None)
+
+
+def _terminal_width(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
+def _takes_colour(terminal: bool) -> bool:
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return terminal and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+def _console(stream: TextIO) -> Console:
+    from rich.console import Console
+
+    return Console(file=stream, force_terminal=True, highlight=False, markup=False, emoji=False)
+
+
+def _has_unicode(stream: TextIO) -> bool:
+    return (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
+
+
+def visible(text: str) -> str:
+    """*text* with control characters written out: a name in a trace must not drive a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
