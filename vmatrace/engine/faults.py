@@ -86,19 +86,19 @@ def _expand_downwards(mm: Mm, vma: Vma, position: int) -> bool:
     return True
 
 
-def populate(mm: Mm, start: int, end: int) -> int:
+def populate(mm: Mm, start: int, end: int, ignore_errors: bool = True) -> int:
     """Fault in [start, end) as mlock and MAP_POPULATE do: 0, or -EFAULT for the first failure.
 
-    Writable private VMAs get an anon_vma; gaps are skipped. With the error ignored by the caller,
-    the VMAs behind it are populated all the same (__mm_populate(), ignore_errors).
+    Writable private VMAs get an anon_vma; gaps are skipped. Unless errors are ignored, nothing
+    behind the first failure is populated (__mm_populate()).
     """
-    error = 0
     vma = mm.vmas.find(start)
     while vma is not None and vma.start < end:
-        failed = populate_vma(mm, vma, max(start, vma.start), min(end, vma.end))
-        error = error or failed
+        error = populate_vma(mm, vma, max(start, vma.start), min(end, vma.end))
+        if error and not ignore_errors:
+            return error
         vma = vma.next
-    return error
+    return 0
 
 
 def populate_vma(mm: Mm, vma: Vma, start: int, end: int) -> int:

@@ -83,10 +83,8 @@ _UNITS: Final = ((1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K"))
 
 def size(count: int) -> str:
     """A number of bytes, exact where four digits can say it: ``12K``, ``2M``, ``2052K``, ``42.7T``."""
-    for unit, letter in reversed(_UNITS):
-        if count < 10000 * unit and count % unit == 0:
-            shorter = [(u, x) for u, x in _UNITS if count % u == 0 and count >= u]
-            unit, letter = shorter[0] if shorter else (unit, letter)
+    for unit, letter in _UNITS:
+        if count >= unit and count % unit == 0 and count // unit < 10000:
             return f"{count // unit}{letter}"
     for unit, letter in _UNITS:
         if count >= unit:

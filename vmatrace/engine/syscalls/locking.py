@@ -64,7 +64,7 @@ def _lock(mm: Mm, addr: int, length: int, flags: int) -> int:
     if error:
         return error
     # __mlock_posix_error_return(): what cannot be faulted in is ENOMEM.
-    return -abi.ENOMEM if length and populate(mm, start, start + length) else 0
+    return -abi.ENOMEM if length and populate(mm, start, start + length, False) else 0
 
 
 def _apply(mm: Mm, start: int, length: int, flags: int) -> int:

@@ -77,12 +77,12 @@ def mmap(
         return vm_flags
     refuses_sync = vm_flags & abi.VM_SYNC and file is not None and file.fs in _SYNC_FILE_SYSTEMS
     if vm_flags & abi.VM_SHARED and file is None:
-        file = _shared_anonymous()
+        file = _shared_anonymous(length)
         skew = -addr
     elif file is not None:
         skew = offset - addr
         if file.anonymous and vm_flags & abi.VM_SHARED:
-            file = _shared_anonymous()
+            file = _shared_anonymous(length)
     else:
         skew = 0
     if mm.mdwe and vm_flags & abi.VM_WRITE and vm_flags & abi.VM_EXEC:
@@ -104,9 +104,9 @@ def mmap(
     return addr
 
 
-def _shared_anonymous() -> VmFile:
-    """shmem_zero_setup(): every anonymous shared mapping has a shmem file of its own."""
-    return VmFile("/dev/zero (deleted)", "tmpfs", "shmem", inode=("00:01", 0))
+def _shared_anonymous(size: int) -> VmFile:
+    """shmem_zero_setup(): each anonymous shared mapping has its own shmem file, as long as it."""
+    return VmFile("/dev/zero (deleted)", "tmpfs", "shmem", size=size, inode=("00:01", 0))
 
 
 def _choose_address(

@@ -1,0 +1,100 @@
+"""What each call did: its result, what merged or did not and why, and the VMAs that changed."""
+
+from __future__ import annotations
+
+from vmatrace.engine import view
+from vmatrace.engine.merge import MergeDecision, Side
+from vmatrace.engine.replay import Replay
+from vmatrace.engine.result import Step
+from vmatrace.event import CALLS, format_result
+from vmatrace.layout import Layout, Mapping
+from vmatrace.render import layouts, words
+from vmatrace.render.paper import Paper
+
+_INDENT = " " * 9
+_SIDES = {
+    "prev": "the VMA before it",
+    "next": "the VMA after it",
+    "both": "the VMAs before and after it",
+}
+
+
+def write(paper: Paper, replay: Replay) -> None:
+    """Run *replay* and write every step as it happens."""
+    before = {"main": view.layout(replay.process("main"))}
+    for step in replay.steps():
+        _write_call(paper, step)
+        for decision in step.decisions:
+            _write_decision(paper, decision)
+        after = step.layout
+        _write_change(paper, before[step.pid], after)
+        before[step.pid] = after
+        if CALLS[step.event.name].result == "pid" and step.result > 0:
+            child = step.event.label or str(step.result)
+            before[child] = view.layout(replay.process(child))
+
+
+def _write_call(paper: Paper, step: Step) -> None:
+    event = step.event
+    kind = CALLS[event.name].result
+    process = "" if step.pid == "main" else f"[{step.pid}] "
+    label = f"{event.label} = " if event.label else ""
+    result = format_result(step.result, kind)
+    first = f"{event.line:>6}   "
+    text = f"{process}{label}{event.text}"
+    *whole, last = paper.broken(f"{text} = {result}", len(first), len(_INDENT) + 4)
+    for part in whole:
+        paper.line((first, "dim"), part)
+        first = _INDENT + "    "
+    style = "red" if step.result < 0 and kind != "addr" or -4096 < step.result < 0 else "green"
+    if last.endswith(result):
+        paper.line((first, "dim"), last.removesuffix(result), (result, style))
+    else:
+        paper.line((first, "dim"), last)
+    if event.recorded is not None and event.recorded != step.result:
+        recorded = format_result(event.recorded, kind)
+        paper.line(_INDENT, (f"diverges: recorded {recorded}", "bold red"))
+
+
+def _write_decision(paper: Paper, decision: MergeDecision) -> None:
+    kind = decision.kind
+    if kind is not None:
+        merged = layouts.address_range(decision.merged_start, decision.merged_end)
+        size = words.size(decision.merged_end - decision.merged_start)
+        text = f"{_range(decision)} merged with {_SIDES[kind]}: now {merged} ({size})"
+        paper.paragraph(text, "green", _INDENT, _INDENT + "    ")
+    for side, neighbour, mask in decision.blocked():
+        text = (
+            f"{_range(decision)} did not merge with {_SIDES[side]} "
+            f"({layouts.address_range(neighbour.start, neighbour.end)}): "
+            f"{_why(decision, neighbour, mask)}"
+        )
+        paper.paragraph(text, "yellow", _INDENT, _INDENT + "    ")
+
+
+def _range(decision: MergeDecision) -> str:
+    return f"{words.RANGES[decision.op]} {layouts.address_range(decision.start, decision.end)}"
+
+
+def _why(decision: MergeDecision, neighbour: Side, mask: int) -> str:
+    ours, theirs = decision.proposed, neighbour.attributes
+    difference = words.flag_difference(
+        decision.flag_difference(neighbour), theirs.flags, ours.flags,
+        ("in that VMA", f"in {words.RANGES[decision.op]}"),
+    )  # fmt: skip
+    return words.reasons(mask, difference, (theirs.anon, ours.anon))
+
+
+def _write_change(paper: Paper, before: Layout, after: Layout) -> None:
+    """The VMAs that went (-) and came (+), in address order."""
+    old, new = set(before), set(after)
+    changes = [("-", m) for m in before if m not in new] + [("+", m) for m in after if m not in old]
+    changes.sort(key=lambda change: (change[1].start, change[0] == "+"))
+    columns = layouts.Columns([m for _, m in changes])
+    for sign, mapping in changes:
+        _write_mapping(paper, columns, sign, mapping)
+
+
+def _write_mapping(paper: Paper, columns: layouts.Columns, sign: str, mapping: Mapping) -> None:
+    style = "red" if sign == "-" else "green"
+    layouts.write_row(paper, columns, mapping, _INDENT, style, sign + " ")

@@ -1,0 +1,147 @@
+"""A whole result as text: header, the layout of each process, totals, and what did not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+from vmatrace.engine.result import Failure, ProcessResult, Result
+from vmatrace.event import CALLS, ExpectedMapping, format_result
+from vmatrace.layout import Layout, Mapping
+from vmatrace.render import layouts, words
+from vmatrace.render.paper import Paper
+
+
+def write_title(paper: Paper, result: Result) -> None:
+    """Which trace under which kernel."""
+    paper.line((result.trace, "bold"), (f"  kernel {result.kernel}", "bold cyan"))
+
+
+def write(paper: Paper, result: Result) -> None:
+    """Everything but the title."""
+    for process in result.processes:
+        _write_process(paper, result, process)
+    _write_totals(paper, result)
+    _write_divergences(paper, result)
+    _write_failures(paper, result)
+
+
+def _write_process(paper: Paper, result: Result, process: ProcessResult) -> None:
+    layout = process.layout
+    mapped = words.size(sum(m.end - m.start for m in layout))
+    room = result.max_map_count - len(layout)
+    what = [
+        words.plural(len(layout), "VMA"),
+        f"{mapped} mapped",
+        f"{process.mergeable} mergeable (mg)",
+        f"peak {process.peak_vmas}",
+        f"{max(room, 0)} left of max_map_count {result.max_map_count}",
+    ]
+    paper.line("")
+    name = process.pid + (" (exited)" if process.exited else "")
+    first, *more = paper.broken(": " + ", ".join(what), len(name), 4)
+    paper.line((name, "bold"), first)
+    for part in more:
+        paper.line("    ", part)
+    if layout:
+        layouts.write(paper, layout, process.borders)
+
+
+def _write_totals(paper: Paper, result: Result) -> None:
+    tally = result.tally
+    merges = tally.merges
+    kinds = ", ".join(f"{kind} {count}" for kind, count in merges.items())
+    blocked = ", ".join(f"{reason} {count}" for reason, count in tally.blocked.items())
+    checked = result.passed + len({failure.line for failure in result.failures})
+    totals = [
+        f"{words.plural(result.events, 'event')} ({result.errors} failed)",
+        words.plural(result.vmas, "VMA"),
+        f"{tally.total} merged ({kinds})",
+        words.plural(result.splits, "split"),
+        f"{words.plural(tally.blocked_sides, 'side')} did not merge" + (f" ({blocked})" if blocked else ""),
+        words.plural(len(result.divergences), "divergence"),
+        f"{result.passed} of {words.plural(checked, 'expectation')} held",
+    ]
+    paper.line("")
+    paper.paragraph("; ".join(totals), "", "", "    ")
+    headline = f"blocked by VM_MERGEABLE alone: {tally.only_mergeable}"
+    paper.line((headline, "bold red" if tally.only_mergeable else "bold green"))
+
+
+def _write_divergences(paper: Paper, result: Result) -> None:
+    if not result.divergences:
+        return
+    paper.line("")
+    paper.line((words.plural(len(result.divergences), "divergence") + " from the record", "bold red"))
+    for divergence in result.divergences:
+        event = divergence.event
+        kind = CALLS[event.name].result
+        place = f"  {result.path}:{event.line}: "
+        paper.paragraph(event.text, "", place, " " * 6)
+        recorded = format_result(divergence.recorded, kind)
+        paper.line(
+            f"      recorded {recorded}, modelled ",
+            (format_result(divergence.modelled, kind), "red"),
+        )
+
+
+def _write_failures(paper: Paper, result: Result) -> None:
+    if not result.failures:
+        return
+    paper.line("")
+    paper.line((words.plural(len(result.failures), "expectation") + " failed", "bold red"))
+    for failure in result.failures:
+        process = "" if failure.pid == "main" else f" of {failure.pid}"
+        place = f"{result.path}:{failure.line}: {failure.what}{process}"
+        if failure.what == "maps":
+            paper.line(f"  {place} differ (- expected, + actual)")
+            _write_map_failure(paper, failure)
+        else:
+            paper.line(
+                f"  {place}: expected {failure.expected}, actual ", (str(failure.actual), "red")
+            )
+
+
+def _write_map_failure(paper: Paper, failure: Failure) -> None:
+    expected = cast("list[ExpectedMapping]", failure.expected)
+    for sign, text in _compared(expected, cast(Layout, failure.actual)):
+        style = {"-": "red", "+": "green"}.get(sign, "")
+        paper.line("    ", (f"{sign} {text}", style))
+
+
+def _compared(expected: list[ExpectedMapping], actual: Layout) -> Iterator[tuple[str, str]]:
+    """Lines of a diff in address order; what is the same on both sides is one line."""
+    wanted = [(int(want.start), want) for want in expected]  # type: ignore[arg-type]
+    have = list(actual)
+    while wanted or have:
+        if wanted and have and _is(wanted[0][1], have[0]):
+            yield " ", _mapping_text(have.pop(0))
+            del wanted[0]
+        elif wanted and (not have or wanted[0][0] <= have[0].start):
+            yield "-", _expected_text(wanted.pop(0)[1])
+        else:
+            yield "+", _mapping_text(have.pop(0))
+
+
+def _is(want: ExpectedMapping, have: Mapping) -> bool:
+    return (
+        (want.start, want.end) == (have.start, have.end)
+        and want.perms in (None, have.perms)
+        and want.offset in (None, have.offset)
+        and want.name in (None, have.name)
+        and (want.flags is None or set(want.flags) == set(have.codes))
+    )
+
+
+def _mapping_text(have: Mapping) -> str:
+    place = layouts.address_range(have.start, have.end)
+    return f"{place} {have.perms} {have.offset:x} {' '.join(have.codes)} {have.name}".rstrip()
+
+
+def _expected_text(want: ExpectedMapping) -> str:
+    """What was stated; a ``*`` where nothing was."""
+    place = f"{want.start:08x}-{want.end:08x}"
+    offset = "*" if want.offset is None else f"{want.offset:x}"
+    flags = "*" if want.flags is None else " ".join(want.flags)
+    name = "*" if want.name is None else want.name
+    return f"{place} {want.perms or '*'} {offset} {flags} {name}".rstrip()
