@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from vmatrace.kernels import Kernel
-    from vmatrace.trace import Trace
+    from vmatrace.trace import Trace, TraceError
 
 OK, DIFFERS, BAD = 0, 1, 2
 _INTERRUPTED = 130
@@ -114,65 +114,109 @@ def replay(
     TRACE is a file, a directory (all *.yaml below it) or - for standard input.
     """
     from vmatrace import kernels
+    from vmatrace.engine.replay import Replay
+    from vmatrace.render import progress
+    from vmatrace.render.printer import Printer
 
     if steps and form in ("maps", "smaps"):
         raise click.UsageError(f"--steps does not go with --format {form}")
-    if traces.count("-") > 1:
-        raise click.UsageError("standard input can be read once")
 
     def model(name: str | None) -> Kernel:
-        base = kernels.get_kernel(name or kernels.DEFAULT)
-        return base.with_features(features_on, features_off)
+        return kernels.get_kernel(name or kernels.DEFAULT).with_features(features_on, features_off)
 
     try:
         model(kernel)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    printer = _Printer(form, steps)
-    return _each(traces, lambda trace: printer.show(trace, model(kernel or trace.kernel), ksm, strict))
+    sources = _sources(traces)
+    printer = Printer(form, sys.stdout, alone=len(sources) == 1)
+
+    def show(trace: Trace) -> int:
+        progress.watch(trace)
+        under = model(kernel or trace.kernel)
+        # The whole trace before the first line of output: a trace in error prints nothing.
+        result = Replay(trace, under, ksm).run()
+        printer.write(result, Replay(trace, under, ksm) if steps else None)
+        return DIFFERS if result.failures or (strict and result.divergences) else OK
+
+    return _writing(lambda: _each(sources, show))
 
 
-def _each(traces: Sequence[str], show: Callable[[Trace], int]) -> int:
-    """The worst status of *show* over all traces; those in error are reported and passed over."""
-    from vmatrace.trace import TraceError, load_trace
+@command.command("kernels")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table",
+              show_default=True, help="How to print the lists.")  # fmt: skip
+def list_kernels(form: str) -> int:
+    """List the kernel models and the features that set them apart.
 
-    status = OK
+    A model is named with --kernel; a feature is switched with --with and --without.
+    """
+    from vmatrace.render import models, paper
+
+    def show() -> int:
+        if form == "json":
+            models.write_json(sys.stdout)
+        else:
+            models.write(paper.on(sys.stdout))
+        return OK
+
+    return _writing(show)
+
+
+def _writing(job: Callable[[], int]) -> int:
+    """The status of *job*, which writes to standard output; nobody reading on is no error."""
     try:
-        for path in _expand(traces):
-            try:
-                if isinstance(path, TraceError):
-                    raise path
-                status = max(status, show(load_trace(path)))
-            except TraceError as error:
-                sys.stdout.flush()
-                click.echo(str(error), err=True)
-                status = BAD
+        status = job()
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Nobody reads on. What is buffered still would be written at exit, and fail again.
+    except OSError as error:
+        # What is buffered would be written at exit, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return OK
+        click.echo(f"vmatrace: error: cannot write the output: {error.strerror}", err=True)
+        return BAD
     return status
 
 
-def _expand(traces: Sequence[str]) -> Iterator[str | TraceError]:
+def _each(sources: Iterable[str | TraceError], show: Callable[[Trace], int]) -> int:
+    """The worst status of *show* over all traces; one in error is reported and passed over."""
+    from vmatrace.trace import TraceError, load_trace
+
+    status = OK
+    for source in sources:
+        try:
+            if isinstance(source, TraceError):
+                raise source
+            status = max(status, show(load_trace(source)))
+        except TraceError as error:
+            sys.stdout.flush()
+            click.echo(str(error), err=True)
+            status = BAD
+    return status
+
+
+def _sources(traces: Sequence[str]) -> list[str | TraceError]:
     """The files that *traces* name, and an error for each that names none."""
+    if traces.count("-") > 1:
+        raise click.UsageError("standard input ('-') can be read only once")
+    sources: list[str | TraceError] = []
+    for trace in traces:
+        sources += _below(trace) if os.path.isdir(trace) and trace != "-" else [trace]
+    return sources
+
+
+def _below(directory: str) -> list[str | TraceError]:
+    """The traces in *directory*, sorted, then what cannot be read there."""
     from vmatrace.diagnostic import Diagnostic
     from vmatrace.trace import TraceError
 
-    for trace in traces:
-        if trace == "-" or not os.path.isdir(trace):
-            yield trace
-            continue
-        unreadable: list[OSError] = []
-        found = sorted(
-            os.path.join(folder, file)
-            for folder, _, files in os.walk(trace, onerror=unreadable.append)
-            for file in files
-            if file.endswith(".yaml")
-        )
-        yield from found
-        for error in unreadable:
-            yield TraceError([Diagnostic(str(error.filename), 0, 0, f"cannot be read: {error.strerror}")])
-        if not found and not unreadable:
-            message = "no trace in this directory (expected at least one *.yaml file)"
-            yield TraceError([Diagnostic(trace, 0, 0, message)])
+    unreadable: list[OSError] = []
+    found = sorted(
+        os.path.join(folder, file)
+        for folder, _, files in os.walk(directory, onerror=unreadable.append)
+        for file in files
+        if file.endswith(".yaml")
+    )
+    errors = [(str(e.filename), f"cannot be read: {e.strerror}") for e in unreadable]
+    if not found and not errors:
+        errors = [(directory, "no trace in this directory (expected *.yaml files)")]
+    return [*found, *(TraceError([Diagnostic(path, 0, 0, what)]) for path, what in errors)]

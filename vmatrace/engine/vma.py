@@ -303,21 +303,36 @@ class VmaMap:
     def highest_gap(self, length: int, low: int, high: int, guard: int) -> int | None:
         """The highest start of *length* free bytes within [low, high), None if there is none.
 
-        Mirrors unmapped_area_topdown(): below a VMA with VM_STARTGAP, *guard* bytes stay free.
+        Mirrors unmapped_area_topdown(): below a VMA with VM_STARTGAP *guard* bytes stay free, and
+        where a gap was refused for that, nothing is placed above the guard gap's floor any more.
         """
+        while True:
+            above = self._above_highest_gap(length, low, high)
+            if above is None:
+                return None
+            end = min(high, above.start)
+            if not above.flags & abi.VM_STARTGAP or _floor(above, guard) >= end:
+                return end - length
+            high = _floor(above, guard)
+
+    def _above_highest_gap(self, length: int, low: int, high: int) -> Vma | None:
+        """The VMA above the highest gap of *length* bytes within [low, high), guards aside."""
         above = self.find(high - 1)
-        top = high if above is None else min(high, _floor(above, guard))
-        below = self.last if above is None else above.prev
+        if above is None:
+            above = _BEYOND
+            below = self.last
+        else:
+            below = above.prev
         bottom = below.end if below is not None else 0
-        if top - max(bottom, low) >= length:
-            return top - length
+        if min(high, above.start) - max(bottom, low) >= length:
+            return above
         if below is None or bottom <= low:
             return None
         chunk = bisect_right(self._heads, below.start) - 1
         i = bisect_right(self._starts[chunk], below.start) - 1
         while chunk >= 0:
             if self._bounds[chunk] >= length:
-                found = self._gap_in_chunk(chunk, i, length, low, guard)
+                found = self._gap_in_chunk(chunk, i, length, low)
                 if found is not None:
                     return found
             chunk -= 1
@@ -327,8 +342,8 @@ class VmaMap:
                     return None
         return None
 
-    def _gap_in_chunk(self, chunk: int, last: int, length: int, low: int, guard: int) -> int | None:
-        """The highest fitting gap below VMAs [0, last] of *chunk*; tightens the chunk's bound."""
+    def _gap_in_chunk(self, chunk: int, last: int, length: int, low: int) -> Vma | None:
+        """The highest of VMAs [0, last] of *chunk* above a fitting gap; tightens the bound."""
         vmas = self._vmas[chunk]
         largest = 0
         for i in range(last, -1, -1):
@@ -338,10 +353,8 @@ class VmaMap:
             gap = vma.start - bottom
             if gap > largest:
                 largest = gap
-            if gap >= length:
-                top = _floor(vma, guard)
-                if top - max(bottom, low) >= length:
-                    return top - length
+                if gap >= length and vma.start - max(bottom, low) >= length:
+                    return vma
         if last == len(vmas) - 1:
             self._bounds[chunk] = largest
         return None
@@ -379,6 +392,9 @@ class VmaMap:
             assert (vma.anon == 0) == (vma.chain == 0)
             previous = vma
         assert self.last is previous
+
+
+_BEYOND: Final = Vma(abi.ULONG_MAX, abi.ULONG_MAX + 1, 0)  # stands for the end of all addresses
 
 
 def _floor(vma: Vma, guard: int) -> int:
