@@ -20,20 +20,54 @@ if TYPE_CHECKING:
 
 OK, DIFFERS, BAD = 0, 1, 2
 _INTERRUPTED = 130
+_COMPLETE = "_VMATRACE_COMPLETE"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. *arguments* are those after the name."""
+    _replace_closed_streams()
+    wanted = os.environ.get(_COMPLETE)
+    if wanted is not None:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(command, {}, "vmatrace", _COMPLETE, wanted)
+    status = OK
     try:
-        status = command.main(
-            list(sys.argv[1:] if arguments is None else arguments), "vmatrace", standalone_mode=False
-        )
+        status = _run(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _write_nowhere()
+    except OSError as error:  # input errors are TraceErrors, so this is the output's
+        _write_nowhere()
+        click.echo(f"vmatrace: error: cannot write the output: {error.strerror}", err=True)
+        return BAD
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        with command.make_context("vmatrace", arguments) as context:
+            status: int = command.invoke(context)
+            return status
+    except click.exceptions.Exit as done:  # --help and --version
+        return done.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.Abort:  # click's word for KeyboardInterrupt
-        return _INTERRUPTED
-    return status if isinstance(status, int) else OK
+
+
+def _replace_closed_streams() -> None:
+    # Python has None for a standard stream that is closed at the start.
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def _write_nowhere() -> None:
+    """What is buffered for standard output would be written at exit, and fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -49,8 +83,8 @@ def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     epilog="""\b
 Examples:
   vmatrace replay traces/ksm-adjacent-anon.yaml --kernel pre-patch
-  vmatrace replay --steps trace.yaml          what every call did, and why not more
-  vmatrace kernels                            the models and what sets them apart
+  vmatrace replay --steps trace.yaml      what every call did, and why not more
+  vmatrace kernels                        the models and what sets them apart
 
 \b
 Exit status: 0 done; 1 a failed expectation or (--strict) a divergence;
@@ -67,19 +101,20 @@ def command() -> None:
 
 
 @command.command(
+    short_help="Replay traces; show the layout and the merges.",
     epilog="""\b
 Examples:
-  vmatrace replay trace.yaml                      under the trace's kernel, or post-patch
-  vmatrace replay trace.yaml --kernel 6.12        under Linux 6.12
+  vmatrace replay trace.yaml                   under its kernel, or post-patch
+  vmatrace replay trace.yaml --kernel 6.12     under Linux 6.12
   vmatrace replay trace.yaml --without ksm-before-merge
-  vmatrace replay traces/ --strict                all traces below a directory
-  vmatrace replay trace.yaml --format smaps       the final layout as the kernel prints it
+  vmatrace replay traces/ --strict             all traces below a directory
+  vmatrace replay trace.yaml --format smaps    the layout as the kernel prints it
   vmatrace replay - --steps --format json < trace.yaml | jq .events
 
 \b
 Reading the table: flags are the VmFlags codes of /proc/PID/smaps; those that
-an ordinary mapping has (rd wr ex sh mr mw me ms ac) are left out. A line that
-starts with = or != stands between two VMAs that touch and says why they are two.
+an ordinary mapping has (rd wr ex sh mr mw me ms ac) are left out. A line with
+= or != stands between two VMAs that touch and says why they are two.
 
 \b
 Exit status: 0 done; 1 a failed expectation or (--strict) a divergence;
@@ -94,7 +129,8 @@ Exit status: 0 done; 1 a failed expectation or (--strict) a divergence;
 @click.option("--without", "features_off", metavar="FEATURE", multiple=True,
               help="Switch a feature of the model off; may be repeated.")  # fmt: skip
 @click.option("--ksm/--no-ksm", default=None,
-              help="Start with or without PR_SET_MEMORY_MERGE, whatever the trace says.")  # fmt: skip
+              help="Start with PR_SET_MEMORY_MERGE in force or not, whatever the trace says.",
+)  # fmt: skip
 @click.option("--steps", is_flag=True, help="Show what every call did (table and json).")
 @click.option("--strict", is_flag=True, help="Exit 1 when a recorded result differs.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "maps", "smaps"]),
@@ -132,17 +168,17 @@ def replay(
     printer = Printer(form, sys.stdout, alone=len(sources) == 1)
 
     def show(trace: Trace) -> int:
-        progress.watch(trace)
         under = model(kernel or trace.kernel)
         # The whole trace before the first line of output: a trace in error prints nothing.
-        result = Replay(trace, under, ksm).run()
-        printer.write(result, Replay(trace, under, ksm) if steps else None)
+        with progress.watching(trace):
+            result = Replay(trace, under, ksm).run()
+        printer.write(trace, result, Replay(trace, under, ksm) if steps else None)
         return DIFFERS if result.failures or (strict and result.divergences) else OK
 
-    return _writing(lambda: _each(sources, show))
+    return _each(sources, show)
 
 
-@command.command("kernels")
+@command.command("kernels", short_help="List the kernel models and the features.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table",
               show_default=True, help="How to print the lists.")  # fmt: skip
 def list_kernels(form: str) -> int:
@@ -152,29 +188,11 @@ def list_kernels(form: str) -> int:
     """
     from vmatrace.render import models, paper
 
-    def show() -> int:
-        if form == "json":
-            models.write_json(sys.stdout)
-        else:
-            models.write(paper.on(sys.stdout))
-        return OK
-
-    return _writing(show)
-
-
-def _writing(job: Callable[[], int]) -> int:
-    """The status of *job*, which writes to standard output; nobody reading on is no error."""
-    try:
-        status = job()
-        sys.stdout.flush()
-    except OSError as error:
-        # What is buffered would be written at exit, and fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return OK
-        click.echo(f"vmatrace: error: cannot write the output: {error.strerror}", err=True)
-        return BAD
-    return status
+    if form == "json":
+        models.write_json(sys.stdout)
+    else:
+        models.write(paper.on(sys.stdout))
+    return OK
 
 
 def _each(sources: Iterable[str | TraceError], show: Callable[[Trace], int]) -> int:
@@ -191,6 +209,9 @@ def _each(sources: Iterable[str | TraceError], show: Callable[[Trace], int]) -> 
             sys.stdout.flush()
             click.echo(str(error), err=True)
             status = BAD
+        except BrokenPipeError:
+            _write_nowhere()
+            break
     return status
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Union
 
 from vmatrace import abi
+from vmatrace.layout import Layout
 
 # --- the table ----------------------------------------------------------------------------------
 
@@ -21,7 +22,7 @@ KINDS: Final = ("addr", "size", "int", "flags", "fd", "text", "pid", "any")
 
 @dataclass(frozen=True)
 class Param:
-    """One parameter: the man page's name, its kind, and for flags and enums the constant prefixes."""
+    """One parameter: the man page's name, its kind, and for flags the prefixes of constants."""
 
     name: str
     kind: str
@@ -59,7 +60,10 @@ CALLS: Final[dict[str, Call]] = {
     for call in (
         Call(
             "mmap",
-            (_ADDR, _LENGTH, _PROT, _p("flags", "flags", "MAP_"), _p("fd", "fd"), _p("offset", "size")),
+            (
+                _ADDR, _LENGTH, _PROT, _p("flags", "flags", "MAP_"), _p("fd", "fd"),
+                _p("offset", "size"),
+            ),
             "addr",
         ),
         Call("munmap", (_ADDR, _LENGTH)),
@@ -100,7 +104,11 @@ CALLS: Final[dict[str, Call]] = {
                 _p("maxnode", "int"), _p("flags", "flags", "MPOL_MF_"),
             ),
         ),
-        Call("shmat", (_p("shmid", "fd"), _p("shmaddr", "addr"), _p("shmflg", "flags", "SHM_")), "addr"),
+        Call(
+            "shmat",
+            (_p("shmid", "fd"), _p("shmaddr", "addr"), _p("shmflg", "flags", "SHM_")),
+            "addr",
+        ),
         Call("shmdt", (_p("shmaddr", "addr"),)),
         Call(
             "prctl",
@@ -223,9 +231,12 @@ class Event:
     ``args`` follow the parameters of ``CALLS[name]``; optional ones that were not given are absent.
     ``symbolic`` says that some argument is an Expr. ``recorded`` is the recorded return value
     (-errno for a failure) or None where there is none. ``line`` and ``column`` count from 1.
+    ``maps`` is the layout right after an execve, where the trace holds it.
     """
 
-    __slots__ = ("args", "column", "label", "line", "name", "pid", "recorded", "symbolic", "text")
+    __slots__ = (
+        "args", "column", "label", "line", "maps", "name", "pid", "recorded", "symbolic", "text",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -248,6 +259,7 @@ class Event:
         self.label = label
         self.recorded = recorded
         self.symbolic = symbolic
+        self.maps: Layout | None = None
 
     def __repr__(self) -> str:
         return f"Event({self.pid}: {self.text!r}, line {self.line})"

@@ -245,4 +245,8 @@ ANON_VMA_NAME: Final = _feature(
     "anon-vma-name", None, "CONFIG_ANON_VMA_NAME",
     "PR_SET_VMA_ANON_NAME names anonymous memory.",
     note="configuration CONFIG_ANON_VMA_NAME; off in the two recorded kernels")
+PKEYS: Final = _feature(
+    "pkeys", None, "mm_pkey_is_allocated()",
+    "The CPU has protection keys, so that key 0 exists for pkey_mprotect.",
+    note="hardware; the machine of 6.18.44's recordings has none")
 # fmt: on

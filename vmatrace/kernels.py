@@ -96,7 +96,7 @@ def _row(
 
 # fmt: off
 _row("6.4", None, "KSM by default: PR_SET_MEMORY_MERGE",
-     added=(f.KSM, f.TRANSPARENT_HUGEPAGE, f.ANON_VMA_NAME, f.KSM_PRCTL, f.DRIVER_FLAGS_RETRY_NEW))
+     added=(f.KSM, f.TRANSPARENT_HUGEPAGE, f.ANON_VMA_NAME, f.PKEYS, f.KSM_PRCTL, f.DRIVER_FLAGS_RETRY_NEW))
 _row("6.5", "6.4", "no change known")
 _row("6.6", "6.5", "no change known")
 _row("6.7", "6.6", "KSM by default survives execve(); mprotect() gives accounting back",
@@ -127,7 +127,7 @@ _row("6.12.117", "6.12", "6.12 with the backports of its stable series, as recor
      dropped=(f.ANON_VMA_NAME,))
 _row("6.18.44", "6.18", "6.18 with the backports of its stable series, as recorded",
      added=(f.DROPPABLE_NEVER_LOCKED, f.MREMAP_COPIED_FROM, f.MAYBE_GUARD_FLAG),
-     dropped=(f.ANON_VMA_NAME,))
+     dropped=(f.ANON_VMA_NAME, f.PKEYS))
 _row("pre-patch", "6.17", "6.17 without the KSM series and nothing else different",
      dropped=(f.KSM_BEFORE_MERGE,))
 _row("post-patch", "6.17", "6.17: with the KSM series")

@@ -100,7 +100,7 @@ def test_map_fixed_ignores_the_guard_gap() -> None:
     ("kernel", "length", "aligned"),
     [
         ("6.4", HUGE, False), ("6.6", HUGE, False),
-        ("6.7", HUGE, True), ("6.7", HUGE + PAGE, True), ("6.7", HUGE - PAGE, False),
+        ("6.7", HUGE, True), ("6.7", HUGE + PAGE, True), ("6.7", HUGE - 2 * PAGE, False),
         ("6.12", HUGE, True), ("6.12", HUGE + PAGE, False), ("6.12", 2 * HUGE, True),
         ("6.18.44", HUGE, True), ("6.18.44", 3 * HUGE // 2, False),
     ],
@@ -146,11 +146,14 @@ def test_ext4_files_are_congruent_to_their_offset_when_a_huge_page_fits(
         assert found == mm.mmap_base - length
 
 
-def test_search_aligned_gives_up_where_no_huge_page_fits() -> None:
-    mm = new_mm()
-    args = (mm.mmap_base, 65536, 256 * PAGE)
-    assert placement.search_aligned(mm.vmas, HUGE - PAGE, 0, *args) == 0
-    assert placement.search_aligned(mm.vmas, HUGE, PAGE, *args) == 0
+@pytest.mark.parametrize(
+    ("length", "offset", "fits"),
+    [(HUGE, 0, True), (HUGE - PAGE, 0, False), (HUGE, PAGE, False), (2 * HUGE, PAGE, True)],
+)
+def test_alignment_needs_a_whole_huge_page_of_the_backing(
+    length: int, offset: int, fits: bool
+) -> None:
+    assert placement.huge_alignable(length, offset) is fits
 
 
 # --- 32 bits -------------------------------------------------------------------------------------

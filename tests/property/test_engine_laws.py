@@ -90,14 +90,18 @@ class EngineBesideNaive(RuleBasedStateMachine):
         self.processes = [{name: Pair(name) for name in KERNELS}]
         self.here = 0
         self.ksm_ever = False
+        self.alike = True
 
     def call(self, engine: Callable[[Mm], int], naive: Callable[[Naive], int]) -> None:
         """Make one call in the current process under each kernel."""
+        results = {}
         for name, pair in self.processes[self.here].items():
             got, expected = engine(pair.mm), naive(pair.naive)
             if expected >= BASE:
                 expected *= PAGE
             assert got == expected, name
+            results[name] = got
+        self.alike = self.alike and results["pre-patch"] == results["post-patch"]
 
     @rule(at=offsets, n=lengths, prot=prots, noreserve=st.sampled_from([False] * 4 + [True]))
     def map_private(self, at: int, n: int, prot: int, noreserve: bool) -> None:
@@ -204,10 +208,13 @@ class EngineBesideNaive(RuleBasedStateMachine):
 
     @invariant()
     def the_series_changes_no_page_and_nothing_without_ksm(self) -> None:
+        # mremap fails on a range of two VMAs that the series made one: then pages do differ.
         for process in self.processes:
             pre, post = process["pre-patch"].mm, process["post-patch"].mm
-            assert mapped(pre) == mapped(post)
+            if self.alike:
+                assert mapped(pre) == mapped(post)
             if not self.ksm_ever:
+                assert self.alike
                 assert engine_vmas(pre) == engine_vmas(post)
 
     def teardown(self) -> None:
@@ -235,7 +242,7 @@ FIXED = abi.MAP_FIXED | abi.MAP_PRIVATE | abi.MAP_ANONYMOUS
 
 
 @st.composite
-def traces(draw: st.DrawFn) -> bytes:
+def traces(draw: st.DrawFn, mremap: bool = True) -> bytes:
     """A trace of random calls at fixed places, chosen places and the heap."""
     at = offsets.map(lambda n: f"{(BASE + n) * PAGE:#x}")
     size = lengths.map(lambda n: f"{n}*PAGE_SIZE")
@@ -247,7 +254,7 @@ def traces(draw: st.DrawFn) -> bytes:
         st.builds("munmap({}, {})".format, at, size),
         st.builds("mprotect({}, {}, {})".format, at, size, prot),
         st.builds("madvise({}, {}, MADV_{})".format, at, size, st.sampled_from(["MERGEABLE", "UNMERGEABLE"])),
-        st.builds("mremap({}, {}, {}, MREMAP_MAYMOVE)".format, at, size, size),
+        *[st.builds("mremap({}, {}, {}, MREMAP_MAYMOVE)".format, at, size, size)] * mremap,
         st.builds("fault({}, {}, PROT_WRITE)".format, at, size),
         st.builds("brk({:#x})".format, st.integers(DEFAULT_BRK, DEFAULT_BRK + 0x8000)),
         st.builds("prctl(PR_SET_MEMORY_MERGE, {}, 0, 0, 0)".format, st.integers(0, 1)),
@@ -269,10 +276,8 @@ def test_a_replay_is_a_function_of_trace_and_kernel(text: bytes, kernel: str) ->
 
 
 @settings(QUICK, max_examples=60)
-@given(text=traces())
-def test_whatever_runs_the_series_maps_the_same_bytes_in_no_more_vmas_than_calls(
-    text: bytes,
-) -> None:
+@given(text=traces(mremap=False))
+def test_the_series_changes_how_many_vmas_there_are_and_not_what_they_cover(text: bytes) -> None:
     sizes = []
     for kernel in ("pre-patch", "post-patch"):
         (process,) = replay(load_trace(text), get_kernel(kernel)).processes
@@ -383,20 +388,30 @@ class MapBesideList(RuleBasedStateMachine):
         inside = [e for e in above if e[0] <= addr]
         assert known(self.map.at(addr)) == (inside[0] if inside else None)
 
-    @rule(n=st.integers(1, 60), low=st.integers(0, TOP), high=st.integers(1, TOP))
-    def gaps(self, n: int, low: int, high: int) -> None:
-        fitting = [at for at in range(low, high - n + 1) if self.fits(at, n)]
-        if low < high:
-            guard = self.GUARD
-            assert self.map.highest_gap(n, low, high, guard) == max(fitting, default=None)
-            assert self.map.lowest_gap(n, low, high, guard) == min(fitting, default=None)
+    @rule(n=st.integers(1, 60), low=st.integers(0, TOP - 1), size=st.integers(1, TOP))
+    def gaps(self, n: int, low: int, size: int) -> None:
+        high = min(low + size, self.TOP)
+        assert self.map.highest_gap(n, low, high, self.GUARD) == self.highest(n, low, high)
+        guarded = [at for at in self.free(n, low, high) if at + n <= self.floor(at + n)]
+        assert self.map.lowest_gap(n, low, high, self.GUARD) == min(guarded, default=None)
 
-    def fits(self, at: int, n: int) -> bool:
-        """Whether [at, at+n) is free and keeps the guard gap of the next VMA above it."""
-        if any(s < at + n and at < e for s, e, _ in self.list):
-            return False
-        above = next((e for e in self.list if e[0] >= at + n), None)
-        return above is None or not above[2] or at + n <= max(above[0] - self.GUARD, 0)
+    def free(self, n: int, low: int, high: int) -> list[int]:
+        """Every start of *n* free positions within [low, high)."""
+        taken = {p for start, end, _ in self.list for p in range(start, end)}
+        return [at for at in range(low, high - n + 1) if taken.isdisjoint(range(at, at + n))]
+
+    def floor(self, end: int) -> int:
+        """How far up a range may reach that ends at *end*, with the next VMA's guard gap kept."""
+        above = next((e for e in self.list if e[0] >= end), (self.TOP, self.TOP, False))
+        return max(above[0] - self.GUARD, 0) if above[2] else above[0]
+
+    def highest(self, n: int, low: int, high: int) -> int | None:
+        """The kernel's retry loop: a refused gap lowers the ceiling to the guard gap's floor."""
+        while found := self.free(n, low, high):
+            if found[-1] + n <= self.floor(found[-1] + n):
+                return found[-1]
+            high = self.floor(found[-1] + n)
+        return None
 
     @invariant()
     def the_map_is_sound_and_holds_the_list(self) -> None:

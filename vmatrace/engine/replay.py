@@ -15,8 +15,18 @@ from vmatrace.engine import view
 from vmatrace.engine.expectations import check
 from vmatrace.engine.faults import fault
 from vmatrace.engine.mm import Mm
+from vmatrace.engine.processes import Processes, shares_memory
 from vmatrace.engine.result import Divergence, ProcessResult, Result, Step
-from vmatrace.engine.syscalls import advice, control, locking, mapping, protection, remapping
+from vmatrace.engine.syscalls import (
+    advice,
+    control,
+    locking,
+    mapping,
+    policy,
+    protection,
+    remapping,
+    sharing,
+)
 from vmatrace.engine.vma import VmFile
 from vmatrace.engine.world import World
 from vmatrace.event import Event, Expectation, Expr, Fd, File
@@ -27,6 +37,7 @@ from vmatrace.trace import Trace
 #: Where a process starts when the trace does not say: x86-64 without randomization.
 DEFAULT_MMAP_BASE: Final = 0x7FFFF7FFF000
 DEFAULT_BRK: Final = 0x555555559000
+_BIRTHS: Final = frozenset({"fork", "vfork", "clone", "clone3"})
 _MASK: Final = abi.ULONG_MAX
 _INT: Final = 0xFFFFFFFF
 
@@ -45,6 +56,14 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "mlockall": lambda mm, a, r: locking.mlockall(mm, a[0] & _INT),
     "munlockall": lambda mm, a, r: locking.munlockall(mm),
     "mseal": lambda mm, a, r: control.mseal(mm, a[0] & _MASK, a[1] & _MASK, a[2] & _MASK),
+    "pkey_mprotect": lambda mm, a, r: protection.pkey_mprotect(
+        mm, a[0] & _MASK, a[1] & _MASK, a[2] & _MASK, a[3], r
+    ),
+    "msync": lambda mm, a, r: sharing.msync(mm, a[0] & _MASK, a[1] & _MASK, a[2] & _INT),
+    "shmdt": lambda mm, a, r: sharing.shmdt(mm, a[0] & _MASK),
+    "remap_file_pages": lambda mm, a, r: sharing.remap_file_pages(
+        mm, a[0] & _MASK, a[1] & _MASK, a[2] & _MASK, a[3] & _MASK, a[4]
+    ),
     "mremap": lambda mm, a, r: remapping.mremap(
         mm, a[0] & _MASK, a[1] & _MASK, a[2] & _MASK, a[3] & _MASK,
         a[4] & _MASK if len(a) > 4 else 0, r,
@@ -72,9 +91,8 @@ class Replay:
         }
         self._by_path: dict[Fd, VmFile | None] = {}
         main = self._first_process(ksm)
-        self._processes: dict[str, Mm] = {"main": main}
+        self._processes = Processes(main)
         self._labels: dict[str, int] = {}
-        self._next_pid = 2
         self._unsupported: list[Diagnostic] = []
         self.result = Result(
             trace.name, trace.path, kernel.name, trace.page_size, trace.sysctl.max_map_count
@@ -145,8 +163,9 @@ class Replay:
                 self._check(item)
                 continue
             splits = self.world.splits
-            mm = self._processes.get(item.pid)
+            before = self._processes.get(item.pid)
             returned = self._execute(item)
+            mm = self._processes.get(item.pid) or before
             if returned is None or mm is None:
                 continue
             decisions = self.world.decisions[:]
@@ -227,13 +246,36 @@ class Replay:
                 )
             self._not_modelled(event, f"prctl option {option}")
             return None
-        if name == "fork":
-            return self._fork(mm, event)
+        if name in _BIRTHS:
+            shared = shares_memory(name, arguments)
+            return self._processes.create(mm, shared, event.label, event.recorded)
         if name in ("exit", "exit_group"):
-            self._exit(mm, event.pid)
+            self._exit(event.pid)
             return 0
+        if name == "execve":
+            self._execute_image(event)
+            return 0
+        if name == "shmat":
+            shmid, addr, flags = cast("tuple[int, int, int]", arguments)
+            segment = self._file(shmid)
+            return sharing.shmat(mm, segment, addr & _MASK, flags, event.recorded)
+        if name == "mbind":
+            addr, length, mode, nodes, most, flags = cast("tuple[int, ...]", arguments)
+            return policy.mbind(
+                mm, addr & _MASK, length & _MASK, mode & _INT, nodes, most & _MASK, flags & _INT
+            )
+        if name == "process_madvise":
+            pidfd, iovec, _, what, flags = cast("tuple[int, int | str, int, int, int]", arguments)
+            target = self._target(pidfd, event.pid)
+            if target is None:
+                return -abi.EBADF
+            return advice.process_madvise(target, target is mm, iovec, what, flags)
         self._not_modelled(event, name)
         return None
+
+    def _target(self, pidfd: int, caller: str) -> Mm | None:
+        """The address space a pidfd means: PIDFD_SELF is negative, else a process of the trace."""
+        return self._processes[caller] if pidfd < 0 else self._processes.numbered(pidfd)
 
     def _not_modelled(self, event: Event, what: str) -> None:
         message = f"{what} is not modelled yet"
@@ -242,20 +284,16 @@ class Replay:
             Diagnostic(self.trace.path, event.line, event.column, message, source)
         )
 
-    def _fork(self, mm: Mm, event: Event) -> int:
-        number = event.recorded
-        if number is None or number <= 0:
-            number = self._next_pid
-        self._next_pid = max(self._next_pid, number) + 1
-        child = mm.fork()
-        child.peak_vmas = child.vmas.count
-        self._processes[event.label or str(number)] = child
-        return number
+    def _execute_image(self, event: Event) -> None:
+        """A new image; what it maps is known where the event holds the layout after it."""
+        mm = self._processes.execute(event.pid)
+        if event.maps is not None:
+            view.load(mm, event.maps, self._open_mapping)
 
-    def _exit(self, mm: Mm, pid: str) -> None:
+    def _exit(self, pid: str) -> None:
         """A process ends. The first one's last layout is kept: it is what the trace led to."""
-        del self._processes[pid]
-        if pid == "main":
+        mm = self._processes.end(pid)
+        if mm is not None and pid == "main":
             self._ended.append(self._outcome(pid, mm, exited=True))
 
     def _outcome(self, pid: str, mm: Mm, exited: bool = False) -> ProcessResult:
@@ -280,7 +318,7 @@ class Replay:
             raise TraceError(self._unsupported)
         self.result.splits = self.world.splits
         self.result.processes = self._ended + [
-            self._outcome(pid, mm) for pid, mm in self._processes.items()
+            self._outcome(pid, mm) for pid, mm in self._processes
         ]
         return self.result
 

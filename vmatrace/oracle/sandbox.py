@@ -276,13 +276,15 @@ class Sandbox:
         parent.tracee.born.clear()
 
     def _process_madvise(self, process: _Process, values: list[int | str]) -> int:
-        """The pidfd is the name of a process of the trace; PIDFD_SELF (>= 6.14) is negative."""
+        """The pidfd is a process of the trace, by name or number; PIDFD_SELF is negative."""
         numbers, tracee, opened = self._arch.calls, process.tracee, None
-        if isinstance(values[0], str) or values[0] >= 0:
-            target = self._processes.get(str(values[0]))
-            if target is None:
-                raise Unsupported(f"process_madvise: {values[0]!r} is no process of the trace")
-            opened = values[0] = tracee.call(numbers["pidfd_open"], target.tracee.pid, 0)
+        wanted = values[0]
+        if isinstance(wanted, str) or wanted >= 0:
+            alive = self._processes.items()
+            pids = [p.tracee.pid for name, p in alive if wanted in (name, p.tracee.pid)]
+            if not pids:
+                raise Unsupported(f"process_madvise: {wanted!r} is no process of the trace")
+            opened = values[0] = tracee.call(numbers["pidfd_open"], pids[0], 0)
         name, args = calls.arguments("process_madvise", values, tracee.put)
         result = tracee.call(numbers[name], *args)
         if opened is not None:

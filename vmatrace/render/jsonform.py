@@ -73,9 +73,7 @@ def _event(step: Step) -> dict[str, Any]:
         "call": event.text,
         "result": result,
         "errno": errno_name(result),
-        "merges": [
-            {"kind": d.kind, "start": d.merged_start, "end": d.merged_end} for d in merged
-        ],
+        "merges": [{"kind": d.kind, "start": d.merged_start, "end": d.merged_end} for d in merged],
         "blocked": [blocked for d in step.decisions for blocked in _blocked(d)],
         "splits": step.splits,
         "layout": layout_json(step.layout),

@@ -6,7 +6,8 @@ column (ORDINARY); everything else that smaps prints is worth seeing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 from vmatrace import abi
@@ -26,13 +27,18 @@ _INDENT: Final = "  "
 class Columns:
     """The widths of the columns; the last one, the backing, takes what is left of the paper."""
 
-    def __init__(self, layout: Iterable[Mapping] = ()) -> None:
-        widths = [0, 4, 5, 0, 0]
+    def __init__(self, layout: Sequence[Mapping], head: bool = False) -> None:
+        """*head*: there will be a line with the names of the columns, and gaps."""
+        widths = [0] * 5
+        if head:
+            widths[1] = max((len(words.size(gap)) for gap in _gaps(layout)), default=0)
         for mapping in layout:
             cells = row(mapping)
             widths = [max(w, len(cell)) for w, cell in zip(widths, cells[:5], strict=True)]
-        # A column with nothing in it is left out; the range of one address is as wide as its head.
-        self.widths = [max(w, len(head)) if w else 0 for w, head in zip(widths, _HEADS, strict=False)]
+        # A column with nothing in it is left out.
+        if head:
+            widths = [max(w, len(x)) if w else 0 for w, x in zip(widths, _HEADS, strict=False)]
+        self.widths = widths
 
     def spans(self, cells: Sequence[str], styles: Sequence[str] = ("",) * 6) -> list[Span]:
         """One row without its last cell, padded."""
@@ -46,6 +52,10 @@ class Columns:
     @property
     def before_backing(self) -> int:
         return sum(w + 2 for w in self.widths if w)
+
+
+def _gaps(layout: Sequence[Mapping]) -> Iterator[int]:
+    return (b.start - a.end for a, b in pairwise(layout))
 
 
 def address_range(start: int, end: int) -> str:
@@ -84,7 +94,7 @@ def write_row(
 
 def write(paper: Paper, layout: Layout, borders: Sequence[Border]) -> None:
     """The table of one address space. ``borders`` are those of its touching VMAs."""
-    columns = Columns(layout)
+    columns = Columns(layout, head=True)
     paper.line(_INDENT, *columns.spans(_HEADS, ["dim"] * 6), ("backing", "dim"))
     between = {border.address: border for border in borders}
     last: Mapping | None = None
@@ -93,7 +103,7 @@ def write(paper: Paper, layout: Layout, borders: Sequence[Border]) -> None:
             _write_border(paper, between.get(mapping.start), last, mapping)
         elif last is not None:
             gap = words.size(mapping.start - last.end)
-            paper.line(_INDENT, *columns.spans(("gap".rjust(12), gap), ["dim"] * 6))
+            paper.line(_INDENT, *columns.spans(("gap".center(columns.widths[0]), gap), ["dim"] * 2))
         write_row(paper, columns, mapping, _INDENT)
         last = mapping
 
@@ -103,12 +113,17 @@ def _write_border(paper: Paper, border: Border | None, above: Mapping, below: Ma
         return
     if border.mask == 0:
         mark, style = "=", "cyan"
-        text = "alike: would be one VMA if a call tried to merge them"
+        text = "alike now: would be one VMA if a call tried to merge them"
     else:
         mark, style = paper.glyph("≠", "!="), "yellow"
         difference = words.flag_difference(
             border.flags, above.vm_flags, below.vm_flags, ("above", "below")
         )
-        text = words.reasons(border.mask, difference, (border.anon[0][0], border.anon[1][0]))
+        text = words.reasons(
+            border.mask,
+            difference,
+            (border.anon[0][0], border.anon[1][0]),
+            above.name == below.name,
+        )
     indent = _INDENT * 2
     paper.paragraph(text, style, f"{indent}{mark} ", " " * (len(indent) + len(mark) + 1))

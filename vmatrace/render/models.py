@@ -15,7 +15,9 @@ FORMAT: Final = "vmatrace-kernels/1"
 
 def write(paper: Paper) -> None:
     """Both tables."""
-    paper.line(("Kernel models", "bold"), "  each is the one before it, or the one named, and what changed")
+    paper.line(
+        ("Kernel models", "bold"), "  each is the one before it, or the one named, and what changed"
+    )
     paper.line("")
     width = max(map(len, kernels.KERNELS)) + 2
     for kernel in kernels.KERNELS.values():

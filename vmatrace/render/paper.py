@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import textwrap
-from typing import TYPE_CHECKING, TextIO, Union
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from collections.abc import Callable
+from typing import TextIO, Union
 
 #: Text, or text with a rich style such as "dim" or "bold red".
-Span = Union[str, tuple[str, str]]
+Span = Union[str, "tuple[str, str]"]
+#: Gives text the look of a style.
+Styler = Callable[[str, str], str]
 
 
 class Paper:
@@ -24,11 +24,11 @@ class Paper:
     """
 
     def __init__(
-        self, stream: TextIO, width: int | None = None, console: Console | None = None
+        self, stream: TextIO, width: int | None = None, style: Styler = lambda text, _: text
     ) -> None:
         self.stream = stream
         self.width = width
-        self._console = console
+        self._style = style
         self._unicode = _has_unicode(stream)
 
     def glyph(self, character: str, instead: str) -> str:
@@ -38,19 +38,17 @@ class Paper:
     def line(self, *spans: Span) -> None:
         """Write one line as it is, control characters escaped."""
         pairs = [(span, "") if isinstance(span, str) else span for span in spans]
-        if self._console is None:
-            self.stream.write("".join(visible(text) for text, _ in pairs).rstrip() + "\n")
-            return
-        from rich.text import Text
-
-        line = Text.assemble(*((visible(text), style) for text, style in pairs))
-        line.rstrip()
-        self._console.print(line, soft_wrap=True)
+        while pairs and not pairs[-1][0].strip():
+            del pairs[-1]
+        if pairs:
+            pairs[-1] = (pairs[-1][0].rstrip(), pairs[-1][1])
+        style = self._style
+        self.stream.write("".join([style(visible(text), name) for text, name in pairs]) + "\n")
 
     def paragraph(self, text: str, style: str = "", first: str = "", rest: str = "") -> None:
         """Write *text* broken at spaces, with *first* before its first line, *rest* before more."""
         for part in self.broken(text, len(first), len(rest)):
-            self.line(first, (part, style))
+            self.line((first + part, style))
             first = rest
 
     def broken(self, text: str, first: int = 0, rest: int = 0) -> list[str]:
@@ -84,7 +82,9 @@ def on(stream: TextIO) -> Paper:
     width: int | None = int(columns) if columns.isdecimal() and int(columns) > 0 else None
     if width is None and terminal:
         width = _terminal_width(stream)
-    return Paper(stream, width, _console(stream) if _takes_colour(terminal) else None)
+    if _takes_colour(terminal):
+        return Paper(stream, width, _colours())
+    return Paper(stream, width)
 
 
 def _terminal_width(stream: TextIO) -> int:
@@ -102,10 +102,11 @@ def _takes_colour(terminal: bool) -> bool:
     return terminal and os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 
-def _console(stream: TextIO) -> Console:
-    from rich.console import Console
+def _colours() -> Styler:
+    # A style rendered by itself is ten times as fast as a Console's line, and looks the same.
+    from rich.style import Style
 
-    return Console(file=stream, force_terminal=True, highlight=False, markup=False, emoji=False)
+    return lambda text, style: Style.parse(style).render(text) if style else text
 
 
 def _has_unicode(stream: TextIO) -> bool:

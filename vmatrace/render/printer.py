@@ -7,6 +7,7 @@ from typing import Final, TextIO
 
 from vmatrace.engine.replay import Replay
 from vmatrace.engine.result import Result
+from vmatrace.trace import Trace
 
 FORMATS: Final = ("table", "json", "maps", "smaps")
 
@@ -26,7 +27,7 @@ class Printer:
         self._alone = alone
         self._first = True
 
-    def write(self, result: Result, steps: Replay | None = None) -> None:
+    def write(self, trace: Trace, result: Result, steps: Replay | None = None) -> None:
         """Write *result*; with *steps*, a fresh replay of the same, also what every call did."""
         if self._form == "json":
             from vmatrace.render import jsonform
@@ -36,21 +37,21 @@ class Printer:
             else:
                 jsonform.write(self._out, steps.result, steps.steps())
         elif self._form == "table":
-            self._write_table(result, steps)
+            self._write_table(trace, result, steps)
         else:
             from vmatrace.render import proc
 
             proc.write(self._out, result, self._form, self._alone)
         self._first = False
 
-    def _write_table(self, result: Result, steps: Replay | None) -> None:
+    def _write_table(self, trace: Trace, result: Result, steps: Replay | None) -> None:
         from vmatrace.render import paper, summary
         from vmatrace.render import steps as stepwise
 
         page = paper.on(self._out)
         if not self._first:
             page.line("")
-        summary.write_title(page, result)
+        summary.write_title(page, result, trace.description)
         if steps is not None:
             page.line("")
             stepwise.write(page, steps)

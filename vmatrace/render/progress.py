@@ -5,24 +5,33 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from vmatrace.render.paper import visible
 from vmatrace.trace import Item, Trace
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
 
 #: Items between two looks at the clock: some 20 ms of replay.
 _BLOCK: Final = 2048
-#: Seconds without a bar.
+#: Seconds without a bar, and then between two looks of it.
 _PATIENCE: Final = 1.0
+_PERIOD: Final = 0.1
 
 
-def watch(trace: Trace) -> None:
-    """Show how far the reading of *trace* is, each time that it is read."""
+@contextmanager
+def watching(trace: Trace) -> Iterator[None]:
+    """Show how far the reading of *trace* has come, when it is read in this context."""
+    read = trace.read
     if sys.stderr.isatty():
-        trace.read = _watched(trace.path, trace.read)
+        trace.read = _watched(trace.path, read)
+    try:
+        yield
+    finally:
+        trace.read = read
 
 
 def _watched(path: str, read: Callable[[], Iterator[Item]]) -> Callable[[], Iterator[Item]]:
@@ -44,31 +53,30 @@ class _Bar:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._show_from = time.monotonic() + _PATIENCE
+        self._next = time.monotonic() + _PATIENCE
         self._progress: Progress | None = None
-        self._task: TaskID | None = None
 
     def reached(self, item: Item) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _PERIOD
         if self._progress is None:
-            if time.monotonic() < self._show_from:
-                return
-            self._open()
-        assert self._progress is not None
-        assert self._task is not None
-        line = item.line
-        self._progress.update(self._task, completed=line, refresh=True)
+            self._progress = self._open()
+        self._progress.update(self._progress.task_ids[0], completed=item.line, refresh=True)
 
-    def _open(self) -> None:
+    def _open(self) -> Progress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._progress = Progress(
+        progress = Progress(
             TextColumn("{task.description}", markup=False), BarColumn(),
             TextColumn("line {task.completed:,}"), TimeRemainingColumn(),
             console=Console(stderr=True), transient=True, auto_refresh=False,
         )  # fmt: skip
-        self._task = self._progress.add_task(self._path, total=_lines(self._path))
-        self._progress.start()
+        progress.add_task(visible(self._path), total=_lines(self._path))
+        progress.start()
+        return progress
 
     def close(self) -> None:
         if self._progress is not None:

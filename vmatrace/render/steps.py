@@ -25,7 +25,7 @@ def write(paper: Paper, replay: Replay) -> None:
     for step in replay.steps():
         _write_call(paper, step)
         for decision in step.decisions:
-            _write_decision(paper, decision)
+            _write_decision(paper, decision, len(step.decisions) == 1)
         after = step.layout
         _write_change(paper, before[step.pid], after)
         before[step.pid] = after
@@ -46,7 +46,7 @@ def _write_call(paper: Paper, step: Step) -> None:
     for part in whole:
         paper.line((first, "dim"), part)
         first = _INDENT + "    "
-    style = "red" if step.result < 0 and kind != "addr" or -4096 < step.result < 0 else "green"
+    style = "red" if step.result < 0 else "green"
     if last.endswith(result):
         paper.line((first, "dim"), last.removesuffix(result), (result, style))
     else:
@@ -56,33 +56,27 @@ def _write_call(paper: Paper, step: Step) -> None:
         paper.line(_INDENT, (f"diverges: recorded {recorded}", "bold red"))
 
 
-def _write_decision(paper: Paper, decision: MergeDecision) -> None:
-    kind = decision.kind
-    if kind is not None:
+def _write_decision(paper: Paper, decision: MergeDecision, alone: bool) -> None:
+    """*alone*: the call tried no other merge, so it need not be said which range this was."""
+    subject = "" if alone else layouts.address_range(decision.start, decision.end) + " "
+    if decision.kind is not None:
         merged = layouts.address_range(decision.merged_start, decision.merged_end)
         size = words.size(decision.merged_end - decision.merged_start)
-        text = f"{_range(decision)} merged with {_SIDES[kind]}: now {merged} ({size})"
+        text = f"{subject}merged with {_SIDES[decision.kind]}: now {merged} ({size})"
         paper.paragraph(text, "green", _INDENT, _INDENT + "    ")
     for side, neighbour, mask in decision.blocked():
-        text = (
-            f"{_range(decision)} did not merge with {_SIDES[side]} "
-            f"({layouts.address_range(neighbour.start, neighbour.end)}): "
-            f"{_why(decision, neighbour, mask)}"
-        )
+        text = f"{subject}not merged with {_SIDES[side]}, {_why(decision, neighbour, mask)}"
         paper.paragraph(text, "yellow", _INDENT, _INDENT + "    ")
 
 
-def _range(decision: MergeDecision) -> str:
-    return f"{words.RANGES[decision.op]} {layouts.address_range(decision.start, decision.end)}"
-
-
 def _why(decision: MergeDecision, neighbour: Side, mask: int) -> str:
-    ours, theirs = decision.proposed, neighbour.attributes
+    here, there = decision.proposed, neighbour.attributes
     difference = words.flag_difference(
-        decision.flag_difference(neighbour), theirs.flags, ours.flags,
-        ("in that VMA", f"in {words.RANGES[decision.op]}"),
-    )  # fmt: skip
-    return words.reasons(mask, difference, (theirs.anon, ours.anon))
+        decision.flag_difference(neighbour), there.flags, here.flags, ("there", "here")
+    )
+    same = here.file is not None and there.file is not None and here.file.path == there.file.path
+    place = layouts.address_range(neighbour.start, neighbour.end)
+    return f"{place}: {words.reasons(mask, difference, (there.anon, here.anon), same)}"
 
 
 def _write_change(paper: Paper, before: Layout, after: Layout) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Final, cast
 
 from vmatrace.engine.result import Failure, ProcessResult, Result
 from vmatrace.event import CALLS, ExpectedMapping, format_result
@@ -11,10 +11,15 @@ from vmatrace.layout import Layout, Mapping
 from vmatrace.render import layouts, words
 from vmatrace.render.paper import Paper
 
+#: So many divergences, and so many failed expectations, are shown.
+_MOST: Final = 100
 
-def write_title(paper: Paper, result: Result) -> None:
+
+def write_title(paper: Paper, result: Result, description: str) -> None:
     """Which trace under which kernel."""
     paper.line((result.trace, "bold"), (f"  kernel {result.kernel}", "bold cyan"))
+    if description:
+        paper.paragraph(" ".join(description.split()), "dim")
 
 
 def write(paper: Paper, result: Result) -> None:
@@ -32,10 +37,10 @@ def _write_process(paper: Paper, result: Result, process: ProcessResult) -> None
     room = result.max_map_count - len(layout)
     what = [
         words.plural(len(layout), "VMA"),
-        f"{mapped} mapped",
-        f"{process.mergeable} mergeable (mg)",
+        mapped,
+        f"{process.mergeable} mergeable",
         f"peak {process.peak_vmas}",
-        f"{max(room, 0)} left of max_map_count {result.max_map_count}",
+        f"max_map_count {result.max_map_count} leaves {max(room, 0)}",
     ]
     paper.line("")
     name = process.pid + (" (exited)" if process.exited else "")
@@ -49,21 +54,20 @@ def _write_process(paper: Paper, result: Result, process: ProcessResult) -> None
 
 def _write_totals(paper: Paper, result: Result) -> None:
     tally = result.tally
-    merges = tally.merges
-    kinds = ", ".join(f"{kind} {count}" for kind, count in merges.items())
-    blocked = ", ".join(f"{reason} {count}" for reason, count in tally.blocked.items())
+    kinds = ", ".join(f"{kind} {count}" for kind, count in tally.merges.items())
     checked = result.passed + len({failure.line for failure in result.failures})
-    totals = [
-        f"{words.plural(result.events, 'event')} ({result.errors} failed)",
-        words.plural(result.vmas, "VMA"),
-        f"{tally.total} merged ({kinds})",
-        words.plural(result.splits, "split"),
-        f"{words.plural(tally.blocked_sides, 'side')} did not merge" + (f" ({blocked})" if blocked else ""),
-        words.plural(len(result.divergences), "divergence"),
-        f"{result.passed} of {words.plural(checked, 'expectation')} held",
-    ]
+    held = f"{result.passed} of {words.plural(checked, 'expectation')} held"
+    blocked = ", ".join(f"{reason} {count}" for reason, count in tally.blocked.items())
+    sides = words.plural(tally.blocked_sides, "side")
+    divergences = words.plural(len(result.divergences), "divergence")
     paper.line("")
-    paper.paragraph("; ".join(totals), "", "", "    ")
+    for name, text in (
+        ("events", f"{result.events}, {result.errors} failed, {divergences}; {held}"),
+        ("VMAs", f"{result.vmas}, {result.mergeable} mergeable, peak {result.peak_vmas}"),
+        ("merges", f"{tally.total} ({kinds}), {words.plural(result.splits, 'split')}"),
+        ("blocked", f"{sides} ({blocked})" if blocked else sides),
+    ):
+        paper.paragraph(text, "", f"{name:<9}", " " * 9)
     headline = f"blocked by VM_MERGEABLE alone: {tally.only_mergeable}"
     paper.line((headline, "bold red" if tally.only_mergeable else "bold green"))
 
@@ -72,8 +76,10 @@ def _write_divergences(paper: Paper, result: Result) -> None:
     if not result.divergences:
         return
     paper.line("")
-    paper.line((words.plural(len(result.divergences), "divergence") + " from the record", "bold red"))
-    for divergence in result.divergences:
+    paper.line(
+        (words.plural(len(result.divergences), "divergence") + " from the record", "bold red")
+    )
+    for divergence in result.divergences[:_MOST]:
         event = divergence.event
         kind = CALLS[event.name].result
         place = f"  {result.path}:{event.line}: "
@@ -83,6 +89,7 @@ def _write_divergences(paper: Paper, result: Result) -> None:
             f"      recorded {recorded}, modelled ",
             (format_result(divergence.modelled, kind), "red"),
         )
+    _write_rest(paper, len(result.divergences))
 
 
 def _write_failures(paper: Paper, result: Result) -> None:
@@ -90,7 +97,7 @@ def _write_failures(paper: Paper, result: Result) -> None:
         return
     paper.line("")
     paper.line((words.plural(len(result.failures), "expectation") + " failed", "bold red"))
-    for failure in result.failures:
+    for failure in result.failures[:_MOST]:
         process = "" if failure.pid == "main" else f" of {failure.pid}"
         place = f"{result.path}:{failure.line}: {failure.what}{process}"
         if failure.what == "maps":
@@ -100,6 +107,13 @@ def _write_failures(paper: Paper, result: Result) -> None:
             paper.line(
                 f"  {place}: expected {failure.expected}, actual ", (str(failure.actual), "red")
             )
+    _write_rest(paper, len(result.failures))
+
+
+def _write_rest(paper: Paper, count: int) -> None:
+    if count > _MOST:
+        more = f"and {count - _MOST} more (--format json has them all)"
+        paper.line(f"  {paper.glyph('…', '...')} {more}")
 
 
 def _write_map_failure(paper: Paper, failure: Failure) -> None:

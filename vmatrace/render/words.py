@@ -17,7 +17,7 @@ SENTENCES: Final[dict[Blocker, str]] = {
     Blocker.SPECIAL: "a special mapping (VM_IO, VM_PFNMAP, VM_DONTEXPAND or VM_MIXEDMAP) never "
     "merges",
     Blocker.FLAGS: "flags differ",
-    Blocker.FILE: "not the same open file (two open() calls of one path are two)",
+    Blocker.FILE: "different files",
     Blocker.PGOFF: "the page offset of one does not continue that of the other",
     Blocker.ANON_VMA: "each has an anon_vma of its own (both were written to while apart)",
     Blocker.FORKED: "its anon_vma is shared with another process since a fork()",
@@ -30,14 +30,7 @@ SENTENCES: Final[dict[Blocker, str]] = {
 _ONE_UNWRITTEN: Final = (
     "only one was written to (has an anon_vma), and this kernel does not merge such a pair"
 )
-#: What the range of a merge attempt is, by MergeDecision.op.
-RANGES: Final[dict[str, str]] = {
-    "new": "the new mapping",
-    "modify": "the changed range",
-    "brk": "the new heap",
-    "copy": "the moved range",
-    "grow": "the grown VMA",
-}
+_OPENED_TWICE: Final = "the same path, but opened twice, and each open() is a file of its own"
 
 
 def flag(bit: int) -> str:
@@ -65,8 +58,12 @@ def flag_difference(difference: int, a: int, b: int, where: tuple[str, str]) -> 
     return "; ".join(parts)
 
 
-def reasons(mask: int, flag_words: str, anon: tuple[int, int]) -> str:
-    """Why not, all reasons in *mask*; *anon* holds the two anon_vma identities, 0 for none."""
+def reasons(mask: int, flag_words: str, anon: tuple[int, int], same_path: bool) -> str:
+    """Why not, all reasons in *mask*.
+
+    *flag_words* say how the flags differ; *anon* holds the two anon_vma identities, 0 for none;
+    *same_path*: what backs both has the same name.
+    """
     said = []
     for reason in blockers(mask & ~merge.NOTHING_THERE):
         sentence = SENTENCES[reason]
@@ -74,6 +71,8 @@ def reasons(mask: int, flag_words: str, anon: tuple[int, int]) -> str:
             sentence += f": {flag_words}"
         elif reason is Blocker.ANON_VMA and 0 in anon:
             sentence = _ONE_UNWRITTEN
+        elif reason is Blocker.FILE and same_path:
+            sentence = _OPENED_TWICE
         said.append(sentence)
     return "; ".join(said)
 
@@ -82,7 +81,7 @@ _UNITS: Final = ((1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K"))
 
 
 def size(count: int) -> str:
-    """A number of bytes, exact where four digits can say it: ``12K``, ``2M``, ``2052K``, ``42.7T``."""
+    """A number of bytes, exact where four digits can say it: ``12K``, ``2052K``, ``42.7T``."""
     for unit, letter in _UNITS:
         if count >= unit and count % unit == 0 and count // unit < 10000:
             return f"{count // unit}{letter}"

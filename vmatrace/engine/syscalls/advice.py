@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from vmatrace import abi, kernels
@@ -84,6 +85,28 @@ def walk(mm: Mm, start: int, end: int, advice: int) -> int:
         if position >= end:
             return result
         vma = changed.next
+
+
+_IOVEC: Final = re.compile(r"iov_base=(0x[0-9a-fA-F]+|NULL|\d+), *iov_len=(0x[0-9a-fA-F]+|\d+)")
+#: process_madvise_remote_valid(): what one process may advise of another.
+_REMOTE: Final = (abi.MADV_COLD, abi.MADV_PAGEOUT, abi.MADV_WILLNEED, abi.MADV_COLLAPSE)
+
+
+def process_madvise(mm: Mm, own: bool, iovec: int | str, advice: int, flags: int) -> int:
+    """process_madvise(2) on *mm*: the bytes advised, or -errno. *own*: it is the caller's."""
+    if flags:
+        return -abi.EINVAL
+    unrestricted = own and mm.world.kernel.has(kernels.PROCESS_MADVISE_SELF)
+    if not (_known(mm, advice) and (unrestricted or advice in _REMOTE)):
+        return -abi.EINVAL
+    done = 0
+    for base, length in _IOVEC.findall(iovec) if isinstance(iovec, str) else ():
+        size = int(length, 0)
+        error = madvise(mm, 0 if base == "NULL" else int(base, 0), size, advice)
+        if error:
+            return done or error
+        done += size
+    return done
 
 
 def _known(mm: Mm, advice: int) -> bool:

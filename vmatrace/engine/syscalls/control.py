@@ -77,7 +77,7 @@ def _set_vma_name(mm: Mm, what: int, addr: int, length: int, name: int | str) ->
     """prctl_set_vma(): name the anonymous VMAs of a range, 0 for no name."""
     if not mm.world.kernel.has(kernels.ANON_VMA_NAME) or what != abi.PR_SET_VMA_ANON_NAME:
         return -abi.EINVAL
-    text = name if isinstance(name, str) else None
+    text = name.strip('"') if isinstance(name, str) else None
     if text is not None and (
         len(text) >= _NAME_MAX
         or any(c in _NAME_FORBIDDEN or not 0x20 <= ord(c) < 0x7F for c in text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vmatrace import abi
+from vmatrace import abi, kernels
 from vmatrace.engine.faults import populate_vma
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
@@ -14,11 +14,13 @@ _KNOWN_PROT: Final = abi.PROT_READ | abi.PROT_WRITE | abi.PROT_EXEC | abi.PROT_S
 _NEVER_CHARGED: Final = (
     abi.VM_ACCOUNT | abi.VM_WRITE | abi.VM_HUGETLB | abi.VM_SHARED | abi.VM_NORESERVE
 )
-_CLEARED: Final = abi.VM_ACCESS_FLAGS | abi.VM_PKEY_MASK
 
 
-def mprotect(mm: Mm, addr: int, length: int, prot: int) -> int:
-    """mprotect(2): 0 or -errno. What lies before a failure stays changed."""
+def mprotect(mm: Mm, addr: int, length: int, prot: int, pkey: int = -1) -> int:
+    """mprotect(2), or with *pkey* pkey_mprotect(2): 0 or -errno.
+
+    What lies before a failure stays changed. A *pkey* of -1 leaves the key as it is.
+    """
     grows = prot & _GROWS
     if grows == _GROWS:
         return -abi.EINVAL
@@ -49,7 +51,7 @@ def mprotect(mm: Mm, addr: int, length: int, prot: int) -> int:
     access = prot & abi.VM_ACCESS_FLAGS
     position = start
     while True:
-        changed = _protect(mm, vma, position, min(vma.end, end), access)
+        changed = _protect(mm, vma, position, min(vma.end, end), access, pkey)
         if isinstance(changed, int):
             return changed
         position = changed.end
@@ -61,10 +63,35 @@ def mprotect(mm: Mm, addr: int, length: int, prot: int) -> int:
         vma = following
 
 
-def _protect(mm: Mm, vma: Vma, start: int, end: int, access: int) -> Vma | int:
+def pkey_mprotect(
+    mm: Mm, addr: int, length: int, prot: int, pkey: int, recorded: int | None = None
+) -> int:
+    """pkey_mprotect(2): 0 or -errno.
+
+    Key 0 exists where the CPU has keys; that another was allocated is only known where the call is
+    recorded as a success.
+    """
+    keys = mm.world.kernel.has(kernels.PKEYS)
+    known = pkey == -1 or (keys and (pkey == 0 or (0 < pkey < 16 and recorded == 0)))
+    if not known and length and not addr & mm.world.page_mask and _valid(mm, addr, length, prot):
+        return -abi.EINVAL
+    return mprotect(mm, addr, length, prot, pkey)
+
+
+def _valid(mm: Mm, addr: int, length: int, prot: int) -> bool:
+    """Whether the checks before that of the key pass."""
+    mask = mm.world.page_mask
+    return addr < addr + ((length + mask) & ~mask) <= abi.ULONG_MAX and not prot & ~(
+        _KNOWN_PROT | _GROWS
+    )
+
+
+def _protect(mm: Mm, vma: Vma, start: int, end: int, access: int, pkey: int) -> Vma | int:
     """Protect [start, end) of one VMA; the VMA that holds it afterwards, or -errno."""
     old = vma.flags
-    new = (old & ~_CLEARED) | access
+    new = (old & ~abi.VM_ACCESS_FLAGS) | access
+    if pkey >= 0:
+        new = (new & ~abi.VM_PKEY_MASK) | pkey << abi.VM_PKEY_SHIFT
     if access & ~(new >> 4):
         return -abi.EACCES
     if mm.mdwe and _denied(old, new):

@@ -1,0 +1,55 @@
+# Everything starts here: `make help` says what there is.
+# Needs Python 3.10 or later with venv, and make; the rest comes from PyPI into .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+EXHIBIT ?= traces/ksm-adjacent-anon.yaml
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format golden bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(STAMP) ## replay an exhibit before and after the KSM series (EXHIBIT=FILE for another)
+	@for kernel in pre-patch post-patch; do \
+		echo; echo "\$$ vmatrace replay $(EXHIBIT) --kernel $$kernel"; \
+		$(BIN)/vmatrace replay $(EXHIBIT) --kernel $$kernel || exit; \
+	done
+
+test: check ## everything that CI runs: the checks below, then all tests
+	$(BIN)/python -m pytest
+
+check: $(STAMP) ## ruff (lint and format) and mypy, no tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(STAMP) ## reformat the code with ruff
+	$(BIN)/ruff format
+
+golden: $(STAMP) ## rewrite the expected outputs in tests/ from what vmatrace prints now
+	$(BIN)/python -m pytest --update-golden
+
+bench: $(STAMP) ## measure speed and memory: a table here, JSON in .bench.json (BENCH=--quick: less)
+	$(BIN)/python tests/bench/bench.py --json .bench.json $(BENCH)
+
+clean: ## remove .venv and everything that was generated
+	rm -rf $(VENV) build dist *.egg-info .bench.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find vmatrace tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Remade whenever pyproject.toml changes. An editable install: .venv/bin/vmatrace runs this tree.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "vmatrace needs Python 3.10 or later (make PYTHON=python3.12 ...)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) lacks venv: install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@echo "making $(VENV) ..."
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,90 @@
+"""The processes of a replay: who exists, who shares an address space, what exec and exit leave.
+
+Mirrors copy_mm() in kernel/fork.c and exec_mmap() in fs/exec.c at the level of address spaces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from vmatrace import abi, kernels
+from vmatrace.engine.mm import Mm
+
+_WORD: Final = re.compile(r"\w+")
+_MDWE_NO_INHERIT: Final = 2
+
+
+class Processes:
+    """Address spaces by process name. Threads (CLONE_VM) are names of one address space."""
+
+    __slots__ = ("_alive", "_names", "_next_pid")
+
+    def __init__(self, main: Mm) -> None:
+        self._alive: dict[str, Mm] = {"main": main}
+        self._names: dict[int, str] = {}
+        self._next_pid = 2
+
+    def __getitem__(self, name: str) -> Mm:
+        return self._alive[name]
+
+    def get(self, name: str) -> Mm | None:
+        return self._alive.get(name)
+
+    def numbered(self, number: int) -> Mm | None:
+        """The address space of the process with that number (the result of its fork)."""
+        return self._alive.get(self._names.get(number, ""))
+
+    def __iter__(self) -> Iterator[tuple[str, Mm]]:
+        """Each address space once, under the first name it has."""
+        seen: set[int] = set()
+        for name, mm in self._alive.items():
+            if id(mm) not in seen:
+                seen.add(id(mm))
+                yield name, mm
+
+    def create(self, mm: Mm, shared: bool, label: str | None, recorded: int | None) -> int:
+        """A child of a process with *mm*; its number: the recorded one, or the next free."""
+        number = recorded if recorded is not None and recorded > 0 else self._next_pid
+        self._next_pid = max(self._next_pid, number) + 1
+        child = mm
+        if not shared:
+            child = mm.fork()
+            child.peak_vmas = child.vmas.count
+        name = label or str(number)
+        self._names[number] = name
+        self._alive[name] = child
+        return number
+
+    def execute(self, name: str) -> Mm:
+        """execve(2): an empty address space, with what exec keeps (begin_new_exec()).
+
+        What the new image maps is not known here; KSM-by-default survives since 6.7.
+        """
+        old = self._alive[name]
+        new = Mm(old.world, old.mmap_base, old.brk)
+        new.brk_known = False
+        new.thp_disable = old.thp_disable
+        if not old.mdwe & _MDWE_NO_INHERIT:
+            new.mdwe = old.mdwe
+        new.merge_any = old.merge_any and old.world.kernel.has(kernels.KSM_EXEC_INHERIT)
+        self._alive[name] = new
+        return new
+
+    def end(self, name: str) -> Mm | None:
+        """A process ends; its address space if that ends with it."""
+        mm = self._alive.pop(name)
+        return None if any(other is mm for other in self._alive.values()) else mm
+
+
+def shares_memory(name: str, args: tuple[object, ...]) -> bool:
+    """Whether a clone's arguments hold CLONE_VM; vfork always shares."""
+    if name == "vfork":
+        return True
+    for arg in args:
+        if isinstance(arg, int) and arg is args[0] and arg & abi.CLONE_VM:
+            return True
+        if isinstance(arg, str) and "CLONE_VM" in _WORD.findall(arg):
+            return True
+    return False

@@ -1,0 +1,116 @@
+"""mbind. Mirrors kernel_mbind(), do_mbind() and mbind_range() in mm/mempolicy.c.
+
+The machine is taken to have one memory node, number 0.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from vmatrace import abi
+from vmatrace.engine.mm import Mm
+from vmatrace.engine.vma import make_extra
+
+_STATIC: Final = 1 << 15
+_RELATIVE: Final = 1 << 14
+_BALANCING: Final = 1 << 13
+_MODE_FLAGS: Final = _STATIC | _RELATIVE | _BALANCING
+_KNOWN_MF: Final = 0x7  # MPOL_MF_STRICT | MPOL_MF_MOVE | MPOL_MF_MOVE_ALL
+_MODES: Final = 7
+_MAX_NODES: Final = 1024
+_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|\d+")
+
+Policy = tuple[object, ...]
+
+
+def mbind(
+    mm: Mm, addr: int, length: int, mode: int, nodemask: int | str, maxnode: int, flags: int
+) -> int:
+    """mbind(2): 0 or -errno. *nodemask* is text such as ``[0x1]``, or 0."""
+    mode_flags = mode & _MODE_FLAGS
+    mode &= ~_MODE_FLAGS
+    if mode >= _MODES or mode_flags & (_STATIC | _RELATIVE) == _STATIC | _RELATIVE:
+        return -abi.EINVAL
+    if mode_flags & _BALANCING and mode not in (abi.MPOL_BIND, abi.MPOL_PREFERRED_MANY):
+        return -abi.EINVAL
+    nodes = _nodes(nodemask, maxnode)
+    if nodes < 0:
+        return nodes
+    mask = mm.world.page_mask
+    if flags & ~_KNOWN_MF or addr & mask:
+        return -abi.EINVAL
+    end = addr + ((length + mask) & ~mask & abi.ULONG_MAX)
+    if end > abi.ULONG_MAX:
+        return -abi.EINVAL
+    if end == addr:
+        return 0
+    policy = _policy(mode, mode_flags, nodes)
+    if isinstance(policy, int):
+        return policy
+    if not _covered(mm, addr, end, holes_matter=mode != abi.MPOL_DEFAULT):
+        return -abi.EFAULT
+    return _bind(mm, addr, end, policy)
+
+
+def _nodes(nodemask: int | str, maxnode: int) -> int:
+    """The mask of nodes, or -errno (get_nodes())."""
+    bits = maxnode - 1
+    if bits == 0 or nodemask == 0:
+        return 0
+    if bits < 0 or bits > 4096 * 8:
+        return -abi.EINVAL
+    if isinstance(nodemask, int):
+        return -abi.EFAULT
+    value = 0
+    for i, word in enumerate(_NUMBER.findall(nodemask)):
+        value |= int(word, 0) << (64 * i)
+    value &= (1 << bits) - 1
+    return -abi.EINVAL if value >> _MAX_NODES else value
+
+
+def _policy(mode: int, mode_flags: int, nodes: int) -> Policy | int | None:
+    """mpol_new() and mpol_set_nodemask(): a policy by value, None for the default, or -errno."""
+    if mode == abi.MPOL_DEFAULT:
+        return -abi.EINVAL if nodes or mode_flags else None
+    user = mode_flags & (_STATIC | _RELATIVE)
+    if mode == abi.MPOL_PREFERRED and not nodes:
+        return -abi.EINVAL if user else (abi.MPOL_LOCAL, 0, 0)
+    if mode == abi.MPOL_LOCAL:
+        return -abi.EINVAL if nodes or user else (abi.MPOL_LOCAL, mode_flags, 0)
+    if not nodes:
+        return -abi.EINVAL
+    allowed = 1 if user & _RELATIVE else nodes & 1
+    if not allowed:
+        return -abi.EINVAL
+    return (mode, mode_flags, nodes if user else allowed)
+
+
+def _covered(mm: Mm, start: int, end: int, holes_matter: bool) -> bool:
+    """Whether [start, end) is mapped: without a hole, or at all (queue_pages_test_walk())."""
+    vma = mm.vmas.find(start)
+    if vma is None or vma.start >= end:
+        return False
+    if not holes_matter:
+        return True
+    position = start
+    while position < end:
+        if vma is None or vma.start > position:
+            return False
+        position = vma.end
+        vma = vma.next
+    return True
+
+
+def _bind(mm: Mm, start: int, end: int, policy: Policy | None) -> int:
+    vma = mm.vmas.find(start)
+    while vma is not None and vma.start < end:
+        old = vma.extra
+        extra = make_extra(policy, old.uffd if old else 0, old.name if old else None)
+        if extra != old:
+            changed = mm.modify(vma, max(vma.start, start), min(vma.end, end), vma.flags, extra)
+            if isinstance(changed, int):
+                return changed
+            vma = changed
+        vma = vma.next
+    return 0
