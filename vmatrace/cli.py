@@ -83,8 +83,8 @@ def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     epilog="""\b
 Examples:
   vmatrace replay traces/ksm-adjacent-anon.yaml --kernel pre-patch
-  vmatrace replay --steps trace.yaml      what every call did, and why not more
-  vmatrace kernels                        the models and what sets them apart
+  vmatrace replay trace.yaml --steps     what every call did, and why not more
+  vmatrace kernels                       the models and what sets them apart
 
 \b
 Exit status: 0 done; 1 a failed expectation or (--strict) a divergence;
@@ -104,11 +104,11 @@ def command() -> None:
     short_help="Replay traces; show the layout and the merges.",
     epilog="""\b
 Examples:
-  vmatrace replay trace.yaml                   under its kernel, or post-patch
-  vmatrace replay trace.yaml --kernel 6.12     under Linux 6.12
+  vmatrace replay trace.yaml                  under its kernel, or post-patch
+  vmatrace replay trace.yaml --kernel 6.12    under Linux 6.12
   vmatrace replay trace.yaml --without ksm-before-merge
-  vmatrace replay traces/ --strict             all traces below a directory
-  vmatrace replay trace.yaml --format smaps    the layout as the kernel prints it
+  vmatrace replay traces/ --strict            all traces below a directory
+  vmatrace replay trace.yaml --format smaps   the layout as the kernel prints it
   vmatrace replay - --steps --format json < trace.yaml | jq .events
 
 \b

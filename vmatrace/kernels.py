@@ -96,7 +96,8 @@ def _row(
 
 # fmt: off
 _row("6.4", None, "KSM by default: PR_SET_MEMORY_MERGE",
-     added=(f.KSM, f.TRANSPARENT_HUGEPAGE, f.ANON_VMA_NAME, f.PKEYS, f.KSM_PRCTL, f.DRIVER_FLAGS_RETRY_NEW))
+     added=(f.KSM, f.TRANSPARENT_HUGEPAGE, f.ANON_VMA_NAME, f.PKEYS, f.KSM_PRCTL,
+            f.DRIVER_FLAGS_RETRY_NEW))
 _row("6.5", "6.4", "no change known")
 _row("6.6", "6.5", "no change known")
 _row("6.7", "6.6", "KSM by default survives execve(); mprotect() gives accounting back",

@@ -15,6 +15,7 @@ from vmatrace.engine.ranges import Ranges
 from vmatrace.engine.vma import Extra, Vma, VmaMap, VmFile
 from vmatrace.engine.world import World
 
+_new = tuple.__new__  # see merge.py
 _SPECIAL: Final = abi.VM_SPECIAL
 _STICKY: Final = abi.VM_MAYBE_GUARD
 _CUT_CAREFULLY: Final = abi.VM_SEALED | abi.VM_HUGETLB | abi.VM_DONTEXPAND
@@ -109,8 +110,9 @@ class Mm:
 
     def _absorb(self, vma: Vma, following: Vma) -> None:
         """Let *vma* grow over *following*, which vanishes (dup_anon_vma() included)."""
+        # First the border, then the removal: so the map never takes the range for free.
+        vma.end = following.end
         self.vmas.remove(following)
-        self.vmas.set_end(vma, following.end)
         if not vma.anon and following.anon:
             vma.anon, vma.chain = following.anon, following.chain
 
@@ -142,7 +144,7 @@ class Mm:
             late = False
             if ksm.compatible(flags, file):
                 flags |= abi.VM_MERGEABLE
-        source = merge.attributes(flags, skew, file, 0, 0, None)
+        source = _new(Attributes, (flags, skew, file, 0, 0, None))
         merged = self.merge_new("new", start, end, source, prev, following)
         if merged is not None:
             return merged
@@ -214,7 +216,7 @@ class Mm:
         world = self.world
         prev, following = vma.prev, vma.next
         at_start, at_end = start == vma.start, end == vma.end
-        proposed = merge.attributes(flags, vma.skew, vma.file, vma.anon, vma.chain, extra)
+        proposed = _new(Attributes, (flags, vma.skew, vma.file, vma.anon, vma.chain, extra))
         if not at_start:
             left = merge.NOT_AT_BORDER
         elif prev is None:
@@ -272,23 +274,29 @@ class Mm:
                 sticky |= following.flags & _STICKY
                 self._absorb(prev, following)
         else:
+            prev.end = end
             self.vmas.set_start(vma, end)
-            self.vmas.set_end(prev, end)
             if not prev.anon and vma.anon:
                 prev.anon, prev.chain = vma.anon, vma.chain
         prev.flags |= sticky
         return prev
 
     def _merge_right(self, vma: Vma, start: int, following: Vma) -> Vma:
-        vmas = self.vmas
+        sticky = (vma.flags | following.flags) & _STICKY
         if start == vma.start:
-            vmas.remove(vma)
+            # The kernel keeps the other one; which it is shows nowhere, and this moves no start.
+            vma.flags, vma.extra = following.flags, following.extra
+            if following.anon:
+                vma.anon, vma.chain = following.anon, following.chain
+            vma.end = following.end
+            self.vmas.remove(following)
+            following = vma
         else:
-            vmas.set_end(vma, start)
-        vmas.set_start(following, start)
-        if not following.anon and vma.anon:
-            following.anon, following.chain = vma.anon, vma.chain
-        following.flags |= vma.flags & _STICKY
+            vma.end = start
+            self.vmas.set_start(following, start)
+            if not following.anon and vma.anon:
+                following.anon, following.chain = vma.anon, vma.chain
+        following.flags |= sticky
         return following
 
     def split(self, vma: Vma, addr: int) -> Vma | int:
@@ -302,10 +310,11 @@ class Mm:
 
     def split_unchecked(self, vma: Vma, addr: int) -> Vma | int:
         """__split_vma(): as split(), without asking for max_map_count."""
-        if not may_split(vma, addr):
+        file = vma.file
+        if file is not None and not may_split(vma, addr):
             return -abi.EINVAL
-        upper = Vma(addr, vma.end, vma.flags, vma.skew, vma.file, vma.anon, vma.chain, vma.extra)
-        self.vmas.set_end(vma, addr)
+        upper = Vma(addr, vma.end, vma.flags, vma.skew, file, vma.anon, vma.chain, vma.extra)
+        vma.end = addr  # the upper part fills what this leaves
         self.world.splits += 1
         return self.insert(upper, vma)
 

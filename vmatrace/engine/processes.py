@@ -17,29 +17,29 @@ _MDWE_NO_INHERIT: Final = 2
 
 
 class Processes:
-    """Address spaces by process name. Threads (CLONE_VM) are names of one address space."""
+    """Address spaces by process name (``alive``). Threads (CLONE_VM) are names of one of them."""
 
-    __slots__ = ("_alive", "_names", "_next_pid")
+    __slots__ = ("_names", "_next_pid", "alive")
 
     def __init__(self, main: Mm) -> None:
-        self._alive: dict[str, Mm] = {"main": main}
+        self.alive: dict[str, Mm] = {"main": main}
         self._names: dict[int, str] = {}
         self._next_pid = 2
 
     def __getitem__(self, name: str) -> Mm:
-        return self._alive[name]
+        return self.alive[name]
 
     def get(self, name: str) -> Mm | None:
-        return self._alive.get(name)
+        return self.alive.get(name)
 
     def numbered(self, number: int) -> Mm | None:
         """The address space of the process with that number (the result of its fork)."""
-        return self._alive.get(self._names.get(number, ""))
+        return self.alive.get(self._names.get(number, ""))
 
     def __iter__(self) -> Iterator[tuple[str, Mm]]:
         """Each address space once, under the first name it has."""
         seen: set[int] = set()
-        for name, mm in self._alive.items():
+        for name, mm in self.alive.items():
             if id(mm) not in seen:
                 seen.add(id(mm))
                 yield name, mm
@@ -54,7 +54,7 @@ class Processes:
             child.peak_vmas = child.vmas.count
         name = label or str(number)
         self._names[number] = name
-        self._alive[name] = child
+        self.alive[name] = child
         return number
 
     def execute(self, name: str) -> Mm:
@@ -62,20 +62,20 @@ class Processes:
 
         What the new image maps is not known here; KSM-by-default survives since 6.7.
         """
-        old = self._alive[name]
+        old = self.alive[name]
         new = Mm(old.world, old.mmap_base, old.brk)
         new.brk_known = False
         new.thp_disable = old.thp_disable
         if not old.mdwe & _MDWE_NO_INHERIT:
             new.mdwe = old.mdwe
         new.merge_any = old.merge_any and old.world.kernel.has(kernels.KSM_EXEC_INHERIT)
-        self._alive[name] = new
+        self.alive[name] = new
         return new
 
     def end(self, name: str) -> Mm | None:
         """A process ends; its address space if that ends with it."""
-        mm = self._alive.pop(name)
-        return None if any(other is mm for other in self._alive.values()) else mm
+        mm = self.alive.pop(name)
+        return None if any(other is mm for other in self.alive.values()) else mm
 
 
 def shares_memory(name: str, args: tuple[object, ...]) -> bool:

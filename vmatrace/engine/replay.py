@@ -7,7 +7,7 @@ no word of output.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from vmatrace import abi, kernels
 from vmatrace.diagnostic import Diagnostic, TraceError
@@ -92,6 +92,7 @@ class Replay:
         self._by_path: dict[Fd, VmFile | None] = {}
         main = self._first_process(ksm)
         self._processes = Processes(main)
+        self._alive = self._processes.alive
         self._labels: dict[str, int] = {}
         self._unsupported: list[Diagnostic] = []
         self.result = Result(
@@ -148,9 +149,10 @@ class Replay:
         for item in self.trace.items():
             if type(item) is Event:
                 execute(item)
-                for decision in decisions:
-                    add(decision)
-                decisions.clear()
+                if decisions:
+                    for decision in decisions:
+                        add(decision)
+                    decisions.clear()
             else:
                 check_now(cast(Expectation, item))
         return self._finish()
@@ -184,15 +186,15 @@ class Replay:
 
     def _execute(self, event: Event) -> int | None:
         """Run one call; its result, or None where it is not modelled (which is noted)."""
-        mm = self._processes[event.pid]
-        arguments = event.args
+        mm = self._alive[event.pid]
+        arguments: Any = event.args
         if event.symbolic:
             arguments = tuple(
                 a.evaluate(self._labels) if isinstance(a, Expr) else a for a in arguments
             )
         name, recorded = event.name, event.recorded
         if name == "mmap":
-            addr, length, prot, flags, fd, offset = cast("tuple[int, ...]", arguments)
+            addr, length, prot, flags, fd, offset = arguments
             file = None if flags & abi.MAP_ANONYMOUS else self._file(fd)
             result = mapping.mmap(
                 mm, addr & _MASK, length & _MASK, prot, flags, file, offset & _MASK, recorded
@@ -200,7 +202,7 @@ class Replay:
         else:
             handler = _HANDLERS.get(name)
             if handler is not None:
-                result = handler(mm, cast(Ints, arguments), recorded)
+                result = handler(mm, arguments, recorded)
             else:
                 special = self._special(mm, event, arguments)
                 if special is None:

@@ -5,6 +5,7 @@ Counts are folds over merge decisions (Tally.add); nothing else counts merges or
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from vmatrace.engine import merge, view
@@ -12,6 +13,8 @@ from vmatrace.engine.merge import Border, MergeDecision
 from vmatrace.engine.mm import Mm
 from vmatrace.event import Event
 from vmatrace.layout import Layout
+
+_WIDTH = 16  # bits of a mask of Blockers
 
 
 class Tally:
@@ -25,24 +28,32 @@ class Tally:
     __slots__ = ("_outcomes", "only_mergeable")
 
     def __init__(self) -> None:
-        self._outcomes: dict[tuple[int, int], int] = {}
+        self._outcomes: dict[int, int] = {}  # left << _WIDTH | right -> how often
         self.only_mergeable = 0
 
     def add(self, decision: MergeDecision) -> None:
         """Count one decision."""
         left, right = decision.left, decision.right
-        outcomes = self._outcomes
-        outcomes[left, right] = outcomes.get((left, right), 0) + 1
+        outcome = left << _WIDTH | right
+        try:
+            self._outcomes[outcome] += 1
+        except KeyError:
+            self._outcomes[outcome] = 1
         if left == merge.FLAGS or right == merge.FLAGS:
             for _, neighbour, mask in decision.blocked():
                 if decision.only_mergeable(neighbour, mask):
                     self.only_mergeable += 1
 
+    def _counts(self) -> Iterator[tuple[int, int, int]]:
+        """Each outcome: the masks of both sides, and how often."""
+        for outcome, count in self._outcomes.items():
+            yield outcome >> _WIDTH, outcome & (1 << _WIDTH) - 1, count
+
     @property
     def merges(self) -> dict[str, int]:
         """How many attempts merged with the VMA before, behind, or both."""
         kinds = {"prev": 0, "next": 0, "both": 0}
-        for (left, right), count in self._outcomes.items():
+        for left, right, count in self._counts():
             if not left or not right:
                 kinds["both" if left == right else "prev" if not left else "next"] += count
         return kinds
@@ -55,8 +66,8 @@ class Tally:
     def blocked(self) -> dict[str, int]:
         """Refused sides by reason; a side with two reasons counts under both."""
         reasons: dict[str, int] = {}
-        for outcome, count in self._outcomes.items():
-            for mask in outcome:
+        for left, right, count in self._counts():
+            for mask in (left, right):
                 if not mask & merge.NOTHING_THERE:
                     for reason in merge.blockers(mask):
                         reasons[reason.code] = reasons.get(reason.code, 0) + count
@@ -66,8 +77,8 @@ class Tally:
     def blocked_sides(self) -> int:
         return sum(
             count
-            for outcome, count in self._outcomes.items()
-            for mask in outcome
+            for left, right, count in self._counts()
+            for mask in (left, right)
             if mask and not mask & merge.NOTHING_THERE
         )
 

@@ -156,7 +156,7 @@ class Vma:
         return self.file is not None and self.file.close
 
 
-_CHUNK: Final = 1024  # a chunk of twice this many VMAs is split in two
+_CHUNK: Final = 128  # a chunk of twice this many VMAs is split in two
 
 
 class VmaMap:
@@ -256,7 +256,9 @@ class VmaMap:
         if i == 0 or i == len(starts):
             self._settle(chunk)
         if following is not None:
-            self._raise_bound(following, following.start - (prev.end if prev is not None else 0))
+            gap = following.start - (prev.end if prev is not None else 0)
+            if gap:
+                self._raise_bound(following, gap)
 
     def _settle(self, chunk: int) -> None:
         """Restore the heads after the first or last VMA of *chunk* went."""
@@ -328,35 +330,38 @@ class VmaMap:
             return above
         if below is None or bottom <= low:
             return None
-        chunk = bisect_right(self._heads, below.start) - 1
-        i = bisect_right(self._starts[chunk], below.start) - 1
-        while chunk >= 0:
-            if self._bounds[chunk] >= length:
-                found = self._gap_in_chunk(chunk, i, length, low)
+        first = bisect_right(self._heads, below.start) - 1
+        last = bisect_right(self._starts[first], below.start)
+        bounds = self._bounds
+        for chunk in range(first, -1, -1):
+            if bounds[chunk] >= length:
+                most = last if chunk == first else len(self._starts[chunk])
+                found = self._gap_in_chunk(chunk, most, length, low)
                 if found is not None:
                     return found
-            chunk -= 1
-            if chunk >= 0:
-                i = len(self._starts[chunk]) - 1
-                if self._heads[chunk + 1] <= low:
-                    return None
+            if self._heads[chunk] <= low:
+                return None
         return None
 
-    def _gap_in_chunk(self, chunk: int, last: int, length: int, low: int) -> Vma | None:
-        """The highest of VMAs [0, last] of *chunk* above a fitting gap; tightens the bound."""
-        vmas = self._vmas[chunk]
+    def _gap_in_chunk(self, chunk: int, count: int, length: int, low: int) -> Vma | None:
+        """The highest of the first *count* VMAs of *chunk* above a fitting gap, if any.
+
+        Tightens the chunk's bound when all of it was looked at in vain.
+        """
+        vmas, starts = self._vmas[chunk], self._starts[chunk]
         largest = 0
-        for i in range(last, -1, -1):
-            vma = vmas[i]
-            prev = vma.prev
-            bottom = prev.end if prev is not None else 0
-            gap = vma.start - bottom
+        for i in range(count - 1, 0, -1):
+            gap = starts[i] - vmas[i - 1].end
             if gap > largest:
                 largest = gap
-                if gap >= length and vma.start - max(bottom, low) >= length:
-                    return vma
-        if last == len(vmas) - 1:
-            self._bounds[chunk] = largest
+                if gap >= length and starts[i] - max(starts[i] - gap, low) >= length:
+                    return vmas[i]
+        lowest = vmas[0]
+        bottom = lowest.prev.end if lowest.prev is not None else 0
+        if lowest.start - max(bottom, low) >= length:
+            return lowest
+        if count == len(vmas):
+            self._bounds[chunk] = max(largest, lowest.start - bottom)
         return None
 
     def lowest_gap(self, length: int, low: int, high: int, guard: int) -> int | None:

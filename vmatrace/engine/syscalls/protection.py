@@ -21,33 +21,32 @@ def mprotect(mm: Mm, addr: int, length: int, prot: int, pkey: int = -1) -> int:
 
     What lies before a failure stays changed. A *pkey* of -1 leaves the key as it is.
     """
-    grows = prot & _GROWS
-    if grows == _GROWS:
-        return -abi.EINVAL
-    prot &= ~_GROWS
     mask = mm.world.page_mask
-    if addr & mask:
+    if prot & _GROWS == _GROWS or addr & mask:
         return -abi.EINVAL
     if not length:
         return 0
     start, end = addr, addr + ((length + mask) & ~mask)
-    if end <= start or end > abi.ULONG_MAX:
+    if end > abi.ULONG_MAX:
         return -abi.ENOMEM
-    if prot & ~_KNOWN_PROT:
+    if prot & ~(_KNOWN_PROT | _GROWS):
         return -abi.EINVAL
     vma = mm.vmas.find(start)
     if vma is None:
         return -abi.ENOMEM
-    if grows & abi.PROT_GROWSDOWN:
-        if vma.start >= end:
+    if prot & _GROWS:
+        if prot & abi.PROT_GROWSDOWN and vma.start >= end:
             return -abi.ENOMEM
+        if prot & abi.PROT_GROWSUP or not vma.flags & abi.VM_GROWSDOWN:
+            # On these architectures no VMA grows up.
+            return (
+                -abi.ENOMEM
+                if not prot & abi.PROT_GROWSDOWN and vma.start > start
+                else -(abi.EINVAL)
+            )
         start = vma.start
-        if not vma.flags & abi.VM_GROWSDOWN:
-            return -abi.EINVAL
     elif vma.start > start:
         return -abi.ENOMEM
-    elif grows:
-        return -abi.EINVAL  # PROT_GROWSUP: no such VMA on these architectures
     access = prot & abi.VM_ACCESS_FLAGS
     position = start
     while True:
