@@ -1,28 +1,11 @@
-"""What tests of the whole program share: running it in this process, and the golden flag."""
+"""The fixture that runs the program, and the flag that rewrites the golden files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
-
 import pytest
+from program import ROOT, Run, RunProgram
 
 from vmatrace.cli import main
-
-ROOT = Path(__file__).parent.parent
-EXHIBITS = sorted(path.stem for path in (ROOT / "traces").glob("*.yaml"))
-
-
-class Run(NamedTuple):
-    """What a run of the program did."""
-
-    status: int
-    out: str
-    err: str
-
-
-RunProgram = Callable[..., Run]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,8 +28,3 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return Run(status, *capsys.readouterr())
 
     return run_program
-
-
-def exhibit(name: str) -> str:
-    """The path of an exhibit, relative to the project."""
-    return f"traces/{name}.yaml"

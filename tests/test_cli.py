@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from program import ROOT, RunProgram, exhibit
 
-from tests.conftest import ROOT, RunProgram, exhibit
 from vmatrace import cli
 from vmatrace._version import __version__
 

@@ -115,6 +115,8 @@ MS_SYNC: Final = 4
 CLONE_VM: Final = 0x100
 CLONE_VFORK: Final = 0x4000
 
+UFFDIO_REGISTER: Final = 0xC020AA00
+UFFDIO_UNREGISTER: Final = 0x8010AA01
 UFFDIO_REGISTER_MODE_MISSING: Final = 1
 UFFDIO_REGISTER_MODE_WP: Final = 2
 UFFDIO_REGISTER_MODE_MINOR: Final = 4
@@ -257,7 +259,10 @@ VM_FLAG_CODES: Final[dict[int, str]] = {
 VM_FLAG_NAMES: Final[dict[int, str]] = {
     value: name
     for name, value in list(globals().items())
-    if name.startswith("VM_") and isinstance(value, int) and value in VM_FLAG_CODES
+    if isinstance(value, int)
+    and name != "VM_PKEY_SHIFT"
+    and value in VM_FLAG_CODES
+    and name.startswith("VM_")
 }
 CODE_TO_VM_FLAG: Final[dict[str, int]] = {code: bit for bit, code in VM_FLAG_CODES.items()}
 # Codes of other architectures and configurations: read without complaint where a snapshot has

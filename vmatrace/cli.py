@@ -108,7 +108,7 @@ Examples:
   vmatrace replay trace.yaml --kernel 6.12    under Linux 6.12
   vmatrace replay trace.yaml --without ksm-before-merge
   vmatrace replay traces/ --strict            all traces below a directory
-  vmatrace replay trace.yaml --format smaps   the layout as the kernel prints it
+  vmatrace replay trace.yaml --format smaps   the layout as /proc shows it
   vmatrace replay - --steps --format json < trace.yaml | jq .events
 
 \b

@@ -118,6 +118,7 @@ CALLS: Final[dict[str, Call]] = {
                 _p("arg5", "any", optional=True),
             ),
         ),
+        Call("ioctl", (_p("fd", "fd"), _p("request", "flags", "UFFDIO_"), _p("argp", "any"))),
         Call("fork", (), "pid"),
         Call("vfork", (), "pid"),
         Call("clone", (_p("flags", "any", "CLONE_"),), "pid", variadic=True),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from vmatrace import abi
@@ -23,6 +23,8 @@ KEYS: Final = (
     "vmatrace", "name", "description", "kernel", "page_size", "sysctl", "process", "files", "maps",
     "events",
 )  # fmt: skip
+#: RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK and RLIMIT_STACK, as a trace spells them.
+RLIMITS: Final = ("as", "data", "memlock", "stack")
 _FILE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _MAPS_HEAD: Final = re.compile(r"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ")
 _SMAPS_FIELD: Final = re.compile(r"[A-Z][A-Za-z_]*:")
@@ -30,20 +32,25 @@ _SMAPS_FIELD: Final = re.compile(r"[A-Z][A-Za-z_]*:")
 
 @dataclass(frozen=True)
 class Sysctl:
-    """The vm.* knobs; ``mmap_min_addr`` in bytes."""
+    """The vm.* knobs; ``mmap_min_addr`` in bytes, ``nr_hugepages`` in pages of 2 MiB."""
 
     max_map_count: int = 65530
     overcommit_memory: int = 0
     mmap_min_addr: int = 65536
+    nr_hugepages: int = 0
 
 
 @dataclass(frozen=True)
 class Process:
-    """The first process at the start. Addresses in bytes, None where the trace names none."""
+    """The first process at the start. Addresses in bytes, None where the trace names none.
+
+    ``rlimits`` holds the soft limits in bytes that the trace states, by RLIMITS name.
+    """
 
     ksm: bool = False
     brk: int | None = None
     mmap_base: int | None = None
+    rlimits: Mapping[str, int] = field(default_factory=dict)
 
 
 def file_system(path: str) -> str:
@@ -115,7 +122,15 @@ class Header:
             bool(self.values.boolean(given.get("ksm"))),
             self.values.integer(given.get("brk"), what="an address"),
             mmap_base,
+            self._rlimits(given.get("rlimits")),
         )
+
+    def _rlimits(self, node: Node | None) -> dict[str, int]:
+        limits = {
+            name: self.values.integer(value, 0, abi.ULONG_MAX)
+            for name, value in self.values.fields(node, RLIMITS, "rlimits").items()
+        }
+        return {name: value for name, value in limits.items() if value is not None}
 
     # --- files ------------------------------------------------------------------------------
 

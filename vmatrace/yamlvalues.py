@@ -16,6 +16,7 @@ _INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,30})\Z|0x[0-9a-fA-F]{1,30}
 
 
 def is_null(node: Node | None) -> bool:
+    """Whether *node* is the YAML null."""
     value = getattr(node, "value", "x")
     return value in ("", "~", "null", "Null", "NULL") and not getattr(node, "style", "x")
 

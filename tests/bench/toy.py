@@ -20,7 +20,7 @@ class Toy:
         self.ranges: dict[int, tuple[int, int]] = {}
 
     def run(self, events: Iterable[Event]) -> None:
-        """Do the mmap, munmap and mprotect calls in *events*."""
+        """Do the mmap, munmap and mprotect calls in *events*, each of which states its address."""
         for event in events:
             args = event.args
             start, length = args[0], args[1]

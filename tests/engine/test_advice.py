@@ -17,7 +17,9 @@ def advise(mm: Mm, start: int, end: int, advice: str) -> int:
     return madvise(mm, at(start), (end - start) * PAGE, ADVICE[advice])
 
 
-def one(flags: int, file: VmFile | None = None, kernel: str = "post-patch", anon: bool = False) -> Mm:
+def one(
+    flags: int, file: VmFile | None = None, kernel: str = "post-patch", anon: bool = False
+) -> Mm:
     mm = new_mm(kernel)
     mm.insert(Vma(at(0), at(4), flags, -BASE if file else 0, file, int(anon), int(anon)), None)
     return mm

@@ -29,7 +29,9 @@ def failures(mm: Mm, expectation: Expectation) -> list[Failure]:
         ((">=6.17",), {"pre-patch", "post-patch"}),
     ],
 )
-def test_an_expectation_is_about_the_kernels_it_names(on: tuple[str, ...], kernels: set[str]) -> None:
+def test_an_expectation_is_about_the_kernels_it_names(
+    on: tuple[str, ...], kernels: set[str]
+) -> None:
     expectation = Expectation("main", 1, 1, on)
     names = ("6.12", "pre-patch", "post-patch")
     assert {name for name in names if applies(expectation, get_kernel(name))} == kernels
@@ -58,7 +60,9 @@ def test_counts_are_those_of_the_process_now(what: str, bound: Bound, holds: boo
 
 
 def test_a_layout_must_be_the_whole_layout() -> None:
-    first = ExpectedMapping(Expr("a", "a"), at(2), "rw-p", 0, "", ("rd", "wr", "mr", "mw", "me", "ac"))
+    first = ExpectedMapping(
+        Expr("a", "a"), at(2), "rw-p", 0, "", ("rd", "wr", "mr", "mw", "me", "ac")
+    )
     second = ExpectedMapping(at(4), Expr(("+", "a", 6 * PAGE), "a + 6*PAGE_SIZE"), "r--p")
     mm = draw("ww..rr")
     assert failures(mm, Expectation("main", 1, 1, maps=(first, second))) == []

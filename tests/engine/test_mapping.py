@@ -1,4 +1,4 @@
-"""mmap, munmap, brk: which check comes first, which flags come out, what a failure leaves behind."""
+"""mmap, munmap, brk: which check comes first, which flags come out, what a failure leaves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from vmatrace.engine.vma import VmFile
 NONE, R, W, X = abi.PROT_NONE, abi.PROT_READ, abi.PROT_WRITE, abi.PROT_EXEC
 RW = R | W
 PRIVATE, SHARED, FIXED = abi.MAP_PRIVATE, abi.MAP_SHARED, abi.MAP_FIXED
-ANON = abi.MAP_ANONYMOUS | PRIVATE
+ANONYMOUS, HUGE = abi.MAP_ANONYMOUS, abi.MAP_HUGETLB
+ANON = ANONYMOUS | PRIVATE
 BIG = abi.TASK_SIZE + PAGE
 
 
@@ -41,7 +42,7 @@ def codes(
         ("offset before a bad descriptor", 0, 0, PRIVATE, None, 1, abi.EINVAL),
         ("offset even when anonymous", 0, PAGE, ANON, None, 1, abi.EINVAL),
         ("bad descriptor before a length of 0", 0, 0, PRIVATE, None, 0, abi.EBADF),
-        ("huge pages of an ordinary file", 0, PAGE, PRIVATE | abi.MAP_HUGETLB, file(), 0, abi.EINVAL),
+        ("huge pages of an ordinary file", 0, PAGE, PRIVATE | HUGE, file(), 0, abi.EINVAL),
         ("length 0", 0, 0, ANON, None, 0, abi.EINVAL),
         ("length that rounds up to nothing", 0, abi.ULONG_MAX, ANON, None, 0, abi.ENOMEM),
         ("longer than the task", 0, BIG, ANON, None, 0, abi.ENOMEM),
@@ -51,9 +52,9 @@ def codes(
         ("no type", 0, PAGE, abi.MAP_ANONYMOUS, None, 0, abi.EINVAL),
         ("an unknown type", 0, PAGE, abi.MAP_ANONYMOUS | 4, None, 0, abi.EINVAL),
         ("anonymous and validated", 0, PAGE, abi.MAP_ANONYMOUS | 3, None, 0, abi.EINVAL),
-        ("shared stack", 0, PAGE, abi.MAP_ANONYMOUS | SHARED | abi.MAP_GROWSDOWN, None, 0, abi.EINVAL),
+        ("shared stack", 0, PAGE, ANONYMOUS | SHARED | abi.MAP_GROWSDOWN, None, 0, abi.EINVAL),
         ("droppable with a file", 0, PAGE, abi.MAP_DROPPABLE, file(), 0, abi.EINVAL),
-        ("droppable and locked", 0, PAGE, abi.MAP_ANONYMOUS | 8 | abi.MAP_LOCKED, None, 0, abi.EINVAL),
+        ("droppable and locked", 0, PAGE, ANONYMOUS | 8 | abi.MAP_LOCKED, None, 0, abi.EINVAL),
         ("shared, written, opened to read", 0, PAGE, SHARED, file("r"), 0, abi.EACCES),
         ("private, opened to write only", 0, PAGE, PRIVATE, file("w"), 0, abi.EACCES),
         ("a stack in a file", 0, PAGE, PRIVATE | abi.MAP_GROWSDOWN, file(), 0, abi.EINVAL),

@@ -21,9 +21,7 @@ def resize(mm: Mm, start: int, old: int, new: int, flags: int = 0) -> int:
     return mremap(mm, at(start), old * PAGE, new * PAGE, flags)
 
 
-def move(
-    mm: Mm, start: int, old: int, to: int, new: int | None = None, flags: int = TO
-) -> int:
+def move(mm: Mm, start: int, old: int, to: int, new: int | None = None, flags: int = TO) -> int:
     size = old if new is None else new
     return mremap(mm, at(start), old * PAGE, size * PAGE, flags, at(to))
 

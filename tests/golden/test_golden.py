@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from tests.conftest import RunProgram, exhibit
+from program import RunProgram, exhibit
 
 HERE = Path(__file__).parent
 FAILING = "tests/golden/failing.yaml"

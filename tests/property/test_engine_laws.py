@@ -247,13 +247,14 @@ def traces(draw: st.DrawFn, mremap: bool = True) -> bytes:
     at = offsets.map(lambda n: f"{(BASE + n) * PAGE:#x}")
     size = lengths.map(lambda n: f"{n}*PAGE_SIZE")
     prot = st.sampled_from(["PROT_NONE", "PROT_READ", "PROT_READ|PROT_WRITE"])
+    kind = st.sampled_from(["MAP_PRIVATE", "MAP_SHARED"]).map("{}|MAP_ANONYMOUS".format)
+    mark = st.sampled_from(["MERGEABLE", "UNMERGEABLE"])
     calls = st.one_of(
-        st.builds("mmap({}, {}, {}, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)".format, at, size, prot),
-        st.builds("mmap(NULL, {}, {}, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)".format, size, prot),
-        st.builds("mmap({}, {}, {}, MAP_SHARED|MAP_ANONYMOUS|MAP_FIXED, -1, 0)".format, at, size, prot),
+        st.builds("mmap({}, {}, {}, {}|MAP_FIXED, -1, 0)".format, at, size, prot, kind),
+        st.builds("mmap(NULL, {}, {}, {}, -1, 0)".format, size, prot, kind),
         st.builds("munmap({}, {})".format, at, size),
         st.builds("mprotect({}, {}, {})".format, at, size, prot),
-        st.builds("madvise({}, {}, MADV_{})".format, at, size, st.sampled_from(["MERGEABLE", "UNMERGEABLE"])),
+        st.builds("madvise({}, {}, MADV_{})".format, at, size, mark),
         *[st.builds("mremap({}, {}, {}, MREMAP_MAYMOVE)".format, at, size, size)] * mremap,
         st.builds("fault({}, {}, PROT_WRITE)".format, at, size),
         st.builds("brk({:#x})".format, st.integers(DEFAULT_BRK, DEFAULT_BRK + 0x8000)),

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from program import EXHIBITS, RunProgram, exhibit
 
-from tests.conftest import EXHIBITS, RunProgram, exhibit
 from vmatrace import abi
 from vmatrace.engine.merge import NOTHING_THERE, Blocker
 

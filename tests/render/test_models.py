@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.conftest import RunProgram
+from program import RunProgram
+
 from vmatrace import kernels
 
 

@@ -6,8 +6,8 @@ import io
 import sys
 
 import pytest
+from program import ROOT, exhibit
 
-from tests.conftest import ROOT, exhibit
 from vmatrace.render import progress
 from vmatrace.trace import TraceError, load_trace
 

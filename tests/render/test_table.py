@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from program import EXHIBITS, ROOT, RunProgram, exhibit
 
-from tests.conftest import EXHIBITS, ROOT, RunProgram, exhibit
 from vmatrace import kernels
 from vmatrace.engine.replay import replay
 from vmatrace.engine.result import Result

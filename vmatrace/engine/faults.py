@@ -79,7 +79,13 @@ def _expand_downwards(mm: Mm, vma: Vma, position: int) -> bool:
         and position - prev.end < world.guard
     ):
         return False
-    if vma.end - position > world.stack_limit:
+    growth = vma.start - position
+    limits = mm.limits
+    if (
+        vma.end - position > limits.stack
+        or not limits.may_expand(mm.vmas, vma.flags, growth)
+        or (vma.flags & abi.VM_LOCKED and not limits.may_lock(mm.vmas, growth))
+    ):
         return False
     mm.prepare_anon(vma)
     mm.vmas.set_start(vma, position)

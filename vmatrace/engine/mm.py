@@ -10,6 +10,7 @@ from typing import Final
 
 from vmatrace import abi
 from vmatrace.engine import ksm, merge
+from vmatrace.engine.limits import UNLIMITED
 from vmatrace.engine.merge import Attributes
 from vmatrace.engine.ranges import Ranges
 from vmatrace.engine.vma import Extra, Vma, VmaMap, VmFile
@@ -30,8 +31,8 @@ class Mm:
     """
 
     __slots__ = (
-        "brk", "brk_known", "def_flags", "guards", "mdwe", "merge_any", "mmap_base", "peak_vmas",
-        "start_brk", "start_stack", "thp_disable", "vmas", "world",
+        "brk", "brk_known", "def_flags", "guards", "limits", "mdwe", "merge_any", "mmap_base",
+        "peak_vmas", "start_brk", "start_stack", "thp_disable", "vmas", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, mmap_base: int, brk: int) -> None:
@@ -44,6 +45,7 @@ class Mm:
         self.start_stack = 0
         self.def_flags = 0
         self.guards = Ranges()
+        self.limits = UNLIMITED
         self.merge_any = False
         self.mdwe = 0
         self.thp_disable = 0
@@ -140,6 +142,8 @@ class Mm:
         else:
             prev, following = self.vmas.last, None
         late = self.merge_any
+        if file is not None and file.sets and file.hook == "mmap_prepare":
+            flags |= file.sets
         if late and self.world.ksm_early and ksm.can_set_early(file):
             late = False
             if ksm.compatible(flags, file):
@@ -333,6 +337,8 @@ class Mm:
 
         *first* is find(start) and overlaps. Mirrors vms_gather_munmap_vmas().
         """
+        if self.world.seals_first and self.any_sealed(start, end):
+            return -abi.EPERM
         hole = first.start < start and end < first.end
         if hole and self.vmas.count >= self.world.max_map_count:
             return -abi.ENOMEM
@@ -362,6 +368,15 @@ class Mm:
                 return error
             vma = vma.next
         return 0
+
+    def any_sealed(self, start: int, end: int) -> bool:
+        """Whether a sealed VMA overlaps the range (can_modify_mm(), which 6.12 removed)."""
+        vma = self.vmas.find(start)
+        while vma is not None and vma.start < end:
+            if vma.flags & abi.VM_SEALED:
+                return True
+            vma = vma.next
+        return False
 
     def split_borders(self, first: Vma, start: int, end: int) -> None:
         """What a failure after the gathering leaves behind: both borders split, nothing removed."""
@@ -446,6 +461,7 @@ class Mm:
         child.start_stack = self.start_stack
         child.merge_any = self.merge_any
         child.mdwe = self.mdwe
+        child.limits = self.limits
         child.thp_disable = self.thp_disable
         last: Vma | None = None
         for vma in self.vmas:

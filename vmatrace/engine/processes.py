@@ -65,6 +65,7 @@ class Processes:
         old = self.alive[name]
         new = Mm(old.world, old.mmap_base, old.brk)
         new.brk_known = False
+        new.limits = old.limits
         new.thp_disable = old.thp_disable
         if not old.mdwe & _MDWE_NO_INHERIT:
             new.mdwe = old.mdwe

@@ -14,6 +14,7 @@ from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.engine import view
 from vmatrace.engine.expectations import check
 from vmatrace.engine.faults import fault
+from vmatrace.engine.limits import STACK_DEFAULT, Limits
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.processes import Processes, shares_memory
 from vmatrace.engine.result import Divergence, ProcessResult, Result, Step
@@ -26,6 +27,7 @@ from vmatrace.engine.syscalls import (
     protection,
     remapping,
     sharing,
+    uffd,
 )
 from vmatrace.engine.vma import VmFile
 from vmatrace.engine.world import World
@@ -85,10 +87,12 @@ class Replay:
             trace.sysctl.max_map_count,
             trace.sysctl.overcommit_memory,
             trace.sysctl.mmap_min_addr,
+            trace.sysctl.nr_hugepages,
         )
         self._files: dict[int | str, VmFile] = {
             key: self._open(file) for key, file in trace.files.items()
         }
+        self._contexts: dict[int | str, int] = {}
         self._by_path: dict[Fd, VmFile | None] = {}
         main = self._first_process(ksm)
         self._processes = Processes(main)
@@ -109,6 +113,11 @@ class Replay:
         )
         mm.brk_known = start.brk is not None
         mm.merge_any = start.ksm if ksm is None else ksm
+        if start.rlimits:
+            mm.limits = Limits(
+                start.rlimits.get("as"), start.rlimits.get("data"), start.rlimits.get("memlock"),
+                start.rlimits.get("stack", STACK_DEFAULT),
+            )  # fmt: skip
         view.load(mm, self.trace.maps, self._open_mapping)
         if ksm:
             mm.set_mergeable()
@@ -126,10 +135,19 @@ class Replay:
             writable="w" in file.mode,
             anonymous=zero,
             close=huge,
-            sets=abi.VM_HUGETLB | abi.VM_DONTEXPAND if huge else 0,
+            sets=self._driver_flags(file.fs),
             fresh=file.fs == "overlay",
             size=file.size,
         )
+
+    def _driver_flags(self, fs: str) -> int:
+        """The vm_flags that a driver's hook adds."""
+        if fs == "hugetlbfs":
+            return abi.VM_HUGETLB | abi.VM_DONTEXPAND
+        if fs == "secretmem":
+            unlocked = self.kernel.has(kernels.SECRETMEM_UNLOCKED)
+            return abi.VM_DONTDUMP | (0 if unlocked else abi.VM_LOCKED)
+        return 0
 
     def _open_mapping(self, item: Mapping) -> VmFile:
         """The file of a mapping in the starting layout, which ``files`` may describe by path."""
@@ -272,8 +290,18 @@ class Replay:
             if target is None:
                 return -abi.EBADF
             return advice.process_madvise(target, target is mm, iovec, what, flags)
+        if name == "ioctl":
+            fd, request, argument = cast("tuple[int | Fd, int, int | str]", arguments)
+            result = uffd.ioctl(mm, self._context(fd), request, str(argument))
+            if result is not None:
+                return result
         self._not_modelled(event, name)
         return None
+
+    def _context(self, fd: int | Fd) -> int:
+        """The userfaultfd behind a descriptor, as a number of our own from 1 on."""
+        key = fd.key if isinstance(fd, Fd) else fd
+        return self._contexts.setdefault(key, len(self._contexts) + 1)
 
     def _target(self, pidfd: int, caller: str) -> Mm | None:
         """The address space a pidfd means: PIDFD_SELF is negative, else a process of the trace."""

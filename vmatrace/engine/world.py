@@ -14,7 +14,8 @@ class World:
     """One machine: a kernel model and its sysctls. ``page_size`` and ``min_addr`` are bytes.
 
     ``decisions`` is where address spaces put their merge decisions, in order; the owner empties
-    it. ``splits`` counts how often one VMA became two.
+    it. ``huge_pages`` is the size of the pool of 2 MiB pages. ``splits`` counts how often one VMA
+    became two.
     """
 
     __slots__ = (
@@ -25,7 +26,7 @@ class World:
         "dontunmap_resets_pgoff",
         "dontunmap_splits_locked",
         "dontunmap_unaccounts",
-        "guard",
+        "guard", "huge_pages",
         "kernel",
         "ksm_early",
         "ksm_early_bug",
@@ -40,9 +41,8 @@ class World:
         "page_size",
         "peak_vmas",
         "retry_existing",
-        "retry_new",
-        "splits", "stack_limit",
-        "stack_nohugepage",
+        "retry_new", "seals_first",
+        "splits", "stack_nohugepage",
         "thp",
         "thp_anon",
         "thp_files",
@@ -59,16 +59,17 @@ class World:
         max_map_count: int = 65530,
         overcommit_memory: int = 0,
         min_addr: int = 65536,
+        huge_pages: int = 0,
     ) -> None:
         self.kernel = kernel
         self.page_size = page_size
         self.page_shift = page_size.bit_length() - 1
         self.page_mask = page_size - 1
         self.guard = 256 * page_size  # stack_guard_gap, mm/mmap.c
-        self.stack_limit = 8 << 20  # RLIMIT_STACK, bytes
         self.max_map_count = max_map_count
         self.overcommit_memory = overcommit_memory
         self.min_addr = min_addr
+        self.huge_pages = huge_pages
         self.decisions: list[MergeDecision] = []
         self.splits = 0
         self.peak_vmas = 0
@@ -78,6 +79,7 @@ class World:
         self.unfaulted_target = kernel.has(kernels.MERGE_UNFAULTED_TARGET)
         self.copied_from = kernel.has(kernels.MREMAP_COPIED_FROM)
         self.unaccount = kernel.has(kernels.MPROTECT_UNACCOUNT)
+        self.seals_first = kernel.has(kernels.MSEAL) and not kernel.has(kernels.MSEAL_IN_LOOP)
         self.thp = kernel.has(kernels.TRANSPARENT_HUGEPAGE)
         self.stack_nohugepage = self.thp and kernel.has(kernels.MAP_STACK_NOHUGEPAGE)
         self.thp_anon = self.thp and kernel.has(kernels.THP_ALIGN_ANON)

@@ -67,6 +67,8 @@ def madvise(mm: Mm, addr: int, length: int, advice: int) -> int:
 
 def walk(mm: Mm, start: int, end: int, advice: int) -> int:
     """Give the advice to each VMA of [start, end): 0 or -errno (madvise_walk_vmas())."""
+    if mm.world.seals_first and advice in _DISCARDS and _any_protected(mm, start, end):
+        return -abi.EPERM
     result = 0
     position = start
     vma = mm.vmas.find(start)
@@ -121,12 +123,7 @@ def _known(mm: Mm, advice: int) -> bool:
 def _advise(mm: Mm, vma: Vma, start: int, end: int, advice: int) -> Vma | int:
     """madvise_vma_behavior(): the VMA that holds the range afterwards, or -errno."""
     flags = vma.flags
-    if (
-        flags & abi.VM_SEALED
-        and advice in _DISCARDS
-        and vma.is_anonymous
-        and not flags & abi.VM_WRITE
-    ):
+    if flags & abi.VM_SEALED and advice in _DISCARDS and _protected(vma):
         return -abi.EPERM
     if advice in _GUARDS:
         return _guard(mm, vma, start, end, advice)
@@ -143,6 +140,21 @@ def _advise(mm: Mm, vma: Vma, start: int, end: int, advice: int) -> Vma | int:
         return vma
     changed = mm.modify(vma, start, end, new, vma.extra)
     return -abi.EAGAIN if changed == -abi.ENOMEM else changed
+
+
+def _protected(vma: Vma) -> bool:
+    """can_madvise_modify(): a sealed VMA whose content its owner could not write."""
+    return bool(vma.flags & abi.VM_SEALED) and vma.is_anonymous and not vma.flags & abi.VM_WRITE
+
+
+def _any_protected(mm: Mm, start: int, end: int) -> bool:
+    """can_modify_mm_madv(): asked for the whole range first, before 6.12."""
+    vma = mm.vmas.find(start)
+    while vma is not None and vma.start < end:
+        if _protected(vma):
+            return True
+        vma = vma.next
+    return False
 
 
 def _refusal(mm: Mm, vma: Vma, end: int, advice: int) -> int:

@@ -21,7 +21,7 @@ def prctl(
 ) -> int:
     """prctl(2) of the options that concern memory: a result >= 0, or -errno."""
     if option == abi.PR_SET_MEMORY_MERGE:
-        if not mm.world.kernel.has(kernels.KSM) or arg3 or arg4 or arg5:
+        if not _has_ksm_prctl(mm) or arg3 or arg4 or arg5:
             return -abi.EINVAL
         if arg2 and not mm.merge_any:
             mm.set_mergeable()
@@ -29,7 +29,7 @@ def prctl(
             mm.clear_mergeable()
         return 0
     if option == abi.PR_GET_MEMORY_MERGE:
-        if not mm.world.kernel.has(kernels.KSM) or arg2 or arg3 or arg4 or arg5:
+        if not _has_ksm_prctl(mm) or arg2 or arg3 or arg4 or arg5:
             return -abi.EINVAL
         return int(mm.merge_any)
     if option == abi.PR_SET_VMA:
@@ -43,6 +43,11 @@ def prctl(
     if option == abi.PR_GET_MDWE:
         return -abi.EINVAL if arg2 or arg3 or arg4 or arg5 else mm.mdwe
     return 0
+
+
+def _has_ksm_prctl(mm: Mm) -> bool:
+    kernel = mm.world.kernel
+    return kernel.has(kernels.KSM) and kernel.has(kernels.KSM_PRCTL)
 
 
 #: Options that prctl() models; others leave memory alone.

@@ -6,6 +6,7 @@ from typing import Final
 
 from vmatrace import abi, kernels
 from vmatrace.engine.faults import populate
+from vmatrace.engine.limits import locked, overlap
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
 
@@ -35,12 +36,19 @@ def mlockall(mm: Mm, flags: int) -> int:
     """mlockall(2): 0 or -errno."""
     if not flags or flags & ~_KNOWN_MCL or flags == abi.MCL_ONFAULT:
         return -abi.EINVAL
-    locked = abi.VM_LOCKED | (abi.VM_LOCKONFAULT if flags & abi.MCL_ONFAULT else 0)
+    memlock = mm.limits.memlock
+    if memlock is not None:
+        total = sum(vma.end - vma.start for vma in mm.vmas)
+        if not memlock:
+            return -abi.EPERM
+        if flags & abi.MCL_CURRENT and total > memlock:
+            return -abi.ENOMEM
+    wanted = abi.VM_LOCKED | (abi.VM_LOCKONFAULT if flags & abi.MCL_ONFAULT else 0)
     mm.def_flags &= ~abi.VM_LOCKED_MASK
     if flags & abi.MCL_FUTURE:
-        mm.def_flags |= locked
+        mm.def_flags |= wanted
     if flags & abi.MCL_CURRENT:
-        _apply_to_all(mm, locked)
+        _apply_to_all(mm, wanted)
         populate(mm, 0, abi.TASK_SIZE)
     return 0
 
@@ -60,6 +68,14 @@ def _rounded(mm: Mm, addr: int, length: int) -> tuple[int, int]:
 
 def _lock(mm: Mm, addr: int, length: int, flags: int) -> int:
     start, length = _rounded(mm, addr, length)
+    memlock = mm.limits.memlock
+    if memlock is not None:
+        if not memlock:
+            return -abi.EPERM
+        inside = [v for v in mm.vmas if v.flags & abi.VM_LOCKED]
+        again = overlap(inside, start, start + length)
+        if locked(mm.vmas) + length - again > memlock:
+            return -abi.ENOMEM
     error = _apply(mm, start, length, flags)
     if error:
         return error

@@ -10,6 +10,8 @@ from typing import Final
 from vmatrace import abi, kernels
 from vmatrace.engine import placement
 from vmatrace.engine.faults import populate
+from vmatrace.engine.limits import UNLIMITED
+from vmatrace.engine.limits import overlap as replaced
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import VmFile
 
@@ -39,13 +41,16 @@ def mmap(
     mask = world.page_mask
     if offset & mask:
         return -abi.EINVAL
-    anonymous = flags & abi.MAP_ANONYMOUS
-    if anonymous:
+    if flags & abi.MAP_ANONYMOUS:
         file = None
     elif file is None:
         return -abi.EBADF
-    elif flags & abi.MAP_HUGETLB and file.fs != "hugetlbfs":
-        return -abi.EINVAL
+    if flags & abi.MAP_HUGETLB or (file is not None and file.fs == "hugetlbfs"):
+        huge = _huge_file(mm, length, flags, file, recorded)
+        if isinstance(huge, int):
+            return huge
+        file = huge
+        length = (length + placement.PMD_SIZE - 1) & -placement.PMD_SIZE
     if not length:
         return -abi.EINVAL
     length = (length + mask) & ~mask
@@ -56,7 +61,9 @@ def mmap(
     if flags & _FIXED:
         if length > abi.TASK_SIZE or addr > abi.TASK_SIZE - length:
             return -abi.ENOMEM
-        if addr & mask:
+        if addr & mask or (
+            file is not None and file.fs == "hugetlbfs" and addr % placement.PMD_SIZE
+        ):
             return -abi.EINVAL
     else:
         addr = _choose_address(mm, addr, length, flags, file, offset, recorded)
@@ -75,7 +82,13 @@ def mmap(
         vm_flags = _file_flags(mm, prot, flags, file)
     if vm_flags < 0:
         return vm_flags
-    refuses_sync = vm_flags & abi.VM_SYNC and file is not None and file.fs in _SYNC_FILE_SYSTEMS
+    limits = mm.limits
+    if limits.memlock is not None and vm_flags & abi.VM_LOCKED:
+        if flags & abi.MAP_LOCKED and not limits.memlock:
+            return -abi.EPERM
+        if not limits.may_lock(mm.vmas, length):
+            return -abi.EAGAIN
+    refusal = 0 if file is None else _driver_refusal(vm_flags, file)
     if vm_flags & abi.VM_SHARED and file is None:
         file = _shared_anonymous(length)
         skew = -addr
@@ -91,17 +104,60 @@ def mmap(
         error = mm.may_unmap(overlap, addr, end)
         if error:
             return error
-        if refuses_sync:
+    if limits is not UNLIMITED and not limits.may_expand(
+        mm.vmas, vm_flags, length - replaced(mm.vmas, addr, end)
+    ):
+        if overlap is not None and overlap.start < end:
+            mm.split_borders(overlap, addr, end)
+        return -abi.ENOMEM
+    if refusal:
+        # The driver's hook runs when the old mappings are gone already.
+        if overlap is not None and overlap.start < end:
             mm.cut(overlap, addr, end)
-    if refuses_sync:
-        # The driver refuses MAP_SYNC without DAX, when the old mappings are gone already.
-        return -abi.EOPNOTSUPP
+        return refusal
     mm.map_region(addr, end, vm_flags, skew, file, overlap)
     if vm_flags & abi.VM_LOCKED or (
         flags & (abi.MAP_POPULATE | abi.MAP_NONBLOCK) == abi.MAP_POPULATE
     ):
         populate(mm, addr, end)
     return addr
+
+
+def _driver_refusal(vm_flags: int, file: VmFile) -> int:
+    """What the driver's hook answers: 0 or -errno."""
+    if vm_flags & abi.VM_SYNC and file.fs in _SYNC_FILE_SYSTEMS:
+        return -abi.EOPNOTSUPP  # MAP_SYNC without DAX
+    if file.fs == "secretmem" and not vm_flags & abi.VM_MAYSHARE:
+        return -abi.EINVAL
+    return 0
+
+
+def _huge_file(
+    mm: Mm, length: int, flags: int, file: VmFile | None, recorded: int | None
+) -> VmFile | int:
+    """The hugetlbfs file of a mapping of huge pages, or -errno (ksys_mmap_pgoff(), hugetlb).
+
+    Pages of 2 MiB, of which the trace states how many there are; a mapping that is recorded as a
+    success had enough.
+    """
+    if file is not None and file.fs != "hugetlbfs":
+        return -abi.EINVAL
+    if file is None:
+        size = flags >> abi.MAP_HUGE_SHIFT & abi.MAP_HUGE_MASK
+        if size not in (0, 21):
+            return -abi.EINVAL
+        if not length:
+            return -abi.EINVAL
+    pages = -(-length // placement.PMD_SIZE)
+    used = sum(v.end - v.start for v in mm.vmas if v.flags & abi.VM_HUGETLB) // placement.PMD_SIZE
+    reserved = not flags & abi.MAP_NORESERVE
+    succeeded = recorded is not None and recorded > 0
+    if reserved and not succeeded and used + pages > mm.world.huge_pages:
+        return -abi.ENOMEM
+    return file or VmFile(
+        "/anon_hugepage (deleted)", "hugetlbfs", "legacy", close=True,
+        sets=abi.VM_HUGETLB | abi.VM_DONTEXPAND,
+    )  # fmt: skip
 
 
 def _shared_anonymous(size: int) -> VmFile:
@@ -145,6 +201,8 @@ def unmapped_area(
 
     Mirrors __get_unmapped_area(). *flags* are those of mmap; *offset* is that of the file.
     """
+    if file is not None and file.fs == "hugetlbfs":
+        return _huge_area(mm, hint, length)
     # "Always treat pgoff as zero for anonymous memory."
     within = offset if file is not None else 0
     if _wants_huge_alignment(mm, hint, length, file, shared) and placement.huge_alignable(
@@ -155,6 +213,17 @@ def unmapped_area(
         if found > 0:
             return found if found == hint else placement.align_huge(found, within)
     return _plain_area(mm, hint, length, flags)
+
+
+def _huge_area(mm: Mm, hint: int, length: int) -> int:
+    """hugetlb_get_unmapped_area(): on a huge page's border."""
+    world, size = mm.world, placement.PMD_SIZE
+    hint = (hint + size - 1) & -size
+    if hint and placement.hint_is_usable(mm.vmas, hint, length, world.guard):
+        return hint
+    padded = length + size - world.page_size
+    found = placement.search(mm.vmas, padded, mm.mmap_base, world.min_addr, world.guard)
+    return found if found < 0 else (found + padded - length) & -size
 
 
 def _plain_area(mm: Mm, hint: int, length: int, flags: int) -> int:
@@ -295,6 +364,13 @@ def brk(mm: Mm, addr: int, recorded: int | None = None) -> int:
         if new + world.page_size > floor:
             return mm.brk
     flags = abi.VM_READ | abi.VM_WRITE | abi.VM_MAY_ALL | abi.VM_ACCOUNT | mm.def_flags
+    limits = mm.limits
+    if limits is not UNLIMITED and (
+        (limits.data is not None and addr - mm.start_brk > limits.data)
+        or not limits.may_expand(vmas, flags, new - old)
+        or (flags & abi.VM_LOCKED and not limits.may_lock(vmas, new - old))
+    ):
+        return mm.brk
     mm.brk_region(old, new, flags)
     mm.brk = addr
     if flags & abi.VM_LOCKED:

@@ -47,6 +47,8 @@ def mprotect(mm: Mm, addr: int, length: int, prot: int, pkey: int = -1) -> int:
         start = vma.start
     elif vma.start > start:
         return -abi.ENOMEM
+    if mm.world.seals_first and mm.any_sealed(start, end):
+        return -abi.EPERM
     access = prot & abi.VM_ACCESS_FLAGS
     position = start
     while True:
@@ -100,6 +102,13 @@ def _protect(mm: Mm, vma: Vma, start: int, end: int, access: int, pkey: int) -> 
     if new == old:
         return vma
     if new & abi.VM_WRITE:
+        limits = mm.limits
+        if (
+            limits.data is not None
+            and limits.may_expand(mm.vmas, old, end - start)
+            and not limits.may_expand(mm.vmas, new, end - start)
+        ):
+            return -abi.ENOMEM  # the range counts as data only from now on
         if not old & _NEVER_CHARGED:
             new |= abi.VM_ACCOUNT
     elif old & abi.VM_ACCOUNT and not vma.anon and mm.world.unaccount and vma.is_anonymous:

@@ -13,7 +13,7 @@ from vmatrace.engine import merge
 from vmatrace.engine.faults import populate
 from vmatrace.engine.mm import Mm, may_split
 from vmatrace.engine.syscalls.mapping import is_free, unmapped_area
-from vmatrace.engine.vma import Vma
+from vmatrace.engine.vma import Vma, make_extra
 
 _KNOWN: Final = abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP
 _IMPLIES_ADDRESS: Final = abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP
@@ -99,8 +99,14 @@ def _prepare(remap: Remap, vma: Vma | None) -> int:
     # A shrinking move has cut the tail already, or will: what counts is the part that is kept.
     if min(old_len, new_len) > vma.end - addr:
         return -abi.EFAULT
-    if new_len > old_len and vma.flags & _NO_GROWTH:
-        return -abi.EFAULT
+    if new_len > old_len:
+        if vma.flags & _NO_GROWTH:
+            return -abi.EFAULT
+        limits, growth = remap.mm.limits, new_len - old_len
+        if vma.flags & abi.VM_LOCKED and not limits.may_lock(remap.mm.vmas, growth):
+            return -abi.EAGAIN
+        if not limits.may_expand(remap.mm.vmas, vma.flags, growth):
+            return -abi.ENOMEM
     return 0
 
 
@@ -221,6 +227,10 @@ def _remap_to(remap: Remap, prepared: bool) -> int:
             return error
     if vma is None:
         return -abi.EFAULT
+    if remap.flags & abi.MREMAP_DONTUNMAP and not mm.limits.may_expand(
+        mm.vmas, vma.flags, remap.old_len
+    ):
+        return -abi.ENOMEM
     if not remap.flags & abi.MREMAP_FIXED:
         chosen = _choose(remap, vma, remap.new_addr)
         if chosen < 0:
@@ -343,8 +353,11 @@ def _copy(remap: Remap, vma: Vma, dontunmap: bool) -> Vma:
         left = None if prev is vma else prev
         right = None if following is vma else following
     merged = mm.merge_new("copy", start, end, source, left, right)
-    if merged is not None:
-        return merged
-    return mm.insert(
+    copy = merged or mm.insert(
         Vma(start, end, vma.flags, skew, vma.file, vma.anon, vma.chain, vma.extra), prev
     )
+    if copy.extra is not None and copy.extra.uffd:
+        # Nobody asked for UFFD_FEATURE_EVENT_REMAP (mremap_userfaultfd_prep()).
+        copy.flags &= ~abi.VM_UFFD_FLAGS
+        copy.extra = make_extra(copy.extra.policy, 0, copy.extra.name)
+    return copy

@@ -1,0 +1,27 @@
+"""What tests of the whole program share: a run of it, and where the exhibits are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+ROOT: Final = Path(__file__).parent.parent
+EXHIBITS: Final = sorted(path.stem for path in (ROOT / "traces").glob("*.yaml"))
+
+
+class Run(NamedTuple):
+    """What a run of the program did."""
+
+    status: int
+    out: str
+    err: str
+
+
+#: The fixture ``run``: arguments, and ``columns`` for COLUMNS.
+RunProgram = Callable[..., Run]
+
+
+def exhibit(name: str) -> str:
+    """The path of an exhibit, relative to the project."""
+    return f"traces/{name}.yaml"

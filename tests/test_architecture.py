@@ -1,0 +1,194 @@
+"""The order of the house: who may import whom, who may use what, how large a room may be.
+
+Every import counts, also one inside a function. A new module needs a place in ROOMS; one of the
+engine also a row in ENGINE.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "vmatrace"
+
+#: Each room: what lives in it (a module, or a package with everything below), whom it may import.
+ROOMS: dict[str, tuple[set[str], set[str]]] = {
+    "values": (
+        {"abi", "layout", "event", "features", "kernels", "_version", "diagnostic"}, set(),
+    ),
+    "trace": (
+        {
+            "trace", "traceevents", "traceexpect", "traceheader", "tracenames",
+            "yamlstream", "yamlvalues", "callgrammar", "callstring", "calltokens",
+        },
+        {"values"},
+    ),
+    "importers": ({"importers"}, {"values", "trace"}),
+    "engine": ({"engine"}, {"values"}),
+    "replay": ({"engine.replay"}, {"values", "trace", "engine"}),
+    "oracle": ({"oracle"}, {"values"}),
+    "verify": ({"verify"}, {"values", "trace", "engine", "replay", "oracle"}),
+    "render": ({"render"}, {"values", "trace", "engine", "replay"}),
+    "program": (
+        {"", "cli", "__main__"},
+        {"values", "trace", "importers", "engine", "replay", "oracle", "verify", "render"},
+    ),
+}  # fmt: skip
+
+#: The engine from the ground up: a module imports only from rows before its own.
+ENGINE = [
+    {"engine", "engine.vma", "engine.ranges"},
+    {"engine.ksm", "engine.limits", "engine.merge", "engine.placement"},
+    {"engine.world"},
+    {"engine.mm"},
+    {"engine.faults", "engine.view"},
+    {"engine.syscalls", "engine.syscalls.mapping"},
+    {
+        "engine.syscalls.advice", "engine.syscalls.control", "engine.syscalls.locking",
+        "engine.syscalls.policy", "engine.syscalls.protection", "engine.syscalls.remapping",
+        "engine.syscalls.sharing",
+    },
+    {"engine.processes", "engine.result"},
+    {"engine.expectations"},
+    {"engine.replay"},
+]  # fmt: skip
+
+#: Third parties: who may import them.
+THIRD_PARTIES = {"yaml": {"yamlstream"}, "rich": {"render", "cli"}, "click": {"cli"}}
+
+#: Modules past 400 lines, the most that each may have, and why it is one.
+LARGE = {
+    "engine.mm": (550, "the one module that changes VMAs: splitting it would share its state"),
+    "engine.vma": (420, "one data structure, and its invariants beside it"),
+    "event": (410, "half of it is the table of calls"),
+}
+
+
+def modules() -> list[str]:
+    """All modules by dotted name without ``vmatrace.``; the package itself is ""."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return found
+
+
+def source(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split(".")) if module else PACKAGE
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(source(module).read_text(encoding="utf-8"))
+
+
+def imported(module: str) -> Iterator[str]:
+    """Full names of what a module imports; ``from package import module`` is that module."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            assert node.module is not None
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name.removeprefix("vmatrace.") in modules() else node.module
+
+
+@cache
+def ours(module: str) -> frozenset[str]:
+    """The modules of this project that a module imports."""
+    names = (n for n in imported(module) if n.split(".")[0] == "vmatrace")
+    return frozenset(n.removeprefix("vmatrace").removeprefix(".") for n in names) - {module}
+
+
+def room(module: str) -> str | None:
+    """The room of a module: the one that names the longest part of it."""
+    named = {
+        name: max((len(m) for m in members if inside(module, m)), default=-1)
+        for name, (members, _) in ROOMS.items()
+    }
+    best = max(named, key=named.__getitem__)
+    return best if named[best] >= 0 else None
+
+
+def inside(module: str, member: str) -> bool:
+    return module == member or (member != "" and module.startswith(member + "."))
+
+
+def test_every_module_has_a_room_and_every_named_module_exists() -> None:
+    assert [m for m in modules() if room(m) is None] == []
+    known = {m for members, _ in ROOMS.values() for m in members} - {"importers"}
+    assert (known | {m for row in ENGINE for m in row} | set(LARGE)) - set(modules()) == set()
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_imports_only_from_its_room_and_those_below(module: str) -> None:
+    here = room(module)
+    assert here is not None
+    allowed = {here} | ROOMS[here][1]
+    assert {other: room(other) for other in ours(module) if room(other) not in allowed} == {}
+
+
+def test_rooms_are_in_order_too() -> None:
+    order: list[str] = []
+    for name, (_, below) in ROOMS.items():
+        assert below <= set(order), name
+        order.append(name)
+
+
+def test_the_engine_is_built_from_the_ground_up() -> None:
+    rows = {module: i for i, row in enumerate(ENGINE) for module in row}
+    assert {m for m in modules() if inside(m, "engine")} == set(rows)
+    for module, row in rows.items():
+        for other in ours(module) & set(rows):
+            assert rows[other] < row, f"{module} imports {other}"
+
+
+def test_nothing_is_imported_in_a_circle() -> None:
+    tuple(TopologicalSorter({m: ours(m) for m in modules()}).static_order())
+
+
+@pytest.mark.parametrize("module", modules())
+def test_third_parties_are_used_only_where_they_belong(module: str) -> None:
+    tops = {name.split(".")[0] for name in imported(module)}
+    for top in tops - set(sys.stdlib_module_names) - {"vmatrace"}:
+        assert any(inside(module, user) for user in THIRD_PARTIES.get(top, set())), top
+
+
+def test_the_command_line_starts_without_yaml_and_rich() -> None:
+    code = "import sys, vmatrace.cli; print(sorted({'yaml', 'rich'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("module", modules())
+def test_every_module_and_every_public_function_says_what_it_is(module: str) -> None:
+    assert ast.get_docstring(tree(module)), "the module has no docstring"
+    silent = [
+        node.name
+        for node in tree(module).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_past_400_lines_has_a_reason(module: str) -> None:
+    most, _ = LARGE.get(module, (400, ""))
+    assert len(source(module).read_text(encoding="utf-8").splitlines()) <= most
+
+
+def test_no_reason_outlives_what_it_excuses() -> None:
+    for module in LARGE:
+        assert len(source(module).read_text(encoding="utf-8").splitlines()) > 400, module
