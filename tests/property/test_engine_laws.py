@@ -28,7 +28,8 @@ from vmatrace.trace import load_trace
 
 PAGE = 4096
 BASE = 0x10000  # pages
-WINDOW = 20
+RW = abi.PROT_READ | abi.PROT_WRITE
+WINDOW = 10
 KERNELS = {
     "6.12": Rules(False, False, False, False),
     "pre-patch": Rules(False, True, False, True),
@@ -38,8 +39,8 @@ KERNELS = {
 QUICK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 offsets = st.integers(0, WINDOW - 1)
-lengths = st.integers(1, 8)
-prots = st.sampled_from([0, 1, 3, 3, 3, 7])
+lengths = st.sampled_from([1, 2, 2, 3, 4, WINDOW])
+prots = st.sampled_from([abi.PROT_READ, RW, RW, RW, RW | abi.PROT_EXEC, abi.PROT_NONE])
 
 
 class Pair:
@@ -133,6 +134,11 @@ class EngineBesideNaive(RuleBasedStateMachine):
             lambda mm: protection.mprotect(mm, (BASE + at) * PAGE, n * PAGE, prot),
             lambda naive: naive.mprotect(BASE + at, n, prot),
         )
+
+    @rule(at=st.integers(0, 2), prot=prots)
+    def protect_everything(self, at: int, prot: int) -> None:
+        """What differs only in protections and touches may now merge."""
+        self.protect(at, WINDOW - at, prot)
 
     @rule(at=offsets, n=lengths, what=st.sampled_from(sorted(ADVICE)))
     def advise(self, at: int, n: int, what: int) -> None:
@@ -237,7 +243,6 @@ TestEngineBesideNaive.settings = settings(QUICK, max_examples=150, stateful_step
 
 # --- the model's own laws ------------------------------------------------------------------------
 
-RW = abi.PROT_READ | abi.PROT_WRITE
 FIXED = abi.MAP_FIXED | abi.MAP_PRIVATE | abi.MAP_ANONYMOUS
 
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from vmatrace import abi
 from vmatrace.engine.vma import Extra, Vma, VmFile
+from vmatrace.event import Event
 
 # The masks that the engine computes with; Blocker gives them names for whoever looks.
 NO_NEIGHBOUR: Final = 1 << 0
@@ -103,6 +104,7 @@ class MergeDecision(NamedTuple):
     (copy_vma of mremap) or "grow" (vma_merge_extend). ``left`` and ``right`` are masks, and
     ``merged_start``/``merged_end`` the VMA that came out of it. The neighbours ``prev`` and
     ``next`` are kept where a VMA touches the range and did not merge with it, else None.
+    ``event`` is the call that tried.
     """
 
     op: str
@@ -115,6 +117,7 @@ class MergeDecision(NamedTuple):
     proposed: Attributes
     prev: Side | None
     next: Side | None
+    event: Event | None = None
 
     @property
     def kind(self) -> str | None:
@@ -122,6 +125,12 @@ class MergeDecision(NamedTuple):
         if self.left:
             return None if self.right else "next"
         return "prev" if self.right else "both"
+
+    def touches(self, address: int) -> bool:
+        """Whether a VMA was refused at *address*."""
+        return (self.prev is not None and self.start == address) or (
+            self.next is not None and self.end == address
+        )
 
     def blocked(self) -> Iterator[tuple[str, Side, int]]:
         """The sides where a VMA touches and stayed apart: ("prev" or "next", it, its Blockers)."""
@@ -143,16 +152,21 @@ class Border:
     """Where two VMAs touch: at ``address`` (bytes), what is between them as they are now.
 
     ``mask`` holds Blockers (0: they would be one if a merge were tried), ``flags`` the vm_flags in
-    which they differ, and ``anon`` the two anon_vma identities with their chains.
+    which they differ, and ``anon`` the two anon_vma identities with their chains. ``refusal`` is
+    the last attempt to merge across it, if one was made.
     """
 
-    __slots__ = ("address", "anon", "flags", "mask")
+    __slots__ = ("address", "anon", "flags", "mask", "refusal")
 
     def __init__(self, left: Vma, right: Vma, mask: int) -> None:
         self.address = right.start
         self.mask = mask
         self.flags = (left.flags ^ right.flags) & _COMPARED
         self.anon = ((left.anon, left.chain), (right.anon, right.chain))
+        last = right.refusal
+        self.refusal: MergeDecision | None = None
+        if isinstance(last, MergeDecision) and last.touches(right.start):
+            self.refusal = last
 
 
 _new = tuple.__new__  # a NamedTuple's own constructor costs three times as much
@@ -174,6 +188,7 @@ def decision(
     proposed: Attributes,
     prev: Vma | None,
     following: Vma | None,
+    event: Event | None = None,
 ) -> MergeDecision:
     """The record of an attempt, made before it is committed: neighbours are copied as they are."""
     merged_start, merged_end = start, end
@@ -190,8 +205,11 @@ def decision(
         right_side = _side(following)
     return _new(
         MergeDecision,
-        (op, start, end, left, right, merged_start, merged_end, proposed, left_side, right_side),
-    )
+        (
+            op, start, end, left, right, merged_start, merged_end, proposed, left_side, right_side,
+            event,
+        ),
+    )  # fmt: skip
 
 
 def _side(vma: Vma | None) -> Side:

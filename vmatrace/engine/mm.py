@@ -11,7 +11,7 @@ from typing import Final
 from vmatrace import abi
 from vmatrace.engine import ksm, merge
 from vmatrace.engine.limits import UNLIMITED
-from vmatrace.engine.merge import Attributes
+from vmatrace.engine.merge import Attributes, MergeDecision
 from vmatrace.engine.ranges import Ranges
 from vmatrace.engine.vma import Extra, Vma, VmaMap, VmFile
 from vmatrace.engine.world import World
@@ -89,7 +89,8 @@ class Mm:
                 right = merge.OTHER_SIDE
             elif following.has_close:
                 right = merge.CLOSE
-        world.decisions.append(merge.decision(op, start, end, left, right, source, prev, following))
+        decision = merge.decision(op, start, end, left, right, source, prev, following, world.event)
+        world.decisions.append(decision)
         if left == 0:
             assert prev is not None
             if right == 0:
@@ -105,6 +106,7 @@ class Mm:
             merged = following
         else:
             return None
+        _remember(decision, merged, following)
         merged.flags |= source.flags & _STICKY
         if source.anon and not merged.anon and world.copied_from:
             merged.anon, merged.chain = source.anon, max(source.chain, 1)
@@ -124,6 +126,12 @@ class Mm:
         vmas.insert(vma, prev)
         if vmas.count > self.peak_vmas:
             self.peak_vmas = vmas.count
+        return vma
+
+    def insert_apart(self, vma: Vma, prev: Vma | None) -> Vma:
+        """Put a new VMA behind *prev* that the last decision found nothing to merge with."""
+        self.insert(vma, prev)
+        _remember(self.world.decisions[-1], vma, vma.next)
         return vma
 
     def map_region(
@@ -184,7 +192,7 @@ class Mm:
                     return merged
         if late and ksm.compatible(flags, file):
             flags |= abi.VM_MERGEABLE
-        return self.insert(Vma(start, end, flags, source.skew, file), prev)
+        return self.insert_apart(Vma(start, end, flags, source.skew, file), prev)
 
     def _retries(self) -> bool:
         """Whether a driver that changed the flags gets a second merge attempt (until 6.15)."""
@@ -207,7 +215,7 @@ class Mm:
             return merged
         if late and ksm.compatible(flags, None):
             flags |= abi.VM_MERGEABLE
-        return self.insert(Vma(start, end, flags), prev)
+        return self.insert_apart(Vma(start, end, flags), prev)
 
     # --- existing ranges -----------------------------------------------------------------------
 
@@ -246,15 +254,19 @@ class Mm:
                 right = merge.OTHER_SIDE
             elif following.has_close:
                 right = merge.CLOSE
-        world.decisions.append(
-            merge.decision("modify", start, end, left, right, proposed, prev, following)
+        decision = merge.decision(
+            "modify", start, end, left, right, proposed, prev, following, world.event
         )
+        world.decisions.append(decision)
         if left == 0:
             assert prev is not None
+            _remember(decision, prev, following)
             return self._merge_left(prev, vma, end, right == 0)
         if right == 0:
             assert following is not None
+            _remember(decision, vma, following)
             return self._merge_right(vma, start, following)
+        _remember(decision, vma, following)
         if not at_start:
             upper = self.split(vma, start)
             if isinstance(upper, int):
@@ -494,6 +506,14 @@ class Mm:
         self.merge_any = False
         for vma in self.vmas:
             vma.flags &= ~abi.VM_MERGEABLE
+
+
+def _remember(decision: MergeDecision, vma: Vma, following: Vma | None) -> None:
+    """Note a refusal at the borders where it was."""
+    if decision.prev is not None:
+        vma.refusal = decision
+    if decision.next is not None and following is not None:
+        following.refusal = decision
 
 
 def may_split(vma: Vma, addr: int) -> bool:

@@ -210,6 +210,7 @@ class Replay:
             arguments = tuple(
                 a.evaluate(self._labels) if isinstance(a, Expr) else a for a in arguments
             )
+        self.world.event = event
         name, recorded = event.name, event.recorded
         if name == "mmap":
             addr, length, prot, flags, fd, offset = arguments

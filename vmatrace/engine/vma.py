@@ -115,9 +115,13 @@ class Vma:
     VMAs have contiguous page offsets exactly when their skews are equal. It is 0 for anonymous
     memory that never moved. ``anon`` is the identity of the anon_vma, 0 for none; ``chain`` is
     0 without one, 1 when its anon_vma_chain is singular, 2 when it is longer (inherited by fork).
+    ``refusal`` is the last merge decision that left this VMA apart from the one before it.
     """
 
-    __slots__ = ("anon", "chain", "end", "extra", "file", "flags", "next", "prev", "skew", "start")
+    __slots__ = (
+        "anon", "chain", "end", "extra", "file", "flags", "next", "prev", "refusal", "skew",
+        "start",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -138,6 +142,7 @@ class Vma:
         self.anon = anon
         self.chain = chain
         self.extra = extra
+        self.refusal: object | None = None
         self.prev: Vma | None = None
         self.next: Vma | None = None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from vmatrace import kernels
 from vmatrace.engine.merge import MergeDecision
+from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 
 
@@ -26,7 +27,9 @@ class World:
         "dontunmap_resets_pgoff",
         "dontunmap_splits_locked",
         "dontunmap_unaccounts",
-        "guard", "huge_pages",
+        "event",
+        "guard",
+        "huge_pages",
         "kernel",
         "ksm_early",
         "ksm_early_bug",
@@ -41,8 +44,10 @@ class World:
         "page_size",
         "peak_vmas",
         "retry_existing",
-        "retry_new", "seals_first",
-        "splits", "stack_nohugepage",
+        "retry_new",
+        "seals_first",
+        "splits",
+        "stack_nohugepage",
         "thp",
         "thp_anon",
         "thp_files",
@@ -71,6 +76,7 @@ class World:
         self.min_addr = min_addr
         self.huge_pages = huge_pages
         self.decisions: list[MergeDecision] = []
+        self.event: Event | None = None  # the call under way
         self.splits = 0
         self.peak_vmas = 0
         self.last_anon = 0

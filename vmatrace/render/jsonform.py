@@ -134,6 +134,9 @@ def _border(border: Border) -> dict[str, Any]:
     """Where two VMAs touch; no reasons: they would be one if a merge were tried."""
     return {
         "address": border.address,
+        "refused_in_line": border.refusal.event.line
+        if border.refusal is not None and border.refusal.event is not None
+        else None,
         "reasons": _codes(border.mask),
         "flags": abi.vm_flag_codes(border.flags),
     }

@@ -108,12 +108,32 @@ def write(paper: Paper, layout: Layout, borders: Sequence[Border]) -> None:
         last = mapping
 
 
+_PLACES: Final = ("on the one already there", "on the new one")
+
+
+def _why_apart(border: Border) -> str:
+    """Of two VMAs that differ in nothing: what kept them apart when they met."""
+    refusal = border.refusal
+    if refusal is not None:
+        for _, side, mask in refusal.blocked():
+            here, there = refusal.proposed, side.attributes
+            if border.address not in (side.start, side.end):
+                continue
+            difference = words.flag_difference(
+                refusal.flag_difference(side), there.flags, here.flags, _PLACES
+            )
+            why = words.reasons(mask, difference, (there.anon, here.anon), False)
+            line = f" in line {refusal.event.line}" if refusal.event else ""
+            return f"alike now, but not when they met{line}: {why}"
+    return "alike now: would be one VMA if a call tried to merge them"
+
+
 def _write_border(paper: Paper, border: Border | None, above: Mapping, below: Mapping) -> None:
     if border is None:
         return
     if border.mask == 0:
         mark, style = "=", "cyan"
-        text = "alike now: would be one VMA if a call tried to merge them"
+        text = _why_apart(border)
     else:
         mark, style = paper.glyph("≠", "!="), "yellow"
         difference = words.flag_difference(

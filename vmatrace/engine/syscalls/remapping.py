@@ -353,7 +353,7 @@ def _copy(remap: Remap, vma: Vma, dontunmap: bool) -> Vma:
         left = None if prev is vma else prev
         right = None if following is vma else following
     merged = mm.merge_new("copy", start, end, source, left, right)
-    copy = merged or mm.insert(
+    copy = merged or mm.insert_apart(
         Vma(start, end, vma.flags, skew, vma.file, vma.anon, vma.chain, vma.extra), prev
     )
     if copy.extra is not None and copy.extra.uffd:
