@@ -53,7 +53,7 @@ ENGINE = [
     {
         "engine.syscalls.advice", "engine.syscalls.control", "engine.syscalls.locking",
         "engine.syscalls.policy", "engine.syscalls.protection", "engine.syscalls.remapping",
-        "engine.syscalls.sharing",
+        "engine.syscalls.sharing", "engine.syscalls.uffd",
     },
     {"engine.processes", "engine.result"},
     {"engine.expectations"},

@@ -2,7 +2,8 @@
 
 A ```yaml block whose first line is a comment with a file's name is that file. In a ```console block
 a line that starts with "$ " is a command unless the command before it printed it too; the lines
-behind it are what it prints, and a line "[...]" stands for any number of lines.
+behind it are what it prints, and a line "[...]" stands for any number of lines. --update-golden
+rewrites what is printed, but where lines are left out, which is done by hand.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from vmatrace.render.printer import Printer
 from vmatrace.trace import load_trace
 
 ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+README = ROOT / "README.md"
+TEXT = README.read_text(encoding="utf-8")
 
 
 def blocks(kind: str) -> list[str]:
@@ -66,7 +68,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("command", "expected"), examples(), ids=[c for c, _ in examples()])
-def test_an_example_prints_what_the_readme_says(folder: Path, command: str, expected: str) -> None:
+def test_an_example_prints_what_the_readme_says(
+    request: pytest.FixtureRequest, folder: Path, command: str, expected: str
+) -> None:
     path = os.environ["PATH"]
     environment = {
         "PATH": f"{folder / 'bin'}:{path}",
@@ -78,7 +82,12 @@ def test_an_example_prints_what_the_readme_says(folder: Path, command: str, expe
         ["sh", "-c", command], cwd=folder, env=environment, check=False, text=True,
         encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    assert shows(expected, done.stdout), done.stdout
+    if request.config.getoption("--update-golden") and "[...]" not in expected:
+        said = README.read_text(encoding="utf-8")
+        block = f"$ {command}\n"
+        README.write_text(said.replace(block + expected, block + done.stdout), encoding="utf-8")
+    else:
+        assert shows(expected, done.stdout), done.stdout
 
 
 def test_each_yaml_example_is_a_trace_that_holds_under_the_kernels_it_names(folder: Path) -> None:

@@ -11,6 +11,8 @@ from drawing import BASE, KINDS, PAGE, at, draw, forked, new_mm, same_anon, stri
 
 from vmatrace import abi
 from vmatrace.engine.mm import Mm
+from vmatrace.engine.processes import fork
+from vmatrace.engine.region import brk_region, map_region, unmap
 from vmatrace.engine.vma import Vma, VmFile
 
 
@@ -145,10 +147,10 @@ def test_at_the_limit_a_merge_is_still_possible() -> None:
 
 def test_at_the_limit_edges_can_be_unmapped_but_no_hole_made() -> None:
     mm = draw("wwwww", max_map_count=1)
-    assert mm.unmap(at(2), at(3)) == -abi.ENOMEM
+    assert unmap(mm, at(2), at(3)) == -abi.ENOMEM
     assert strip(mm) == "wwwww"
-    assert mm.unmap(at(4), at(5)) == 0
-    assert mm.unmap(at(0), at(1)) == 0
+    assert unmap(mm, at(4), at(5)) == 0
+    assert unmap(mm, at(0), at(1)) == 0
     assert strip(mm) == ".www"
 
 
@@ -169,20 +171,20 @@ def test_at_the_limit_edges_can_be_unmapped_but_no_hole_made() -> None:
 )
 def test_unmapping_cuts_and_never_merges(before: str, start: int, end: int, after: str) -> None:
     mm = draw(before)
-    assert mm.unmap(at(start), at(end)) == 0
+    assert unmap(mm, at(start), at(end)) == 0
     mm.vmas.check()
     assert strip(mm) == after
 
 
 def test_a_sealed_vma_stops_an_unmap_but_a_split_before_it_stays() -> None:
     mm = draw("wwww|ss")
-    assert mm.unmap(at(2), at(5)) == -abi.EPERM
+    assert unmap(mm, at(2), at(5)) == -abi.EPERM
     assert strip(mm) == "ww|ww|ss"
 
 
 def test_a_sealed_first_vma_is_not_even_split() -> None:
     mm = draw("ssss")
-    assert mm.unmap(at(1), at(2)) == -abi.EPERM
+    assert unmap(mm, at(1), at(2)) == -abi.EPERM
     assert strip(mm) == "ssss"
 
 
@@ -206,7 +208,7 @@ def test_a_sealed_first_vma_is_not_even_split() -> None:
 def test_a_new_range_joins_what_fits_left_first(before: str, after: str) -> None:
     for kernel in ("6.12", "pre-patch", "post-patch", "6.18.44"):
         mm = draw(before, kernel)
-        mm.map_region(at(2), at(4), KINDS["w"], 0, None, mm.vmas.find(at(2)))
+        map_region(mm, at(2), at(4), KINDS["w"], 0, None, mm.vmas.find(at(2)))
         mm.vmas.check()
         assert strip(mm) == after, kernel
 
@@ -214,7 +216,7 @@ def test_a_new_range_joins_what_fits_left_first(before: str, after: str) -> None
 def test_a_new_range_never_joins_what_a_fork_left_with_a_long_chain() -> None:
     mm = draw("WW..")
     forked(mm, 0)
-    mm.map_region(at(2), at(4), KINDS["w"], 0, None, None)
+    map_region(mm, at(2), at(4), KINDS["w"], 0, None, None)
     assert strip(mm) == "WW|ww"
 
 
@@ -234,7 +236,7 @@ def test_under_ksm_by_default_a_new_range_is_marked_before_or_after_it_merges(
     for kernel, after in (("pre-patch", pre), ("post-patch", post)):
         mm = draw(before, kernel)
         mm.merge_any = True
-        mm.map_region(at(2), at(4), KINDS["w"], 0, None, mm.vmas.find(at(2)))
+        map_region(mm, at(2), at(4), KINDS["w"], 0, None, mm.vmas.find(at(2)))
         assert strip(mm) == after, kernel
 
 
@@ -247,7 +249,7 @@ def test_a_driver_that_forbids_ksm_in_its_hook_is_asked_after_it_except_in_the_p
         mm.merge_any = True
         huge = abi.VM_HUGETLB | abi.VM_DONTEXPAND
         file = VmFile("/huge", "hugetlbfs", "legacy", close=True, sets=huge)
-        flags[kernel] = mm.map_region(at(0), at(512), KINDS["r"], -BASE, file, None).flags
+        flags[kernel] = map_region(mm, at(0), at(512), KINDS["r"], -BASE, file, None).flags
     assert not flags["pre-patch"] & abi.VM_MERGEABLE
     assert not flags["post-patch"] & abi.VM_MERGEABLE
     assert flags["series-v2"] & abi.VM_MERGEABLE
@@ -258,7 +260,7 @@ def test_an_overlay_file_never_merges_at_mmap() -> None:
         mm = new_mm(kernel)
         file = VmFile("/o", "overlay", "legacy", fresh=True)
         for page in (0, 2):
-            mm.map_region(at(page), at(page + 2), KINDS["r"], -BASE, file, None)
+            map_region(mm, at(page), at(page + 2), KINDS["r"], -BASE, file, None)
         assert mm.vmas.count == 2
 
 
@@ -273,14 +275,14 @@ def test_the_heap_grows_as_one_vma_unless_ksm_is_set_late(
     mm.start_brk = mm.brk = at(0)
     mm.merge_any = ksm
     for page in (0, 4, 8):
-        mm.brk_region(at(page), at(page + 4), KINDS["w"])
+        brk_region(mm, at(page), at(page + 4), KINDS["w"])
     assert mm.vmas.count == vmas
 
 
 def test_the_heap_never_merges_with_what_lies_behind() -> None:
     mm = draw("....ww")
     mm.start_brk = mm.brk = at(0)
-    mm.brk_region(at(0), at(4), KINDS["w"])
+    brk_region(mm, at(0), at(4), KINDS["w"])
     assert strip(mm) == "wwww|ww"
 
 
@@ -299,7 +301,7 @@ def test_the_parts_of_a_written_vma_share_its_anon_vma() -> None:
 def test_a_child_has_anon_vmas_of_its_own_that_were_never_singular() -> None:
     mm = draw("ww|RR|WW")
     same_anon(mm, 2, 4)
-    child = mm.fork()
+    child = fork(mm)
     assert strip(child) == "ww|RR|WW"
     anons = [v.anon for v in child.vmas]
     assert anons[0] == 0
@@ -310,7 +312,7 @@ def test_a_child_has_anon_vmas_of_its_own_that_were_never_singular() -> None:
 
 def test_fork_drops_locks_and_what_dontfork_and_wipeonfork_say_and_merges_nothing() -> None:
     mm = draw("ww|ll|oo|cc|FF")
-    child = mm.fork()
+    child = fork(mm)
     assert strip(child) == "ww|ww|ww..ff"
     child.vmas.check()
 
@@ -319,7 +321,7 @@ def test_a_child_inherits_ksm_by_default_and_not_the_locks_of_the_future() -> No
     mm = draw("ww")
     mm.set_mergeable()
     mm.def_flags = abi.VM_LOCKED
-    child = mm.fork()
+    child = fork(mm)
     assert child.merge_any
     assert child.def_flags == 0
     assert strip(child) == "mm"
@@ -342,5 +344,5 @@ def test_the_three_pages_of_the_kernels_own_test_make_two_vmas() -> None:
     mm = new_mm()
     for start in (0x300000, 0x250000, 0x303000, 0x24D000):
         overlap = mm.vmas.find(start)
-        mm.map_region(start, start + 3 * PAGE, KINDS["w"], 0, None, overlap)
+        map_region(mm, start, start + 3 * PAGE, KINDS["w"], 0, None, overlap)
     assert [(v.start, v.end) for v in mm.vmas] == [(0x24D000, 0x253000), (0x300000, 0x306000)]

@@ -8,6 +8,7 @@ from drawing import KINDS, PAGE, at, draw, new_mm
 from vmatrace import abi
 from vmatrace.engine import placement
 from vmatrace.engine.mm import Mm
+from vmatrace.engine.region import unmap
 from vmatrace.engine.syscalls.mapping import mmap
 from vmatrace.engine.vma import Vma, VmFile
 
@@ -31,7 +32,7 @@ def test_the_highest_hole_that_is_large_enough_is_taken() -> None:
     mm = new_mm()
     top = place(mm, 16 * PAGE)
     for page, length in ((14, 1), (8, 3), (2, 3)):
-        mm.unmap(top + page * PAGE, top + (page + length) * PAGE)
+        unmap(mm, top + page * PAGE, top + (page + length) * PAGE)
     assert place(mm, 2 * PAGE) == top + 9 * PAGE
     assert place(mm, PAGE) == top + 14 * PAGE
     assert place(mm, 3 * PAGE) == top + 2 * PAGE

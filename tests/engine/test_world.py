@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from drawing import draw
 
+from vmatrace.engine.processes import fork
 from vmatrace.engine.world import World
 from vmatrace.kernels import get_kernel
 
 
 def test_anon_vmas_are_numbered_across_processes_and_never_0() -> None:
     mm = draw("WW|RR")
-    child = mm.fork()
+    child = fork(mm)
     anons = [v.anon for v in (*mm.vmas, *child.vmas)]
     assert len(set(anons)) == 4
     assert 0 not in anons

@@ -19,6 +19,7 @@ from vmatrace import abi
 from vmatrace.engine import vma as vma_module
 from vmatrace.engine.faults import fault
 from vmatrace.engine.mm import Mm
+from vmatrace.engine.processes import fork
 from vmatrace.engine.replay import DEFAULT_BRK, DEFAULT_MMAP_BASE, replay
 from vmatrace.engine.syscalls import advice, control, locking, mapping, protection, remapping
 from vmatrace.engine.vma import Vma, VmaMap
@@ -53,7 +54,7 @@ class Pair:
 
     def fork(self) -> Pair:
         child = Pair.__new__(Pair)
-        child.mm, child.naive = self.mm.fork(), self.naive.fork()
+        child.mm, child.naive = fork(self.mm), self.naive.fork()
         return child
 
 
@@ -193,12 +194,17 @@ class EngineBesideNaive(RuleBasedStateMachine):
             lambda naive: naive.move(BASE + at, old, new, BASE + to),
         )
 
+    @rule(at=offsets, n=lengths, prot=st.sampled_from([RW, RW | abi.PROT_EXEC]))
+    def map_written(self, at: int, n: int, prot: int) -> None:
+        self.map_private(at, n, prot, False)
+        self.write(at, n)
+
     @precondition(lambda self: len(self.processes) < 3)
-    @rule(into_child=st.booleans())
-    def fork(self, into_child: bool) -> None:
+    @rule()
+    def fork(self) -> None:
+        """The calls go on in the child, until a switch."""
         self.processes.append({n: p.fork() for n, p in self.processes[self.here].items()})
-        if into_child:
-            self.here = len(self.processes) - 1
+        self.here = len(self.processes) - 1
 
     @precondition(lambda self: len(self.processes) > 1)
     @rule(to=st.integers(0, 2))

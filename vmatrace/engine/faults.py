@@ -7,6 +7,7 @@ not modelled: only whether a VMA has had a private page, and whether the access 
 from __future__ import annotations
 
 from vmatrace import abi
+from vmatrace.engine.merge import IGNORED_FLAGS
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
 
@@ -28,10 +29,10 @@ def fault(mm: Mm, addr: int, length: int, access: int) -> int:
             return -abi.EFAULT
         if not _allowed(vma, access):
             return -abi.EFAULT
-        if mm.guarded(position):
+        if guarded(mm, position):
             return -abi.EFAULT
         if access & abi.PROT_WRITE and not vma.flags & abi.VM_SHARED:
-            mm.prepare_anon(vma)
+            prepare_anon(mm, vma)
         stop = min(end, vma.end)
         if reachable_end(mm, vma, position, stop) < stop:
             return -abi.EFAULT
@@ -87,7 +88,7 @@ def _expand_downwards(mm: Mm, vma: Vma, position: int) -> bool:
         or (vma.flags & abi.VM_LOCKED and not limits.may_lock(mm.vmas, growth))
     ):
         return False
-    mm.prepare_anon(vma)
+    prepare_anon(mm, vma)
     mm.vmas.set_start(vma, position)
     return True
 
@@ -112,8 +113,50 @@ def populate_vma(mm: Mm, vma: Vma, start: int, end: int) -> int:
     flags = vma.flags
     if flags & (abi.VM_LOCKONFAULT | abi.VM_IO | abi.VM_PFNMAP):
         return 0
-    if not flags & abi.VM_ACCESS_FLAGS or mm.guarded(start):
+    if not flags & abi.VM_ACCESS_FLAGS or guarded(mm, start):
         return -abi.EFAULT
     if flags & (abi.VM_WRITE | abi.VM_SHARED) == abi.VM_WRITE:
-        mm.prepare_anon(vma)
+        prepare_anon(mm, vma)
     return -abi.EFAULT if reachable_end(mm, vma, start, end) < end else 0
+
+
+def guarded(mm: Mm, addr: int) -> bool:
+    """Whether the page at *addr* is a guard."""
+    return bool(mm.guards) and mm.guards.first(addr, addr + 1) is not None
+
+
+def prepare_anon(mm: Mm, vma: Vma) -> None:
+    """Give *vma* an anon_vma for its first private page (__anon_vma_prepare()).
+
+    One of a neighbour is reused where that keeps a later merge possible
+    (find_mergeable_anon_vma(): the next VMA first).
+    """
+    if vma.anon:
+        return
+    following, prev = vma.next, vma.prev
+    if following is not None and _reusable(following, vma, following):
+        vma.anon = following.anon
+    elif prev is not None and _reusable(prev, prev, vma):
+        vma.anon = prev.anon
+    else:
+        vma.anon = mm.world.new_anon()
+    vma.chain = 1
+
+
+def _reusable(old: Vma, a: Vma, b: Vma) -> bool:
+    """reusable_anon_vma(): *a* and *b* could be one VMA after an mprotect, and *old* has a chain
+    that no fork made longer.
+    """
+    return (
+        old.anon != 0
+        and old.chain == 1
+        and a.end == b.start
+        and not (a.flags ^ b.flags) & ~(abi.VM_ACCESS_FLAGS | IGNORED_FLAGS)
+        and a.file is b.file
+        and a.skew == b.skew
+        and (a.extra is b.extra or _policy(a) == _policy(b))
+    )
+
+
+def _policy(vma: Vma) -> tuple[object, ...] | None:
+    return vma.extra.policy if vma.extra is not None else None

@@ -1,7 +1,7 @@
-"""One address space: the operations that change it. Decide (merge.py), then commit (here).
+"""One address space: the operations that change its VMAs. Decide (merge.py), then commit (here).
 
-Mirrors mm/vma.c. The only module that changes VMAs. Knows nothing of system calls' arguments.
-Ranges are bytes and page aligned; an operation returns a Vma, or -errno where it can fail.
+Mirrors the merging and splitting in mm/vma.c. Knows nothing of system calls' arguments. Ranges are
+bytes and page aligned; an operation returns a Vma, or -errno where it can fail.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ from vmatrace.engine import ksm, merge
 from vmatrace.engine.limits import UNLIMITED
 from vmatrace.engine.merge import Attributes, MergeDecision
 from vmatrace.engine.ranges import Ranges
-from vmatrace.engine.vma import Extra, Vma, VmaMap, VmFile
+from vmatrace.engine.vma import Extra, Vma, VmaMap
 from vmatrace.engine.world import World
 
 _new = tuple.__new__  # see merge.py
-_SPECIAL: Final = abi.VM_SPECIAL
 _STICKY: Final = abi.VM_MAYBE_GUARD
-_CUT_CAREFULLY: Final = abi.VM_SEALED | abi.VM_HUGETLB | abi.VM_DONTEXPAND
 
 
 class Mm:
@@ -133,89 +131,6 @@ class Mm:
         self.insert(vma, prev)
         _remember(self.world.decisions[-1], vma, vma.next)
         return vma
-
-    def map_region(
-        self, start: int, end: int, flags: int, skew: int, file: VmFile | None, overlap: Vma | None
-    ) -> Vma:
-        """Map a range over whatever is there: __mmap_region() after its checks.
-
-        *overlap* is find(start). With KSM by default the flag is set before the merge attempt
-        where the kernel can (feature ksm-before-merge), else on the new VMA if none merged.
-        Source: __mmap_region(), __mmap_new_vma(), vma_set_flags/ksm_add_vma().
-        """
-        if overlap is not None and overlap.start < end:
-            prev, following = self.cut(overlap, start, end)
-        elif overlap is not None:
-            prev, following = overlap.prev, overlap
-        else:
-            prev, following = self.vmas.last, None
-        late = self.merge_any
-        if file is not None and file.sets and file.hook == "mmap_prepare":
-            flags |= file.sets
-        if late and self.world.ksm_early and ksm.can_set_early(file):
-            late = False
-            if ksm.compatible(flags, file):
-                flags |= abi.VM_MERGEABLE
-        source = _new(Attributes, (flags, skew, file, 0, 0, None))
-        merged = self.merge_new("new", start, end, source, prev, following)
-        if merged is not None:
-            return merged
-        return self._map_new(start, end, source, prev, following, late)
-
-    def _map_new(
-        self,
-        start: int,
-        end: int,
-        source: Attributes,
-        prev: Vma | None,
-        following: Vma | None,
-        late: bool,
-    ) -> Vma:
-        """A range that merged with nothing: run the driver's hook, set the KSM flag late."""
-        flags, file = source.flags, source.file
-        if file is not None:
-            before = flags
-            if late and self.world.ksm_early_bug and ksm.compatible(flags, file):
-                flags |= abi.VM_MERGEABLE
-                late = False
-            flags |= file.sets
-            if flags & (_SPECIAL | abi.VM_HUGETLB):
-                flags &= ~abi.VM_LOCKED_MASK
-            if file.fresh:
-                file = file.reopened()
-            if flags != before and prev is not None and self._retries():
-                again = merge.attributes(flags, source.skew, file, 0, 0, None)
-                merged = self.merge_new("new", start, end, again, prev, following)
-                if merged is not None:
-                    if late and ksm.compatible(merged.flags, file):
-                        merged.flags |= abi.VM_MERGEABLE
-                    return merged
-        if late and ksm.compatible(flags, file):
-            flags |= abi.VM_MERGEABLE
-        return self.insert_apart(Vma(start, end, flags, source.skew, file), prev)
-
-    def _retries(self) -> bool:
-        """Whether a driver that changed the flags gets a second merge attempt (until 6.15)."""
-        return self.world.retry_new or self.world.retry_existing
-
-    def brk_region(self, start: int, end: int, flags: int) -> Vma:
-        """Grow the heap by a range (do_brk_flags()): only the VMA before it may take it in."""
-        following = self.vmas.find(start)
-        prev = following.prev if following is not None else self.vmas.last
-        late = self.merge_any
-        if late and self.world.ksm_early:
-            late = False
-            if ksm.compatible(flags, None):
-                flags |= abi.VM_MERGEABLE
-        # vma_prev_limit(): a VMA that ends at start_brk or below is not the heap.
-        heap = prev if prev is not None and prev.end > self.start_brk else None
-        source = merge.attributes(flags, 0, None, 0, 0, None)
-        merged = self.merge_new("brk", start, end, source, heap, following)
-        if merged is not None:
-            return merged
-        if late and ksm.compatible(flags, None):
-            flags |= abi.VM_MERGEABLE
-        return self.insert_apart(Vma(start, end, flags), prev)
 
     # --- existing ranges -----------------------------------------------------------------------
 
@@ -342,157 +257,7 @@ class Mm:
             mask |= merge.CLOSE
         return mask
 
-    # --- removing ------------------------------------------------------------------------------
-
-    def may_unmap(self, first: Vma, start: int, end: int) -> int:
-        """Whether [start, end) may be unmapped: 0, or -errno with the splits that stay made.
-
-        *first* is find(start) and overlaps. Mirrors vms_gather_munmap_vmas().
-        """
-        if self.world.seals_first and self.any_sealed(start, end):
-            return -abi.EPERM
-        hole = first.start < start and end < first.end
-        if hole and self.vmas.count >= self.world.max_map_count:
-            return -abi.ENOMEM
-        vma: Vma | None = first
-        while vma is not None and vma.start < end:
-            if vma.flags & _CUT_CAREFULLY:
-                return self._gather_carefully(first, start, end)
-            vma = vma.next
-        return 0
-
-    def _gather_carefully(self, first: Vma, start: int, end: int) -> int:
-        if first.start < start:
-            if first.flags & abi.VM_SEALED:
-                return -abi.EPERM
-            if not may_split(first, start):
-                return -abi.EINVAL
-        vma: Vma | None = first
-        while vma is not None and vma.start < end:
-            error = 0
-            if vma.flags & abi.VM_SEALED:
-                error = -abi.EPERM
-            elif vma.end > end and not may_split(vma, end):
-                error = -abi.EINVAL
-            if error:
-                if first.start < start:
-                    self.split_unchecked(first, start)
-                return error
-            vma = vma.next
-        return 0
-
-    def any_sealed(self, start: int, end: int) -> bool:
-        """Whether a sealed VMA overlaps the range (can_modify_mm(), which 6.12 removed)."""
-        vma = self.vmas.find(start)
-        while vma is not None and vma.start < end:
-            if vma.flags & abi.VM_SEALED:
-                return True
-            vma = vma.next
-        return False
-
-    def split_borders(self, first: Vma, start: int, end: int) -> None:
-        """What a failure after the gathering leaves behind: both borders split, nothing removed."""
-        vma: Vma | None = first
-        if first.start < start:
-            self.split_unchecked(first, start)
-        while vma is not None and vma.start < end:
-            if vma.end > end:
-                self.split_unchecked(vma, end)
-            vma = vma.next
-
-    def cut(self, first: Vma, start: int, end: int) -> tuple[Vma | None, Vma | None]:
-        """Remove [start, end); the VMAs before and behind it. *first* is find(start), overlapping.
-
-        Trims instead of splitting and removing, which leaves the same VMAs.
-        """
-        if self.guards:
-            self.guards.discard(start, end)
-        vmas = self.vmas
-        vma: Vma | None = first
-        if first.start < start:
-            if first.end > end:
-                upper = self.split_unchecked(first, end)
-                assert isinstance(upper, Vma)
-                vmas.set_end(first, start)
-                return first, upper
-            vmas.set_end(first, start)
-            prev: Vma | None = first
-            vma = first.next
-        else:
-            prev = first.prev
-        while vma is not None and vma.end <= end:
-            following = vma.next
-            vmas.remove(vma)
-            vma = following
-        if vma is not None and vma.start < end:
-            vmas.set_start(vma, end)
-        return prev, vma
-
-    def unmap(self, start: int, end: int) -> int:
-        """Unmap [start, end): 0, or -errno (do_vmi_align_munmap()). Never merges."""
-        first = self.vmas.find(start)
-        if first is None or first.start >= end:
-            return 0
-        error = self.may_unmap(first, start, end)
-        if error:
-            return error
-        self.cut(first, start, end)
-        return 0
-
-    # --- anon_vma ------------------------------------------------------------------------------
-
-    def guarded(self, addr: int) -> bool:
-        """Whether the page at *addr* is a guard."""
-        return bool(self.guards) and self.guards.first(addr, addr + 1) is not None
-
-    def prepare_anon(self, vma: Vma) -> None:
-        """Give *vma* an anon_vma for its first private page (__anon_vma_prepare()).
-
-        One of a neighbour is reused where that keeps a later merge possible
-        (find_mergeable_anon_vma(): the next VMA first).
-        """
-        if vma.anon:
-            return
-        following, prev = vma.next, vma.prev
-        if following is not None and _reusable(following, vma, following):
-            vma.anon = following.anon
-        elif prev is not None and _reusable(prev, prev, vma):
-            vma.anon = prev.anon
-        else:
-            vma.anon = self.world.new_anon()
-        vma.chain = 1
-
-    # --- the whole address space ---------------------------------------------------------------
-
-    def fork(self) -> Mm:
-        """The child's copy (dup_mmap()). Merges nothing; every faulted VMA gets a longer chain."""
-        world = self.world
-        child = Mm(world, self.mmap_base, self.brk)
-        child.start_brk = self.start_brk
-        child.brk_known = self.brk_known
-        child.start_stack = self.start_stack
-        child.merge_any = self.merge_any
-        child.mdwe = self.mdwe
-        child.limits = self.limits
-        child.thp_disable = self.thp_disable
-        last: Vma | None = None
-        for vma in self.vmas:
-            if vma.flags & abi.VM_DONTCOPY:
-                continue
-            flags = vma.flags & ~(abi.VM_LOCKED_MASK | abi.VM_UFFD_FLAGS)
-            extra = vma.extra
-            if extra is not None and extra.uffd:
-                extra = Extra(extra.policy, 0, extra.name)
-                extra = None if extra == Extra() else extra
-            copy = Vma(vma.start, vma.end, flags, vma.skew, vma.file, extra=extra)
-            if vma.anon and not flags & abi.VM_WIPEONFORK:
-                copy.anon, copy.chain = world.new_anon(), 2
-            copied = copy.anon or flags & (abi.VM_MAYBE_GUARD | abi.VM_WIPEONFORK) == _STICKY
-            if self.guards and copied:
-                for start, end in self.guards.within(vma.start, vma.end):
-                    child.guards.add(start, end)
-            last = child.insert(copy, last)
-        return child
+    # --- KSM by default -------------------------------------------------------------------------
 
     def set_mergeable(self) -> None:
         """PR_SET_MEMORY_MERGE 1: mark every compatible VMA; merges nothing (ksm_add_vmas())."""
@@ -523,22 +288,3 @@ def may_split(vma: Vma, addr: int) -> bool:
     if vma.flags & abi.VM_HUGETLB:
         return addr % (2 << 20) == 0
     return True
-
-
-def _reusable(old: Vma, a: Vma, b: Vma) -> bool:
-    """reusable_anon_vma(): *a* and *b* could be one VMA after an mprotect, and *old* has a chain
-    that no fork made longer.
-    """
-    return (
-        old.anon != 0
-        and old.chain == 1
-        and a.end == b.start
-        and not (a.flags ^ b.flags) & ~(abi.VM_ACCESS_FLAGS | merge.IGNORED_FLAGS)
-        and a.file is b.file
-        and a.skew == b.skew
-        and (a.extra is b.extra or _policy(a) == _policy(b))
-    )
-
-
-def _policy(vma: Vma) -> tuple[object, ...] | None:
-    return vma.extra.policy if vma.extra is not None else None

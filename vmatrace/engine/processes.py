@@ -11,6 +11,7 @@ from typing import Final
 
 from vmatrace import abi, kernels
 from vmatrace.engine.mm import Mm
+from vmatrace.engine.vma import Extra, Vma
 
 _WORD: Final = re.compile(r"\w+")
 _MDWE_NO_INHERIT: Final = 2
@@ -50,7 +51,7 @@ class Processes:
         self._next_pid = max(self._next_pid, number) + 1
         child = mm
         if not shared:
-            child = mm.fork()
+            child = fork(mm)
             child.peak_vmas = child.vmas.count
         name = label or str(number)
         self._names[number] = name
@@ -89,3 +90,34 @@ def shares_memory(name: str, args: tuple[object, ...]) -> bool:
         if isinstance(arg, str) and "CLONE_VM" in _WORD.findall(arg):
             return True
     return False
+
+
+def fork(mm: Mm) -> Mm:
+    """The child's copy (dup_mmap()). Merges nothing; every faulted VMA gets a longer chain."""
+    world = mm.world
+    child = Mm(world, mm.mmap_base, mm.brk)
+    child.start_brk = mm.start_brk
+    child.brk_known = mm.brk_known
+    child.start_stack = mm.start_stack
+    child.merge_any = mm.merge_any
+    child.mdwe = mm.mdwe
+    child.limits = mm.limits
+    child.thp_disable = mm.thp_disable
+    last: Vma | None = None
+    for vma in mm.vmas:
+        if vma.flags & abi.VM_DONTCOPY:
+            continue
+        flags = vma.flags & ~(abi.VM_LOCKED_MASK | abi.VM_UFFD_FLAGS)
+        extra = vma.extra
+        if extra is not None and extra.uffd:
+            extra = Extra(extra.policy, 0, extra.name)
+            extra = None if extra == Extra() else extra
+        copy = Vma(vma.start, vma.end, flags, vma.skew, vma.file, extra=extra)
+        if vma.anon and not flags & abi.VM_WIPEONFORK:
+            copy.anon, copy.chain = world.new_anon(), 2
+        copied = copy.anon or flags & (abi.VM_MAYBE_GUARD | abi.VM_WIPEONFORK) == abi.VM_MAYBE_GUARD
+        if mm.guards and copied:
+            for start, end in mm.guards.within(vma.start, vma.end):
+                child.guards.add(start, end)
+        last = child.insert(copy, last)
+    return child

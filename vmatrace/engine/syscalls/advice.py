@@ -7,7 +7,7 @@ from typing import Final
 
 from vmatrace import abi, kernels
 from vmatrace.engine import ksm
-from vmatrace.engine.faults import reachable_end
+from vmatrace.engine.faults import guarded, prepare_anon, reachable_end
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
 
@@ -202,7 +202,7 @@ def _guard(mm: Mm, vma: Vma, start: int, end: int, advice: int) -> Vma | int:
         return -abi.EINVAL
     if advice == abi.MADV_GUARD_INSTALL:
         if not vma.flags & (abi.VM_SHARED | abi.VM_MAYSHARE):
-            mm.prepare_anon(vma)
+            prepare_anon(mm, vma)
         if kernel.has(kernels.MAYBE_GUARD_FLAG):
             vma.flags |= abi.VM_MAYBE_GUARD
         mm.guards.add(start, end)
@@ -224,8 +224,8 @@ def _populate(mm: Mm, start: int, end: int, advice: int) -> int:
             return -abi.EINVAL
         stop = min(end, vma.end)
         reached = reachable_end(mm, vma, position, stop)
-        if write and not vma.flags & abi.VM_SHARED and not mm.guarded(position):
-            mm.prepare_anon(vma)
+        if write and not vma.flags & abi.VM_SHARED and not guarded(mm, position):
+            prepare_anon(mm, vma)
         if reached < stop:
             return -abi.EFAULT
         position = stop

@@ -13,6 +13,7 @@ from vmatrace.engine.faults import populate
 from vmatrace.engine.limits import UNLIMITED
 from vmatrace.engine.limits import overlap as replaced
 from vmatrace.engine.mm import Mm
+from vmatrace.engine.region import brk_region, cut, map_region, may_unmap, split_borders, unmap
 from vmatrace.engine.vma import VmFile
 
 _SHARED_TYPES: Final = (abi.MAP_SHARED, abi.MAP_SHARED_VALIDATE)
@@ -101,21 +102,21 @@ def mmap(
     if mm.mdwe and vm_flags & abi.VM_WRITE and vm_flags & abi.VM_EXEC:
         return -abi.EACCES
     if overlap is not None and overlap.start < end:
-        error = mm.may_unmap(overlap, addr, end)
+        error = may_unmap(mm, overlap, addr, end)
         if error:
             return error
     if limits is not UNLIMITED and not limits.may_expand(
         mm.vmas, vm_flags, length - replaced(mm.vmas, addr, end)
     ):
         if overlap is not None and overlap.start < end:
-            mm.split_borders(overlap, addr, end)
+            split_borders(mm, overlap, addr, end)
         return -abi.ENOMEM
     if refusal:
         # The driver's hook runs when the old mappings are gone already.
         if overlap is not None and overlap.start < end:
-            mm.cut(overlap, addr, end)
+            cut(mm, overlap, addr, end)
         return refusal
-    mm.map_region(addr, end, vm_flags, skew, file, overlap)
+    map_region(mm, addr, end, vm_flags, skew, file, overlap)
     if vm_flags & abi.VM_LOCKED or (
         flags & (abi.MAP_POPULATE | abi.MAP_NONBLOCK) == abi.MAP_POPULATE
     ):
@@ -328,7 +329,7 @@ def munmap(mm: Mm, addr: int, length: int) -> int:
     length = (length + mask) & ~mask
     if not length:
         return -abi.EINVAL
-    return mm.unmap(addr, addr + length)
+    return unmap(mm, addr, addr + length)
 
 
 def brk(mm: Mm, addr: int, recorded: int | None = None) -> int:
@@ -349,9 +350,9 @@ def brk(mm: Mm, addr: int, recorded: int | None = None) -> int:
         return addr
     if addr <= mm.brk:
         first = vmas.find(new)
-        if first is None or first.start >= old or mm.may_unmap(first, new, old):
+        if first is None or first.start >= old or may_unmap(mm, first, new, old):
             return mm.brk
-        mm.cut(first, new, old)
+        cut(mm, first, new, old)
         mm.brk = addr
         return addr
     following = vmas.find(old)
@@ -371,7 +372,7 @@ def brk(mm: Mm, addr: int, recorded: int | None = None) -> int:
         or (flags & abi.VM_LOCKED and not limits.may_lock(vmas, new - old))
     ):
         return mm.brk
-    mm.brk_region(old, new, flags)
+    brk_region(mm, old, new, flags)
     mm.brk = addr
     if flags & abi.VM_LOCKED:
         populate(mm, old, new)

@@ -7,6 +7,7 @@ from typing import Final
 from vmatrace import abi, kernels
 from vmatrace.engine.faults import populate_vma
 from vmatrace.engine.mm import Mm
+from vmatrace.engine.region import any_sealed
 from vmatrace.engine.vma import Vma
 
 _GROWS: Final = abi.PROT_GROWSDOWN | abi.PROT_GROWSUP
@@ -47,7 +48,7 @@ def mprotect(mm: Mm, addr: int, length: int, prot: int, pkey: int = -1) -> int:
         start = vma.start
     elif vma.start > start:
         return -abi.ENOMEM
-    if mm.world.seals_first and mm.any_sealed(start, end):
+    if mm.world.seals_first and any_sealed(mm, start, end):
         return -abi.EPERM
     access = prot & abi.VM_ACCESS_FLAGS
     position = start

@@ -12,6 +12,7 @@ from vmatrace import abi
 from vmatrace.engine import merge
 from vmatrace.engine.faults import populate
 from vmatrace.engine.mm import Mm, may_split
+from vmatrace.engine.region import unmap
 from vmatrace.engine.syscalls.mapping import is_free, unmapped_area
 from vmatrace.engine.vma import Vma, make_extra
 
@@ -202,7 +203,7 @@ def _shrink_in_place(remap: Remap) -> int:
         end = remap.addr + remap.old_len
         if end > abi.TASK_SIZE:
             return -abi.EINVAL
-        error = remap.mm.unmap(start, end)
+        error = unmap(remap.mm, start, end)
         if error:
             return error
     return remap.addr
@@ -212,7 +213,7 @@ def _remap_to(remap: Remap, prepared: bool) -> int:
     """mremap_to(): the new address is given. *prepared*: _prepare() has passed already."""
     mm = remap.mm
     if remap.flags & abi.MREMAP_FIXED:
-        error = mm.unmap(remap.new_addr, remap.new_addr + remap.new_len)
+        error = unmap(mm, remap.new_addr, remap.new_addr + remap.new_len)
         if error:
             return error
     if remap.old_len > remap.new_len:
@@ -302,7 +303,7 @@ def _move(remap: Remap, vma: Vma) -> int:
             if world.dontunmap_resets_pgoff and source.is_anonymous:
                 source.skew = 0
     elif remap.old_len:
-        mm.unmap(addr, old_end)
+        unmap(mm, addr, old_end)
     if locked and remap.new_len > remap.old_len:
         populate(mm, remap.new_addr + remap.old_len, remap.new_addr + remap.new_len)
     return remap.new_addr

@@ -10,6 +10,7 @@ from typing import Final
 from vmatrace import abi
 from vmatrace.engine.faults import populate
 from vmatrace.engine.mm import Mm
+from vmatrace.engine.region import unmap
 from vmatrace.engine.syscalls.mapping import is_free, mmap
 from vmatrace.engine.vma import Vma, VmFile
 
@@ -71,7 +72,7 @@ def shmdt(mm: Mm, addr: int) -> int:
             break
         if _is_piece(vma, addr) and (found is None or vma.file is found):
             found = vma.file
-            mm.unmap(vma.start, vma.end)
+            unmap(mm, vma.start, vma.end)
         vma = following
     return 0 if found is not None else -abi.EINVAL
 

@@ -1,0 +1,206 @@
+"""Mapping a range over whatever is there, and unmapping one.
+
+Mirrors __mmap_region(), do_brk_flags() and vms_gather_munmap_vmas() with what follows it, in
+mm/vma.c and mm/mmap.c. Arguments have been checked; ranges are bytes and page aligned.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vmatrace import abi
+from vmatrace.engine import ksm, merge
+from vmatrace.engine.merge import Attributes
+from vmatrace.engine.mm import Mm, may_split
+from vmatrace.engine.vma import Vma, VmFile
+
+_new = tuple.__new__  # see merge.py
+_CUT_CAREFULLY: Final = abi.VM_SEALED | abi.VM_HUGETLB | abi.VM_DONTEXPAND
+
+
+def map_region(
+    mm: Mm, start: int, end: int, flags: int, skew: int, file: VmFile | None, overlap: Vma | None
+) -> Vma:
+    """Map a range over whatever is there: __mmap_region() after its checks.
+
+    *overlap* is find(start). With KSM by default the flag is set before the merge attempt
+    where the kernel can (feature ksm-before-merge), else on the new VMA if none merged.
+    Source: __mmap_region(), __mmap_new_vma(), vma_set_flags/ksm_add_vma().
+    """
+    if overlap is not None and overlap.start < end:
+        prev, following = cut(mm, overlap, start, end)
+    elif overlap is not None:
+        prev, following = overlap.prev, overlap
+    else:
+        prev, following = mm.vmas.last, None
+    late = mm.merge_any
+    if file is not None and file.sets and file.hook == "mmap_prepare":
+        flags |= file.sets
+    if late and mm.world.ksm_early and ksm.can_set_early(file):
+        late = False
+        if ksm.compatible(flags, file):
+            flags |= abi.VM_MERGEABLE
+    source = _new(Attributes, (flags, skew, file, 0, 0, None))
+    merged = mm.merge_new("new", start, end, source, prev, following)
+    if merged is not None:
+        return merged
+    return _map_new(mm, start, end, source, prev, following, late)
+
+
+def _map_new(
+    mm: Mm,
+    start: int,
+    end: int,
+    source: Attributes,
+    prev: Vma | None,
+    following: Vma | None,
+    late: bool,
+) -> Vma:
+    """A range that merged with nothing: run the driver's hook, set the KSM flag late."""
+    flags, file = source.flags, source.file
+    if file is not None:
+        before = flags
+        if late and mm.world.ksm_early_bug and ksm.compatible(flags, file):
+            flags |= abi.VM_MERGEABLE
+            late = False
+        flags |= file.sets
+        if flags & (abi.VM_SPECIAL | abi.VM_HUGETLB):
+            flags &= ~abi.VM_LOCKED_MASK
+        if file.fresh:
+            file = file.reopened()
+        if flags != before and prev is not None and _retries(mm):
+            again = merge.attributes(flags, source.skew, file, 0, 0, None)
+            merged = mm.merge_new("new", start, end, again, prev, following)
+            if merged is not None:
+                if late and ksm.compatible(merged.flags, file):
+                    merged.flags |= abi.VM_MERGEABLE
+                return merged
+    if late and ksm.compatible(flags, file):
+        flags |= abi.VM_MERGEABLE
+    return mm.insert_apart(Vma(start, end, flags, source.skew, file), prev)
+
+
+def _retries(mm: Mm) -> bool:
+    """Whether a driver that changed the flags gets a second merge attempt (until 6.15)."""
+    return mm.world.retry_new or mm.world.retry_existing
+
+
+def brk_region(mm: Mm, start: int, end: int, flags: int) -> Vma:
+    """Grow the heap by a range (do_brk_flags()): only the VMA before it may take it in."""
+    following = mm.vmas.find(start)
+    prev = following.prev if following is not None else mm.vmas.last
+    late = mm.merge_any
+    if late and mm.world.ksm_early:
+        late = False
+        if ksm.compatible(flags, None):
+            flags |= abi.VM_MERGEABLE
+    # vma_prev_limit(): a VMA that ends at start_brk or below is not the heap.
+    heap = prev if prev is not None and prev.end > mm.start_brk else None
+    source = merge.attributes(flags, 0, None, 0, 0, None)
+    merged = mm.merge_new("brk", start, end, source, heap, following)
+    if merged is not None:
+        return merged
+    if late and ksm.compatible(flags, None):
+        flags |= abi.VM_MERGEABLE
+    return mm.insert_apart(Vma(start, end, flags), prev)
+
+
+def may_unmap(mm: Mm, first: Vma, start: int, end: int) -> int:
+    """Whether [start, end) may be unmapped: 0, or -errno with the splits that stay made.
+
+    *first* is find(start) and overlaps. Mirrors vms_gather_munmap_vmas().
+    """
+    if mm.world.seals_first and any_sealed(mm, start, end):
+        return -abi.EPERM
+    hole = first.start < start and end < first.end
+    if hole and mm.vmas.count >= mm.world.max_map_count:
+        return -abi.ENOMEM
+    vma: Vma | None = first
+    while vma is not None and vma.start < end:
+        if vma.flags & _CUT_CAREFULLY:
+            return _gather_carefully(mm, first, start, end)
+        vma = vma.next
+    return 0
+
+
+def _gather_carefully(mm: Mm, first: Vma, start: int, end: int) -> int:
+    if first.start < start:
+        if first.flags & abi.VM_SEALED:
+            return -abi.EPERM
+        if not may_split(first, start):
+            return -abi.EINVAL
+    vma: Vma | None = first
+    while vma is not None and vma.start < end:
+        error = 0
+        if vma.flags & abi.VM_SEALED:
+            error = -abi.EPERM
+        elif vma.end > end and not may_split(vma, end):
+            error = -abi.EINVAL
+        if error:
+            if first.start < start:
+                mm.split_unchecked(first, start)
+            return error
+        vma = vma.next
+    return 0
+
+
+def any_sealed(mm: Mm, start: int, end: int) -> bool:
+    """Whether a sealed VMA overlaps the range (can_modify_mm(), which 6.12 removed)."""
+    vma = mm.vmas.find(start)
+    while vma is not None and vma.start < end:
+        if vma.flags & abi.VM_SEALED:
+            return True
+        vma = vma.next
+    return False
+
+
+def split_borders(mm: Mm, first: Vma, start: int, end: int) -> None:
+    """What a failure after the gathering leaves behind: both borders split, nothing removed."""
+    vma: Vma | None = first
+    if first.start < start:
+        mm.split_unchecked(first, start)
+    while vma is not None and vma.start < end:
+        if vma.end > end:
+            mm.split_unchecked(vma, end)
+        vma = vma.next
+
+
+def cut(mm: Mm, first: Vma, start: int, end: int) -> tuple[Vma | None, Vma | None]:
+    """Remove [start, end); the VMAs before and behind it. *first* is find(start), overlapping.
+
+    Trims instead of splitting and removing, which leaves the same VMAs.
+    """
+    if mm.guards:
+        mm.guards.discard(start, end)
+    vmas = mm.vmas
+    vma: Vma | None = first
+    if first.start < start:
+        if first.end > end:
+            upper = mm.split_unchecked(first, end)
+            assert isinstance(upper, Vma)
+            vmas.set_end(first, start)
+            return first, upper
+        vmas.set_end(first, start)
+        prev: Vma | None = first
+        vma = first.next
+    else:
+        prev = first.prev
+    while vma is not None and vma.end <= end:
+        following = vma.next
+        vmas.remove(vma)
+        vma = following
+    if vma is not None and vma.start < end:
+        vmas.set_start(vma, end)
+    return prev, vma
+
+
+def unmap(mm: Mm, start: int, end: int) -> int:
+    """Unmap [start, end): 0, or -errno (do_vmi_align_munmap()). Never merges."""
+    first = mm.vmas.find(start)
+    if first is None or first.start >= end:
+        return 0
+    error = may_unmap(mm, first, start, end)
+    if error:
+        return error
+    cut(mm, first, start, end)
+    return 0
