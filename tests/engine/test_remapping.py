@@ -341,3 +341,13 @@ def test_what_may_not_grow_neither_grows_nor_leaves_a_copy(flag: int) -> None:
 def test_a_recorded_new_address_is_taken_when_the_kernel_was_free_to_choose() -> None:
     mm = draw("ww|rr")
     assert mremap(mm, at(0), 2 * PAGE, 3 * PAGE, MAYMOVE, 0, recorded=at(40)) == at(40)
+
+
+def test_a_driver_that_chooses_addresses_stops_a_move_of_several_vmas() -> None:
+    zero = VmFile("/dev/zero", "legacy", "legacy", anonymous=True)
+    mm = draw("w", NEW)
+    first = mm.vmas.at(at(0))
+    mm.insert(Vma(at(1), at(2), KINDS["w"], -at(1), zero), first)
+    assert move(mm, 0, 2, 20) == -abi.EFAULT
+    assert mm.vmas.at(at(20)) is not None, "the piece before it has moved"
+    assert vma(mm, 1).file is zero

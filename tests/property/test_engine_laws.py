@@ -244,7 +244,7 @@ def mapped(mm: Mm) -> set[int]:
 
 
 TestEngineBesideNaive = EngineBesideNaive.TestCase
-TestEngineBesideNaive.settings = settings(QUICK, max_examples=150, stateful_step_count=40)
+TestEngineBesideNaive.settings = settings(QUICK, max_examples=800, stateful_step_count=40)
 
 
 # --- the model's own laws ------------------------------------------------------------------------

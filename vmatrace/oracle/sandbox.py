@@ -32,7 +32,7 @@ from vmatrace import abi
 from vmatrace.event import Arg, Event, Expectation, Fd, File
 from vmatrace.layout import Layout
 from vmatrace.oracle import arch as archs
-from vmatrace.oracle import calls, spawn
+from vmatrace.oracle import calls, spawn, uffd
 from vmatrace.oracle.errors import SandboxLost, Unavailable, Unsupported
 from vmatrace.oracle.files import DESCRIPTORS, ChildFiles
 from vmatrace.oracle.ptrace import Tracee
@@ -101,6 +101,7 @@ class Sandbox:
         self._cache = MappingCache(self._files.names)
         self._segments = Segments()
         self._processes: dict[str, _Process] = {}
+        self._uffd = uffd.Contexts(self.inject)
         #: Results by label: what an expression of a later event may mention.
         self.labels: dict[str, int] = {}
         self._pin = spawn.Pin()
@@ -130,6 +131,7 @@ class Sandbox:
         Takes a fifth of the time of a new sandbox. The files stay as events have left them.
         """
         self.labels.clear()
+        self._uffd = uffd.Contexts(self.inject)
         for name in [name for name in self._processes if name != MAIN]:
             self._end(name)
         try:
@@ -192,6 +194,8 @@ class Sandbox:
         process = self._processes.get(pid)
         if process is None:
             raise Unsupported(f"there is no process {pid!r}: it has ended or was never created")
+        if name == "ioctl":
+            return self._ioctl(pid, args)
         values = [
             arg if type(arg) is int else self._value(name, i, arg) for i, arg in enumerate(args)
         ]
@@ -274,6 +278,14 @@ class Sandbox:
             self._end(name or str(pid))  # an older process of that name can no longer be named
             self._processes[name or str(pid)] = process
         parent.tracee.born.clear()
+
+    def _ioctl(self, pid: str, args: Sequence[Arg]) -> int:
+        fd, request, argument = args
+        if pid != MAIN or not isinstance(request, int):
+            raise Unsupported("userfaultfd: only the first process can have one")
+        key = fd.key if isinstance(fd, Fd) else fd
+        assert isinstance(key, (int, str))
+        return self._uffd.ioctl(key, request, str(argument))
 
     def _process_madvise(self, process: _Process, values: list[int | str]) -> int:
         """The pidfd is a process of the trace, by name or number; PIDFD_SELF is negative."""

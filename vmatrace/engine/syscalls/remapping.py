@@ -190,10 +190,14 @@ def _move_all(remap: Remap) -> int:
 
 
 def _multi_allowed(vma: Vma) -> bool:
-    """vma_multi_allowed(): not with userfaultfd, nor a driver that chooses addresses itself."""
+    """vma_multi_allowed(): not with userfaultfd, nor a driver that chooses addresses itself.
+
+    Such are /dev/zero and System V shared memory.
+    """
     if vma.extra is not None and vma.extra.uffd:
         return False
-    return vma.file is None or not vma.file.close
+    file = vma.file
+    return file is None or not (file.anonymous or (file.close and file.fs != "hugetlbfs"))
 
 
 def _shrink_in_place(remap: Remap) -> int:

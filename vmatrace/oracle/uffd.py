@@ -1,0 +1,61 @@
+"""userfaultfd for the ioctl calls of a trace: contexts by descriptor, structures from text.
+
+A context is made in the process that first uses its descriptor, with UFFD_FEATURE_SIGBUS, so that
+an access to missing pages fails instead of waiting for somebody to handle it.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from vmatrace import abi
+from vmatrace.oracle.errors import Unsupported
+
+_USER_MODE_ONLY: Final = 1
+_O_CLOEXEC: Final = 0o2000000
+_UFFDIO_API: Final = 0xC018AA3F
+_FEATURE_SIGBUS: Final = 1 << 7
+_FIELD: Final = re.compile(r"(start|len|mode)=([\w|]+)")
+
+#: Makes a call in the process; bytes are passed by address.
+Call = Callable[..., int]
+
+
+class Contexts:
+    """The userfaultfd contexts of a sandbox's first process, by the trace's descriptor."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._descriptors: dict[int | str, int] = {}
+
+    def ioctl(self, key: int | str, request: int, argument: str) -> int:
+        """UFFDIO_REGISTER or UFFDIO_UNREGISTER on context *key*. Raises Unsupported."""
+        if request not in (abi.UFFDIO_REGISTER, abi.UFFDIO_UNREGISTER):
+            raise Unsupported(f"ioctl request {request:#x} is not one of userfaultfd registration")
+        return self._call("ioctl", self._descriptor(key), request, structure(argument))
+
+    def _descriptor(self, key: int | str) -> int:
+        if key not in self._descriptors:
+            fd = self._call("userfaultfd", _USER_MODE_ONLY | _O_CLOEXEC)
+            api = struct.pack("<QQQ", 0xAA, _FEATURE_SIGBUS, 0)
+            if fd < 0 or self._call("ioctl", fd, _UFFDIO_API, api) < 0:
+                raise Unsupported("no userfaultfd here (CONFIG_USERFAULTFD, or not permitted)")
+            self._descriptors[key] = fd
+        return self._descriptors[key]
+
+
+def structure(argument: str) -> bytes:
+    """Struct uffdio_register from strace's text; struct uffdio_range is its beginning."""
+    fields = dict(_FIELD.findall(argument))
+    return struct.pack(
+        "<QQQQ", *(_value(fields.get(name, "0")) for name in ("start", "len", "mode")), 0
+    )
+
+
+def _value(text: str) -> int:
+    return sum(
+        abi.CONSTANTS[word] if word in abi.CONSTANTS else int(word, 0) for word in text.split("|")
+    )
