@@ -53,6 +53,7 @@ def test_about_another_kernel_nothing_is_said() -> None:
 )  # fmt: skip
 def test_counts_are_those_of_the_process_now(what: str, bound: Bound, holds: bool) -> None:
     mm = draw("ww|mm..rr")
+    mm.peak_vmas = 3
     found = failures(mm, Expectation("main", 3, 5, (), {what: bound}))
     assert (found == []) is holds
     if not holds:

@@ -184,7 +184,7 @@ def test_a_decision_keeps_the_neighbours_that_stayed_apart_as_they_were() -> Non
 def test_the_headline_is_mergeable_alone_and_nothing_besides() -> None:
     def only(drawing: str, flags: int) -> list[bool]:
         decision = fill(draw(drawing), 2, 4, flags)
-        return [decision.only_mergeable(side, mask) for _, side, mask in decision.blocked()]
+        return [merge.only_mergeable(decision.proposed, side) for _, side, _ in decision.blocked()]
 
     assert only("mm..", RW) == [True]
     assert only("ww..", RW | abi.VM_MERGEABLE) == [True]

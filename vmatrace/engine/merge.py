@@ -143,9 +143,14 @@ class MergeDecision(NamedTuple):
         """The vm_flags in which the range and *side* differ, ignored ones left out."""
         return (self.proposed.flags ^ side.attributes.flags) & _COMPARED
 
-    def only_mergeable(self, side: Side, mask: int) -> bool:
-        """Whether VM_MERGEABLE alone kept *side* apart: the bug that the series mends."""
-        return mask == FLAGS and self.flag_difference(side) == abi.VM_MERGEABLE
+
+def only_mergeable(proposed: Attributes, side: Side | None) -> bool:
+    """Whether VM_MERGEABLE is all in which two differ, who differ in flags only.
+
+    Then it alone kept them apart: the bug that the series mends.
+    """
+    assert side is not None
+    return (proposed.flags ^ side.attributes.flags) & _COMPARED == abi.VM_MERGEABLE
 
 
 class Border:

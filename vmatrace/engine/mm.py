@@ -120,15 +120,12 @@ class Mm:
 
     def insert(self, vma: Vma, prev: Vma | None) -> Vma:
         """Put a new VMA behind *prev*."""
-        vmas = self.vmas
-        vmas.insert(vma, prev)
-        if vmas.count > self.peak_vmas:
-            self.peak_vmas = vmas.count
+        self.vmas.insert(vma, prev)
         return vma
 
     def insert_apart(self, vma: Vma, prev: Vma | None) -> Vma:
         """Put a new VMA behind *prev* that the last decision found nothing to merge with."""
-        self.insert(vma, prev)
+        self.vmas.insert(vma, prev)
         _remember(self.world.decisions[-1], vma, vma.next)
         return vma
 

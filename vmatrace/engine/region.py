@@ -44,7 +44,11 @@ def map_region(
     merged = mm.merge_new("new", start, end, source, prev, following)
     if merged is not None:
         return merged
-    return _map_new(mm, start, end, source, prev, following, late)
+    if file is not None:
+        return _map_new(mm, start, end, source, prev, following, late)
+    if late and not flags & ksm.INCOMPATIBLE:
+        flags |= abi.VM_MERGEABLE
+    return mm.insert_apart(Vma(start, end, flags, skew), prev)
 
 
 def _map_new(
@@ -56,25 +60,25 @@ def _map_new(
     following: Vma | None,
     late: bool,
 ) -> Vma:
-    """A range that merged with nothing: run the driver's hook, set the KSM flag late."""
-    flags, file = source.flags, source.file
-    if file is not None:
-        before = flags
-        if late and mm.world.ksm_early_bug and ksm.compatible(flags, file):
-            flags |= abi.VM_MERGEABLE
-            late = False
-        flags |= file.sets
-        if flags & (abi.VM_SPECIAL | abi.VM_HUGETLB):
-            flags &= ~abi.VM_LOCKED_MASK
-        if file.fresh:
-            file = file.reopened()
-        if flags != before and prev is not None and _retries(mm):
-            again = merge.attributes(flags, source.skew, file, 0, 0, None)
-            merged = mm.merge_new("new", start, end, again, prev, following)
-            if merged is not None:
-                if late and ksm.compatible(merged.flags, file):
-                    merged.flags |= abi.VM_MERGEABLE
-                return merged
+    """A file's range that merged with nothing: run the driver's hook, set the KSM flag late."""
+    before, file = source.flags, source.file
+    assert file is not None
+    flags = before
+    if late and mm.world.ksm_early_bug and ksm.compatible(flags, file):
+        flags |= abi.VM_MERGEABLE
+        late = False
+    flags |= file.sets
+    if flags & (abi.VM_SPECIAL | abi.VM_HUGETLB):
+        flags &= ~abi.VM_LOCKED_MASK
+    if file.fresh:
+        file = file.reopened()
+    if flags != before and prev is not None and _retries(mm):
+        again = merge.attributes(flags, source.skew, file, 0, 0, None)
+        merged = mm.merge_new("new", start, end, again, prev, following)
+        if merged is not None:
+            if late and ksm.compatible(merged.flags, file):
+                merged.flags |= abi.VM_MERGEABLE
+            return merged
     if late and ksm.compatible(flags, file):
         flags |= abi.VM_MERGEABLE
     return mm.insert_apart(Vma(start, end, flags, source.skew, file), prev)

@@ -320,6 +320,7 @@ class Replay:
         mm = self._processes.execute(event.pid)
         if event.maps is not None:
             view.load(mm, event.maps, self._open_mapping)
+            mm.peak_vmas = mm.vmas.count
 
     def _exit(self, pid: str) -> None:
         """A process ends. The first one's last layout is kept: it is what the trace led to."""

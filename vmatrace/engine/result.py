@@ -39,10 +39,10 @@ class Tally:
             self._outcomes[outcome] += 1
         except KeyError:
             self._outcomes[outcome] = 1
-        if left == merge.FLAGS or right == merge.FLAGS:
-            for _, neighbour, mask in decision.blocked():
-                if decision.only_mergeable(neighbour, mask):
-                    self.only_mergeable += 1
+        if left == merge.FLAGS and merge.only_mergeable(decision.proposed, decision.prev):
+            self.only_mergeable += 1
+        if right == merge.FLAGS and merge.only_mergeable(decision.proposed, decision.next):
+            self.only_mergeable += 1
 
     def _counts(self) -> Iterator[tuple[int, int, int]]:
         """Each outcome: the masks of both sides, and how often."""

@@ -127,7 +127,7 @@ def _advise(mm: Mm, vma: Vma, start: int, end: int, advice: int) -> Vma | int:
         return -abi.EPERM
     if advice in _GUARDS:
         return _guard(mm, vma, start, end, advice)
-    error = _refusal(mm, vma, end, advice)
+    error = _refusal(mm, vma, advice)
     if error:
         return error
     change = _FLAG_ADVICE.get(advice)
@@ -157,34 +157,45 @@ def _any_protected(mm: Mm, start: int, end: int) -> bool:
     return False
 
 
-def _refusal(mm: Mm, vma: Vma, end: int, advice: int) -> int:
+#: advice -> vm_flags of a VMA that it is refused on.
+_REFUSED_FLAGS: Final[dict[int, int]] = {
+    abi.MADV_DOFORK: abi.VM_IO,
+    abi.MADV_WIPEONFORK: abi.VM_SHARED,
+    abi.MADV_KEEPONFORK: abi.VM_DROPPABLE,
+    abi.MADV_DONTNEED: abi.VM_LOCKED | abi.VM_PFNMAP,
+    abi.MADV_COLD: abi.VM_LOCKED | abi.VM_PFNMAP | abi.VM_HUGETLB,
+    abi.MADV_PAGEOUT: abi.VM_LOCKED | abi.VM_PFNMAP | abi.VM_HUGETLB,
+    abi.MADV_DONTNEED_LOCKED: abi.VM_PFNMAP,
+    abi.MADV_FREE: abi.VM_LOCKED | abi.VM_PFNMAP,
+    abi.MADV_REMOVE: abi.VM_LOCKED,
+}
+_REFUSED_OTHERWISE: Final = frozenset(
+    {abi.MADV_DOFORK, abi.MADV_WIPEONFORK, abi.MADV_DODUMP, abi.MADV_FREE, abi.MADV_REMOVE}
+)
+
+
+def _refusal(mm: Mm, vma: Vma, advice: int) -> int:
     """0, or the -errno for a VMA that this advice does not apply to."""
     flags = vma.flags
-    refused = False
+    if flags & _REFUSED_FLAGS.get(advice, 0):
+        return -abi.EINVAL
+    if advice not in _REFUSED_OTHERWISE:
+        return 0
     if advice == abi.MADV_DOFORK:
-        strict = mm.world.kernel.has(kernels.DOFORK_SPECIAL_STRICT)
-        refused = bool(flags & (abi.VM_SPECIAL if strict else abi.VM_IO))
+        refused = mm.world.kernel.has(kernels.DOFORK_SPECIAL_STRICT) and flags & abi.VM_SPECIAL
     elif advice == abi.MADV_WIPEONFORK:
-        refused = vma.file is not None or bool(flags & abi.VM_SHARED)
-    elif advice == abi.MADV_KEEPONFORK:
-        refused = bool(flags & abi.VM_DROPPABLE)
+        refused = vma.file is not None
     elif advice == abi.MADV_DODUMP:
         special = flags & abi.VM_SPECIAL and not flags & abi.VM_HUGETLB
-        refused = bool(special or flags & abi.VM_DROPPABLE)
-    elif advice in (abi.MADV_DONTNEED, abi.MADV_COLD, abi.MADV_PAGEOUT):
-        refused = bool(flags & (abi.VM_LOCKED | abi.VM_PFNMAP))
-        refused = refused or (advice != abi.MADV_DONTNEED and bool(flags & abi.VM_HUGETLB))
-    elif advice == abi.MADV_DONTNEED_LOCKED:
-        refused = bool(flags & abi.VM_PFNMAP)
+        refused = special or flags & abi.VM_DROPPABLE
     elif advice == abi.MADV_FREE:
-        refused = not vma.is_anonymous or bool(flags & (abi.VM_LOCKED | abi.VM_PFNMAP))
-    elif advice == abi.MADV_WILLNEED:
-        return 0
-    elif advice == abi.MADV_REMOVE:
-        if flags & abi.VM_LOCKED or vma.file is None or vma.is_anonymous:
+        refused = not vma.is_anonymous
+    else:
+        if vma.file is None or vma.is_anonymous:
             return -abi.EINVAL
         if flags & (abi.VM_SHARED | abi.VM_WRITE) != abi.VM_SHARED | abi.VM_WRITE:
             return -abi.EACCES
+        refused = False
     return -abi.EINVAL if refused else 0
 
 
