@@ -1,0 +1,92 @@
+"""userfaultfd registration: who may, what it changes, and what no longer merges."""
+
+from __future__ import annotations
+
+import pytest
+from drawing import BASE, KINDS, PAGE, at, draw, new_mm, strip, vma
+
+from vmatrace import abi
+from vmatrace.engine.mm import Mm
+from vmatrace.engine.syscalls.mapping import mmap
+from vmatrace.engine.syscalls.remapping import mremap
+from vmatrace.engine.syscalls.uffd import ioctl
+from vmatrace.engine.vma import Vma, VmFile
+
+MISSING = "UFFDIO_REGISTER_MODE_MISSING"
+WP = "UFFDIO_REGISTER_MODE_WP"
+
+
+def register(mm: Mm, first: int, end: int, mode: str = MISSING, context: int = 1) -> int | None:
+    text = f"{{range={{start={at(first):#x}, len={(end - first) * PAGE:#x}}}, mode={mode}}}"
+    return ioctl(mm, context, abi.UFFDIO_REGISTER, text)
+
+
+def unregister(mm: Mm, first: int, end: int, context: int = 1) -> int | None:
+    text = f"{{start={at(first):#x}, len={(end - first) * PAGE:#x}}}"
+    return ioctl(mm, context, abi.UFFDIO_UNREGISTER, text)
+
+
+def test_registering_splits_and_unregistering_merges_again() -> None:
+    mm = draw("wwwwww")
+    assert register(mm, 2, 4) == 0
+    assert [v.flags & abi.VM_UFFD_MISSING != 0 for v in mm.vmas] == [False, True, False]
+    assert unregister(mm, 2, 4) == 0
+    assert strip(mm) == "wwwwww"
+
+
+def test_modes_are_replaced_unless_all_are_there_already() -> None:
+    mm = draw("ww")
+    register(mm, 0, 2, f"{MISSING}|{WP}")
+    register(mm, 0, 2, MISSING)
+    assert vma(mm, 0).flags & abi.VM_UFFD_FLAGS == abi.VM_UFFD_MISSING | abi.VM_UFFD_WP
+    assert register(mm, 0, 2, "0") == -abi.EINVAL
+    assert register(mm, 0, 2, "0x10") == -abi.EINVAL
+
+
+def test_two_contexts_never_merge_and_one_does() -> None:
+    mm = draw("wwww")
+    assert register(mm, 0, 2, context=1) == 0
+    assert register(mm, 2, 4, context=2) == 0
+    assert len(mm.vmas) == 2
+    assert register(mm, 0, 4, context=1) == -abi.EBUSY
+    assert unregister(mm, 2, 4, context=2) == 0
+    assert register(mm, 2, 4, context=1) == 0
+    assert len(mm.vmas) == 1
+
+
+def test_every_check_comes_before_any_change() -> None:
+    mm = new_mm()
+    disk = VmFile("/f", "ext4", "mmap_prepare")
+    first = mm.insert(Vma(at(0), at(2), KINDS["w"]), None)
+    mm.insert(Vma(at(2), at(4), KINDS["w"], -BASE, disk), first)
+    assert register(mm, 0, 4) == -abi.EINVAL
+    assert not vma(mm, 0).flags & abi.VM_UFFD_FLAGS
+
+
+@pytest.mark.parametrize(("kernel", "result"), [("6.16", 0), ("6.17", -abi.EINVAL)])
+def test_unregistering_another_context_is_refused_since_6_17(kernel: str, result: int) -> None:
+    mm = draw("ww", kernel)
+    register(mm, 0, 2, context=1)
+    assert unregister(mm, 0, 2, context=2) == result
+    assert bool(vma(mm, 0).flags & abi.VM_UFFD_MISSING) is (result != 0)
+
+
+def test_a_range_without_a_vma_is_refused() -> None:
+    mm = draw("ww")
+    assert register(mm, 8, 9) == unregister(mm, 8, 9) == -abi.EINVAL
+
+
+def test_a_move_loses_the_registration_and_a_new_neighbour_stays_apart() -> None:
+    mm = draw("ww")
+    register(mm, 0, 2)
+    flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
+    assert mmap(mm, at(2), PAGE, abi.PROT_READ | abi.PROT_WRITE, flags, None, 0) == at(2)
+    assert len(mm.vmas) == 2
+    to = abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED
+    assert mremap(mm, at(0), 2 * PAGE, 2 * PAGE, to, at(20)) == at(20)
+    assert not vma(mm, 20).flags & abi.VM_UFFD_FLAGS
+    assert vma(mm, 20).extra is None
+
+
+def test_other_requests_are_not_modelled() -> None:
+    assert ioctl(draw("w"), 1, 0x1234, "{start=0, len=0}") is None
