@@ -65,6 +65,7 @@ class Names:
     """Fresh numbers for anon_vmas and shmem files, shared by a process and its children."""
 
     last: int = 0
+    sizes: dict[int, int] = field(default_factory=dict)  # pages of a shmem file
 
     def new(self) -> int:
         self.last += 1
@@ -182,7 +183,10 @@ class Naive:
         marked = self.ksm and not flags & NOT_FOR_KSM
         if marked and self.rules.ksm_first:
             flags |= abi.VM_MERGEABLE
-        page = Page(flags, self.names.new(), -start) if shared else Page(flags)
+        page = Page(flags)
+        if shared:
+            page = Page(flags, self.names.new(), -start)
+            self.names.sizes[page.file] = length
         self._drop(start, end)
         joined = self._place(start, end, page, False)
         if marked and not joined:
@@ -248,6 +252,8 @@ class Naive:
             page = self.pages.get(p)
             if page is None or not page.flags & abi.VM_WRITE:
                 return -abi.EFAULT
+            if page.file and p + page.shift >= self.names.sizes[page.file]:
+                return -abi.EFAULT  # SIGBUS: the mapping grew, its file did not
             if not page.anon and not page.file:
                 self._new_anon(p)
         return 0
