@@ -303,7 +303,7 @@ def test_the_version_loads_no_more_than_it_needs(run: RunProgram) -> None:
     assert run("--version").out == f"vmatrace {__version__}\n"
     loaded = _imported("--version")
     assert {name for name in loaded if name.startswith("vmatrace")} == {
-        "vmatrace", "vmatrace.cli", "vmatrace._version",
+        "vmatrace", "vmatrace.cli", "vmatrace._version", "vmatrace.inputs",
     }  # fmt: skip
     assert not {"rich", "yaml", "json"} & loaded
 

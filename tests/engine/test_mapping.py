@@ -324,3 +324,15 @@ def test_after_the_last_heap_page_was_protected_a_second_heap_vma_starts() -> No
     mm.modify(vma(mm, 3), at(3), at(4), vma(mm, 3).flags & ~abi.VM_WRITE, None)
     brk(mm, at(6))
     assert strip(mm) == "www|a|ww"
+
+
+def test_a_droppable_mapping_loses_its_lock_only_after_the_merge_attempt() -> None:
+    # Found by random programs on 6.18.44: equal in the end, and still two VMAs.
+    for kernel, locked in (("6.18.44", False), ("6.18", True)):
+        mm = new_mm(kernel)
+        kind = abi.MAP_DROPPABLE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
+        mmap(mm, at(0), PAGE, abi.PROT_READ, kind, None, 0)
+        mm.def_flags = abi.VM_LOCKED
+        mmap(mm, at(1), PAGE, abi.PROT_READ, kind, None, 0)
+        assert len(mm.vmas) == 2
+        assert bool(vma(mm, 1).flags & abi.VM_LOCKED) is locked

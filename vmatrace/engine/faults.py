@@ -50,14 +50,20 @@ def _allowed(vma: Vma, access: int) -> bool:
 def reachable_end(mm: Mm, vma: Vma, start: int, end: int) -> int:
     """How far pages of *vma* can be touched from *start* on, at most to *end*.
 
-    A guard marker stops it, and so do pages beyond the end of the file (SIGBUS).
+    A guard marker stops it, and so do pages beyond the end of the file (SIGBUS) and huge pages
+    that nobody reserved when there are none.
     """
     if mm.guards:
         guard = mm.guards.first(start, end)
         if guard is not None:
             end = guard
     file = vma.file
-    if file is None or file.size is None or vma.is_anonymous:
+    if file is None or vma.is_anonymous:
+        return end
+    huge_unreserved = abi.VM_HUGETLB | abi.VM_NORESERVE
+    if vma.flags & huge_unreserved == huge_unreserved and not mm.world.huge_pages:
+        return start  # alloc_hugetlb_folio() finds none: SIGBUS
+    if file.size is None:
         return end
     mask = mm.world.page_mask
     return min(end, ((file.size + mask) & ~mask) - vma.skew)

@@ -48,6 +48,8 @@ def map_region(
         return _map_new(mm, start, end, source, prev, following, late)
     if late and not flags & ksm.INCOMPATIBLE:
         flags |= abi.VM_MERGEABLE
+    if flags & abi.VM_LOCKED and flags & abi.VM_DROPPABLE and mm.world.droppable_unlocked:
+        flags &= ~abi.VM_LOCKED_MASK  # only now, so the merge was tried with them
     return mm.insert_apart(Vma(start, end, flags, skew), prev)
 
 

@@ -27,6 +27,7 @@ class World:
         "dontunmap_resets_pgoff",
         "dontunmap_splits_locked",
         "dontunmap_unaccounts",
+        "droppable_unlocked",
         "event",
         "guard",
         "huge_pages",
@@ -86,6 +87,7 @@ class World:
         self.copied_from = kernel.has(kernels.MREMAP_COPIED_FROM)
         self.unaccount = kernel.has(kernels.MPROTECT_UNACCOUNT)
         self.seals_first = kernel.has(kernels.MSEAL) and not kernel.has(kernels.MSEAL_IN_LOOP)
+        self.droppable_unlocked = kernel.has(kernels.DROPPABLE_NEVER_LOCKED)
         self.thp = kernel.has(kernels.TRANSPARENT_HUGEPAGE)
         self.stack_nohugepage = self.thp and kernel.has(kernels.MAP_STACK_NOHUGEPAGE)
         self.thp_anon = self.thp and kernel.has(kernels.THP_ALIGN_ANON)

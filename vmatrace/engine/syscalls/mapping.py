@@ -279,8 +279,6 @@ def _anon_flags(mm: Mm, prot: int, flags: int) -> int:
     elif kind == abi.MAP_DROPPABLE and mm.world.kernel.has(kernels.DROPPABLE):
         if flags & (abi.MAP_LOCKED | abi.MAP_HUGETLB) or vm_flags & abi.VM_GROWSDOWN:
             return -abi.EINVAL
-        if mm.world.kernel.has(kernels.DROPPABLE_NEVER_LOCKED):
-            vm_flags &= ~abi.VM_LOCKED_MASK
         vm_flags |= abi.VM_DROPPABLE | abi.VM_NORESERVE | abi.VM_WIPEONFORK | abi.VM_DONTDUMP
     elif kind != abi.MAP_PRIVATE:
         return -abi.EINVAL
