@@ -188,6 +188,14 @@ PROCESS_MADVISE_SELF: Final = _feature(
     "process-madvise-self", "6.13", "vector_madvise()",
     "process_madvise() on the caller itself takes every advice, not the four for other processes.",
     "021781b01275", "mm/madvise: unrestrict process_madvise() for current process")
+PIDFD_SELF: Final = _feature(
+    "pidfd-self", "6.15", "pidfd_get_task()",
+    "A pidfd of -10000 or -10001 (PIDFD_SELF) is the caller's own.",
+    note="commit not established; release from memory")
+UFFD_NOT_DROPPABLE: Final = _feature(
+    "uffd-not-droppable", "6.18", "vma_can_userfault()",
+    "userfaultfd refuses MAP_DROPPABLE memory.",
+    note="commit not established; absent from 6.12.117, present in 6.18.44, release in between")
 DOFORK_SPECIAL_STRICT: Final = _feature(
     "dofork-special-strict", None, "madvise_vma_behavior()",
     "MADV_DOFORK fails on every VM_SPECIAL VMA, not on VM_IO alone.",

@@ -114,14 +114,15 @@ _row("6.13", "6.12", "guard regions",
      dropped=(f.DRIVER_FLAGS_RETRY_NEW, f.THP_ALIGN_FILES))
 _row("6.14", "6.13", "no change known")
 _row("6.15", "6.14", "guard regions in files",
-     added=(f.GUARD_FILES, f.DONTUNMAP_UNACCOUNTS_SOURCE))
+     added=(f.GUARD_FILES, f.DONTUNMAP_UNACCOUNTS_SOURCE, f.PIDFD_SELF))
 _row("6.16", "6.15", "merges into unfaulted VMAs; .mmap_prepare()",
      added=(f.MERGE_UNFAULTED_TARGET, f.MMAP_PREPARE), dropped=(f.DRIVER_FLAGS_RETRY_EXISTING,))
 _row("6.17", "6.16", "KSM by default no longer breaks merging; mremap() of several VMAs",
      added=(f.KSM_BEFORE_MERGE, f.FS_MMAP_PREPARE, f.MREMAP_MULTI_VMA, f.MREMAP_CHECKS_FIRST,
             f.UFFD_UNREGISTER_STRICT))
 _row("6.18", "6.17", "huge pages only where advised",
-     added=(f.THP_DISABLE_EXCEPT_ADVISED,), dropped=(f.DONTUNMAP_UNACCOUNTS_SOURCE,))
+     added=(f.THP_DISABLE_EXCEPT_ADVISED, f.UFFD_NOT_DROPPABLE),
+     dropped=(f.DONTUNMAP_UNACCOUNTS_SOURCE,))
 _row("6.12.117", "6.12", "6.12 with the backports of its stable series, as recorded",
      added=(f.THP_ALIGN_UNHINTED, f.DROPPABLE_NEVER_LOCKED, f.DONTUNMAP_SPLITS_LOCKED,
             f.DONTUNMAP_NO_SELF_MERGE, f.DONTUNMAP_RESETS_PGOFF, f.SECRETMEM_UNLOCKED),

@@ -43,6 +43,7 @@ DEFAULT_BRK: Final = 0x555555559000
 _BIRTHS: Final = frozenset({"fork", "vfork", "clone", "clone3"})
 _MASK: Final = abi.ULONG_MAX
 _BATCH: Final = 64
+_PIDFD_SELF: Final = (-10000, -10001)
 _INT: Final = 0xFFFFFFFF
 
 Ints = tuple[int, ...]
@@ -292,7 +293,7 @@ class Replay:
             )
         if name == "process_madvise":
             pidfd, iovec, _, what, flags = cast("tuple[int, int | str, int, int, int]", arguments)
-            target = self._target(pidfd, event.pid)
+            target = self._target(pidfd, mm)
             if target is None:
                 return -abi.EBADF
             return advice.process_madvise(target, target is mm, iovec, what, flags)
@@ -309,9 +310,11 @@ class Replay:
         key = fd.key if isinstance(fd, Fd) else fd
         return self._contexts.setdefault(key, len(self._contexts) + 1)
 
-    def _target(self, pidfd: int, caller: str) -> Mm | None:
-        """The address space a pidfd means: PIDFD_SELF is negative, else a process of the trace."""
-        return self._processes[caller] if pidfd < 0 else self._processes.numbered(pidfd)
+    def _target(self, pidfd: int, own: Mm) -> Mm | None:
+        """The address space a pidfd means: PIDFD_SELF, or a process of the trace by its number."""
+        if pidfd in _PIDFD_SELF and self.kernel.has(kernels.PIDFD_SELF):
+            return own
+        return self._processes.numbered(pidfd)
 
     def _not_modelled(self, event: Event, what: str) -> None:
         message = f"{what} is not modelled yet"

@@ -20,6 +20,7 @@ _SHARED_TYPES: Final = (abi.MAP_SHARED, abi.MAP_SHARED_VALIDATE)
 _FIXED: Final = abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE
 #: File systems whose get_unmapped_area is thp_get_unmapped_area.
 _THP_FILE_SYSTEMS: Final = frozenset({"ext2", "ext4", "xfs", "btrfs"})
+_MAX_LFS_FILESIZE: Final = (1 << 63) - 1
 _SYNC_FILE_SYSTEMS: Final = frozenset({"ext4", "xfs"})  # FOP_MMAP_SYNC
 
 
@@ -80,7 +81,7 @@ def mmap(
             vm_flags = _anon_flags(mm, prot, flags)
             world.anon_flags[prot, flags, mm.def_flags] = vm_flags
     else:
-        vm_flags = _file_flags(mm, prot, flags, file)
+        vm_flags = _file_flags(mm, prot, flags, file, length, offset)
     if vm_flags < 0:
         return vm_flags
     limits = mm.limits
@@ -285,8 +286,12 @@ def _anon_flags(mm: Mm, prot: int, flags: int) -> int:
     return _account(mm, vm_flags, flags)
 
 
-def _file_flags(mm: Mm, prot: int, flags: int, file: VmFile) -> int:
+def _file_flags(mm: Mm, prot: int, flags: int, file: VmFile, length: int, offset: int) -> int:
     """The vm_flags of a file mapping, or -errno (do_mmap(), the branch with a file)."""
+    # file_mmap_ok(): positions are signed but for devices.
+    most = abi.ULONG_MAX if file.anonymous else _MAX_LFS_FILESIZE
+    if offset > (most - length) & ~mm.world.page_mask:
+        return -abi.EOVERFLOW
     vm_flags = _common_flags(mm, prot, flags)
     kind = flags & abi.MAP_TYPE
     if kind in _SHARED_TYPES:

@@ -71,12 +71,14 @@ def _check_range(mm: Mm, start: int, length: int) -> int:
     return -abi.EINVAL if start >= abi.TASK_SIZE or length > abi.TASK_SIZE - start else 0
 
 
-def _eligible(vma: Vma, modes: int) -> bool:
+def _eligible(mm: Mm, vma: Vma, modes: int) -> bool:
     """vma_can_userfault()."""
     backed = vma.file is not None and not vma.is_anonymous
     shared_memory = backed and vma.file is not None and vma.file.hook == "shmem"
     huge = bool(vma.flags & abi.VM_HUGETLB)
-    if vma.flags & abi.VM_DROPPABLE or (modes & abi.VM_UFFD_MINOR and not (huge or shared_memory)):
+    if vma.flags & abi.VM_DROPPABLE and mm.world.kernel.has(kernels.UFFD_NOT_DROPPABLE):
+        return False
+    if modes & abi.VM_UFFD_MINOR and not (huge or shared_memory):
         return False
     return vma.is_anonymous or huge or shared_memory
 
@@ -90,7 +92,7 @@ def _register(mm: Mm, context: int, start: int, end: int, modes: int) -> int:
     if vma is None or vma.start >= end:
         return -abi.EINVAL
     while vma is not None and vma.start < end:
-        if not _eligible(vma, modes):
+        if not _eligible(mm, vma, modes):
             return -abi.EINVAL
         if not vma.flags & abi.VM_MAYWRITE:
             return -abi.EPERM
@@ -114,7 +116,7 @@ def _unregister(mm: Mm, context: int, start: int, end: int) -> int:
     if vma is None or vma.start >= end:
         return -abi.EINVAL
     while vma is not None and vma.start < end:
-        if not _eligible(vma, vma.flags & abi.VM_UFFD_FLAGS):
+        if not _eligible(mm, vma, vma.flags & abi.VM_UFFD_FLAGS):
             return -abi.EINVAL
         if strict and _context(vma) not in (0, context):
             return -abi.EINVAL
