@@ -10,10 +10,10 @@ EXHIBIT ?= traces/ksm-adjacent-anon.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format golden bench clean
+.PHONY: help run test check format golden bench verify-6.12 mutations clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(STAMP) ## replay an exhibit before and after the KSM series (EXHIBIT=FILE for another)
 	@for kernel in pre-patch post-patch; do \
@@ -37,6 +37,20 @@ golden: $(STAMP) ## rewrite the expected outputs in tests/ from what vmatrace pr
 
 bench: $(STAMP) ## measure speed and memory: a table here, JSON in .bench.json (BENCH=--quick: less)
 	$(BIN)/python tests/bench/bench.py --json .bench.json $(BENCH)
+
+# The Debian package linux-image-6.12-amd64; another kernel: make verify-6.12 KERNEL=/boot/vmlinuz-...
+KERNEL ?= $(lastword $(sort $(wildcard /boot/vmlinuz-6.12.*)))
+verify-6.12: $(STAMP) ## verify exhibits and random programs on Debian's 6.12 kernel, in QEMU
+	@test -n "$(KERNEL)" && test -e "$(KERNEL)" || { \
+		echo "no kernel 6.12 in /boot (Debian: apt install linux-image-6.12-amd64)" >&2; exit 1; }
+	@command -v qemu-system-x86_64 >/dev/null || { \
+		echo "no qemu-system-x86_64 (Debian: apt install qemu-system-x86)" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet virtme-ng
+	$(BIN)/vng --disable-kvm --run $(KERNEL) --cpus 1 --memory 1G --append no5lvl \
+		-- sh tests/verify/in-guest.sh </dev/null
+
+mutations: $(STAMP) ## break the model's rules one at a time; verify has to catch each (2 minutes)
+	$(BIN)/python tests/verify/mutations.py
 
 clean: ## remove .venv and everything that was generated
 	rm -rf $(VENV) build dist *.egg-info .bench.json .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -35,9 +35,9 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "replay": ({"engine.replay"}, {"values", "trace", "engine"}),
     "oracle": ({"oracle"}, {"values"}),
     "verify": ({"verify"}, {"values", "trace", "engine", "replay", "oracle"}),
-    "render": ({"render"}, {"values", "trace", "engine", "replay"}),
+    "render": ({"render"}, {"values", "trace", "engine", "replay", "verify"}),
     "program": (
-        {"", "cli", "__main__"},
+        {"", "cli", "__main__", "inputs", "verify.command"},
         {"values", "trace", "importers", "engine", "replay", "oracle", "verify", "render"},
     ),
 }  # fmt: skip
@@ -61,7 +61,11 @@ ENGINE = [
 ]  # fmt: skip
 
 #: Third parties: who may import them.
-THIRD_PARTIES = {"yaml": {"yamlstream"}, "rich": {"render", "cli"}, "click": {"cli"}}
+THIRD_PARTIES = {
+    "yaml": {"yamlstream"},
+    "rich": {"render", "cli"},
+    "click": {"cli", "inputs", "verify.command"},
+}
 
 #: Modules past 400 lines, the most that each may have, and why it is one.
 LARGE = {

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
+from vmatrace.inputs import BAD, DIFFERS, OK, each, sources, write_nowhere
+
 if TYPE_CHECKING:
     from vmatrace.kernels import Kernel
-    from vmatrace.trace import Trace, TraceError
+    from vmatrace.trace import Trace
 
-OK, DIFFERS, BAD = 0, 1, 2
 _INTERRUPTED = 130
 _COMPLETE = "_VMATRACE_COMPLETE"
 
@@ -36,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
     except BrokenPipeError:
-        _write_nowhere()
+        write_nowhere()
     except OSError as error:  # input errors are TraceErrors, so this is the output's
-        _write_nowhere()
+        write_nowhere()
         click.echo(f"vmatrace: error: cannot write the output: {error.strerror}", err=True)
         return BAD
     except KeyboardInterrupt:
@@ -65,11 +66,6 @@ def _replace_closed_streams() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
-def _write_nowhere() -> None:
-    """What is buffered for standard output would be written at exit, and fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
         from vmatrace._version import __version__
@@ -78,7 +74,22 @@ def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
         context.exit()
 
 
+class _Commands(click.Group):
+    """The commands; verify is a part of its own, imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "verify"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "verify":
+            from vmatrace.verify.command import verify
+
+            return verify
+        return super().get_command(ctx, cmd_name)
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Examples:
@@ -164,8 +175,8 @@ def replay(
         model(kernel)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    sources = _sources(traces)
-    printer = Printer(form, sys.stdout, alone=len(sources) == 1)
+    named = sources(traces)
+    printer = Printer(form, sys.stdout, alone=len(named) == 1)
 
     def show(trace: Trace) -> int:
         under = model(kernel or trace.kernel)
@@ -175,7 +186,7 @@ def replay(
         printer.write(trace, result, Replay(trace, under, ksm) if steps else None)
         return DIFFERS if result.failures or (strict and result.divergences) else OK
 
-    return _each(sources, show)
+    return each(named, show)
 
 
 @command.command("kernels", short_help="List the kernel models and the features.")
@@ -193,51 +204,3 @@ def list_kernels(form: str) -> int:
     else:
         models.write(paper.on(sys.stdout))
     return OK
-
-
-def _each(sources: Iterable[str | TraceError], show: Callable[[Trace], int]) -> int:
-    """The worst status of *show* over all traces; one in error is reported and passed over."""
-    from vmatrace.trace import TraceError, load_trace
-
-    status = OK
-    for source in sources:
-        try:
-            if isinstance(source, TraceError):
-                raise source
-            status = max(status, show(load_trace(source)))
-        except TraceError as error:
-            sys.stdout.flush()
-            click.echo(str(error), err=True)
-            status = BAD
-        except BrokenPipeError:
-            _write_nowhere()
-            break
-    return status
-
-
-def _sources(traces: Sequence[str]) -> list[str | TraceError]:
-    """The files that *traces* name, and an error for each that names none."""
-    if traces.count("-") > 1:
-        raise click.UsageError("standard input ('-') can be read only once")
-    sources: list[str | TraceError] = []
-    for trace in traces:
-        sources += _below(trace) if os.path.isdir(trace) and trace != "-" else [trace]
-    return sources
-
-
-def _below(directory: str) -> list[str | TraceError]:
-    """The traces in *directory*, sorted, then what cannot be read there."""
-    from vmatrace.diagnostic import Diagnostic
-    from vmatrace.trace import TraceError
-
-    unreadable: list[OSError] = []
-    found = sorted(
-        os.path.join(folder, file)
-        for folder, _, files in os.walk(directory, onerror=unreadable.append)
-        for file in files
-        if file.endswith(".yaml")
-    )
-    errors = [(str(e.filename), f"cannot be read: {e.strerror}") for e in unreadable]
-    if not found and not errors:
-        errors = [(directory, "no trace in this directory (expected *.yaml files)")]
-    return [*found, *(TraceError([Diagnostic(path, 0, 0, what)]) for path, what in errors)]

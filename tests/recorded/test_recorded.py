@@ -15,15 +15,20 @@ from vmatrace.engine.replay import Replay
 from vmatrace.event import Event
 from vmatrace.kernels import get_kernel
 from vmatrace.trace import load_trace
+from vmatrace.verify.recording import Recording
+from vmatrace.verify.verdict import replay
 
 HERE = Path(__file__).parent
 
 
 def recordings() -> list[Any]:
+    """Every trace of the files in format 1: the header and the line."""
     params = []
     for path in sorted(HERE.glob("*.jsonl.xz")):
         with lzma.open(path, "rt", encoding="utf-8") as lines:
             header = json.loads(next(lines))
+            if header["format"] != "vmatrace-recording/1":
+                continue
             for line in lines:
                 name = json.loads(line)["name"]
                 params.append(pytest.param(header, line, id=f"{header['kernel']}-{name}"))
@@ -43,13 +48,36 @@ def test_the_model_does_what_the_kernel_did(header: dict[str, Any], line: str) -
     recording = json.loads(line)
     trace = load_trace(recording["trace"].encode(), path=recording["name"])
     pids = [item.pid for item in trace.items() if isinstance(item, Event)]
-    replay = Replay(trace, get_kernel(header["kernel"]))
+    model = Replay(trace, get_kernel(header["kernel"]))
     for i, (step, (result, layout)) in enumerate(
-        zip(replay.steps(), recording["steps"], strict=True)
+        zip(model.steps(), recording["steps"], strict=True)
     ):
         going_on = pids[i + 1] if i + 1 < len(pids) else pids[i]
-        mm = replay.process(going_on)
+        mm = model.process(going_on)
         mm.vmas.check()
         if step.event.name != "fork":
             assert step.result == result, step.event
         assert shown(mm, header["window"]) == layout, step.event
+
+
+def whole_recordings() -> list[Any]:
+    """The files in format 2."""
+    found = []
+    for path in sorted(HERE.glob("*.jsonl.xz")):
+        with lzma.open(path, "rt", encoding="utf-8") as lines:
+            if json.loads(next(lines))["format"] == "vmatrace-recording/2":
+                found.append(pytest.param(path, id=path.name))
+    return found
+
+
+@pytest.mark.parametrize("path", whole_recordings())
+def test_the_model_does_what_the_kernel_did_with_random_programs(path: Path) -> None:
+    recording = Recording(str(path))
+    kernel = recording.kernel()
+    differing = {}
+    for trace, played in recording.traces():
+        outcome = replay(trace, kernel, played)
+        if outcome.word != "exact":
+            found = outcome.mismatch
+            differing[trace.name] = outcome.skipped or (found and (found.event, found.field))
+    assert differing == {}

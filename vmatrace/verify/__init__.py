@@ -1,4 +1,6 @@
-"""The model beside the running kernel: lockstep comparison, random traces, shrinking.
+"""The model against the running kernel, or a recording of one, event by event.
 
-Uses the engine and the oracle; neither knows of the other, and both know nothing of this.
+``setting`` says whether a trace can start here, ``findings`` which model this kernel is,
+``lockstep`` compares; ``generate`` makes random traces, ``campaign`` runs many, ``shrink`` reduces
+one that differs and ``exhibit`` writes it down; ``recording`` keeps what a kernel did.
 """

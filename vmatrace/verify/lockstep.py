@@ -1,18 +1,44 @@
-"""Run a trace on the model and on the running kernel, event by event, and compare everything."""
+"""Run a trace on the model and on a witness, event by event, and compare everything.
+
+The witness is the running kernel (a Sandbox) or a recording of one. Compared are, after every
+event, its result and each VMA of the process that made it, and of a child at its birth. Addresses
+and results differ only where the two kernels may: process numbers are the machine's own. Knows
+neither where the trace comes from nor what is said about a mismatch.
+"""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from vmatrace import abi
 from vmatrace.engine import view
+from vmatrace.engine.mm import Mm
 from vmatrace.engine.replay import Replay
+from vmatrace.engine.result import Step
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout
-from vmatrace.oracle.sandbox import Sandbox
-from vmatrace.trace import Item, Process, Trace
+from vmatrace.oracle.sandbox import Start
+from vmatrace.trace import Item, Trace
+
+BIRTHS = frozenset({"fork", "vfork", "clone", "clone3"})
+DEATHS = frozenset({"exit", "exit_group"})
+
+
+class Witness(Protocol):
+    """What a kernel does with events: vmatrace.oracle.Sandbox has this form, and a recording."""
+
+    start: Start
+
+    def run_event(self, event: Event) -> int:
+        """The return value or -errno. Raises OracleError where the event cannot be run."""
+
+    def layout(self, pid: str) -> Layout:
+        """The VMAs of process *pid* now."""
 
 
 @dataclass(frozen=True)
@@ -32,73 +58,154 @@ class Mismatch:
     kernel_layout: Layout
 
 
-def starting_at(trace: Trace, sandbox: Sandbox) -> Trace:
-    """*trace* with the sandbox's state as its start."""
-    start = sandbox.start
+def starting_at(trace: Trace, start: Start) -> Trace:
+    """*trace* with the state *start* as its start."""
     for mapping in start.layout:
         mapping.faulted = mapping.start in start.anonymous
-    process = Process(trace.process.ksm, start.brk, start.mmap_base)
+    process = dataclasses.replace(trace.process, brk=start.brk, mmap_base=start.mmap_base)
     return dataclasses.replace(trace, maps=start.layout, process=process)
 
 
-def program(events: Sequence[Item], files: Trace) -> Trace:
-    """A trace of *events* with everything else as in *files*."""
-    return dataclasses.replace(files, read=lambda: iter(events))
+def program(events: Sequence[Item], like: Trace) -> Trace:
+    """A trace of *events* with everything else as in *like*."""
+    return dataclasses.replace(like, read=lambda: iter(events))
 
 
-def compare(trace: Trace, kernel: Kernel, sandbox: Sandbox) -> Iterator[Mismatch | None]:
+def compare(trace: Trace, kernel: Kernel, witness: Witness) -> Iterator[Mismatch | None]:
     """One item per event: None where all is equal, else the Mismatch, which ends the iteration.
 
-    *trace* has to start where the sandbox is (starting_at()).
+    *trace* has to start where the witness is (starting_at()). Raises OracleError where the witness
+    cannot go on, and TraceError for a call that is not modelled.
     """
-    replay = Replay(trace, kernel)
+    feed = _Feed(trace, witness)
+    replay = Replay(dataclasses.replace(trace, read=feed.items), kernel)
     for step in replay.steps():
-        event = step.event
-        actual = sandbox.run_event(event)
-        result = step.result
-        pids = [event.pid]
-        if event.name in _BIRTHS:
-            if (result < 0) != (actual < 0):
-                yield _mismatch(step.index, event, event.pid, "result", result, actual, [], [])
-                return
-            pids.append(event.label or str(result))
-        elif result != actual:
-            ours = view.layout(replay.process(event.pid))
-            theirs = sandbox.layout(event.pid)
-            yield _mismatch(step.index, event, event.pid, "result", result, actual, ours, theirs)
+        feed.pending = False
+        if step.event.name == "execve" and step.result == 0:
+            _restart_heap(replay.process(step.pid), witness.start)
+        mismatch = _compare_step(step, replay, feed.actual, witness)
+        yield mismatch
+        if mismatch is not None:
             return
-        if event.name not in _DEATHS:
-            for pid in pids:
-                ours = view.layout(replay.process(pid))
-                theirs = sandbox.layout(pid)
-                if ours != theirs:
-                    field = first_difference(ours, theirs)
-                    yield _mismatch(step.index, event, pid, field, result, actual, ours, theirs)
-                    return
-        yield None
 
 
-_BIRTHS = frozenset({"fork", "vfork", "clone", "clone3"})
-_DEATHS = frozenset({"exit", "exit_group"})
+class _Feed:
+    """Gives the model one event at a time, just after the witness has run it.
+
+    So what only the witness knows can go with it: the layout after an execve. ``actual`` is the
+    witness's result; ``pending`` says that the model has not yet answered.
+    """
+
+    def __init__(self, trace: Trace, witness: Witness) -> None:
+        self._trace = trace
+        self._witness = witness
+        self.actual = 0
+        self.pending = False
+
+    def items(self) -> Iterator[Item]:
+        run = self._witness.run_event
+        for item in self._trace.items():
+            if not isinstance(item, Event):
+                continue
+            if self.pending:  # the call before was not modelled; the replay ends by saying so
+                return
+            event = item if item.recorded is None else without_record(item)
+            self.actual = run(event)
+            self.pending = True
+            if event.name == "execve" and self.actual == 0:
+                event = copy.copy(event)
+                event.maps = self._after_exec(event.pid)
+            yield event
+
+    def _after_exec(self, pid: str) -> Layout:
+        layout = self._witness.layout(pid)
+        for mapping in layout:
+            mapping.faulted = mapping.start in self._witness.start.anonymous
+        return layout
 
 
-def _mismatch(
-    index: int,
-    event: Event,
-    pid: str,
-    field: str,
-    modelled: int,
-    actual: int,
-    ours: Layout,
-    theirs: Layout,
-) -> Mismatch:
-    return Mismatch(index, event, pid, field, modelled, actual, ours, theirs)
+def without_record(event: Event) -> Event:
+    """*event* without its recorded result, which another machine's is not to follow.
+
+    A birth keeps it, because it may be the child's name. An mmap that let the kernel choose, and
+    whose result has no label, is given the recorded address as a hint: later events name it.
+    """
+    if event.name in BIRTHS:
+        return event
+    recorded = event.recorded
+    event = copy.copy(event)
+    event.recorded = None
+    if event.name == "mmap" and event.args[0] == 0 and event.label is None:
+        event.args = (recorded if recorded and recorded > 0 else 0, *event.args[1:])
+    return event
 
 
-def first_difference(ours: Layout, theirs: Layout) -> str:
-    """The name of the first field in which two layouts differ, walking them together."""
-    for a, b in zip(ours, theirs, strict=False):
-        for field in ("start", "end", "perms", "offset", "name", "codes"):
+def _restart_heap(mm: Mm, start: Start) -> None:
+    """The image is the same as at the start and addresses are not random, so the break is, too."""
+    mm.start_brk = mm.brk = start.brk
+    mm.brk_known = True
+
+
+def _compare_step(step: Step, replay: Replay, actual: int, witness: Witness) -> Mismatch | None:
+    event, modelled = step.event, step.result
+    pid = event.pid
+    if event.name in DEATHS:
+        if modelled == actual:
+            return None
+        return Mismatch(step.index, event, pid, "result", modelled, actual, [], [])
+    theirs = witness.layout(pid)
+    born = event.name in BIRTHS
+    if (modelled < 0) != (actual < 0) if born else modelled != actual:
+        ours = view.layout(replay.process(pid))
+        return Mismatch(step.index, event, pid, "result", modelled, actual, ours, theirs)
+    if not _equal(replay.process(pid), theirs):
+        return _layouts_differ(step, pid, replay, actual, theirs)
+    if born and modelled > 0:
+        # A numbered child is named by the number that the trace recorded, hence the model's.
+        child = event.label or str(modelled if event.recorded is not None else actual)
+        name = event.label or str(modelled)
+        theirs = witness.layout(child)
+        if not _equal(replay.process(name), theirs):
+            return _layouts_differ(step, name, replay, actual, theirs)
+    return None
+
+
+def _layouts_differ(step: Step, pid: str, replay: Replay, actual: int, theirs: Layout) -> Mismatch:
+    ours = view.layout(replay.process(pid))
+    field = first_difference(ours, theirs)[1]
+    return Mismatch(step.index, step.event, pid, field, step.result, actual, ours, theirs)
+
+
+def _equal(mm: Mm, theirs: Layout) -> bool:
+    """Whether view.layout(mm) would equal *theirs*, without making it."""
+    if mm.vmas.count != len(theirs):
+        return False
+    name = view.name
+    for vma, mapping in zip(mm.vmas, theirs, strict=True):
+        if (
+            vma.start != mapping.start
+            or vma.end != mapping.end
+            or vma.flags != mapping.vm_flags
+            or name(mm, vma) != mapping.name
+        ):
+            return False
+        file = vma.file
+        in_file = file is not None and not file.special
+        if (vma.start + vma.skew & abi.ULONG_MAX if in_file else 0) != mapping.offset:
+            return False
+    return True
+
+
+_FIELDS = (
+    ("start", "start"), ("end", "end"), ("perms", "perms"), ("offset", "offset"),
+    ("name", "name"), ("codes", "VmFlags"), ("vm_flags", "vm_flags"),
+)  # fmt: skip
+
+
+def first_difference(ours: Layout, theirs: Layout) -> tuple[int, str]:
+    """Where two layouts differ first, walking them together: the row and the field's name."""
+    for i, (a, b) in enumerate(zip(ours, theirs, strict=False)):
+        for field, name in _FIELDS:
             if getattr(a, field) != getattr(b, field):
-                return "VmFlags" if field == "codes" else field
-    return "number of VMAs"
+                return i, name
+    return min(len(ours), len(theirs)), "number of VMAs"

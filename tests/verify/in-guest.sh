@@ -1,0 +1,13 @@
+# What `make verify-6.12` runs within the virtual machine, as root, in the project's directory.
+#
+# The guest's /dev is mounted noexec, which would take VM_MAYEXEC from mappings of /dev/zero; of its
+# files only those in /tmp can be written. A guest has 5-level page tables unless told otherwise
+# (no5lvl), which the model does not know.
+uname -r
+mount -o remount,exec /dev
+status=0
+.venv/bin/vmatrace verify traces/ || status=$?
+.venv/bin/vmatrace verify --random "${PROGRAMS:-250}" --exhibit /tmp/found.yaml || status=$?
+if [ -e /tmp/found.yaml ]; then cat /tmp/found.yaml; fi
+echo "exit status: $status"
+exit $status

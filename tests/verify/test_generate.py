@@ -1,0 +1,49 @@
+"""Random programs: the same from the same seed, over all calls, and readable as traces."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from vmatrace.event import CALLS, Event
+from vmatrace.trace import Trace, load_trace
+from vmatrace.verify import exhibit
+from vmatrace.verify.generate import FAMILIES, family, files, generate
+from vmatrace.verify.shrink import consistent
+
+
+def texts(events: Iterable[Event]) -> list[tuple[str, str]]:
+    return [(event.pid, exhibit.call_text(event)) for event in events]
+
+
+def test_a_program_depends_on_its_seed_and_number_alone() -> None:
+    for index in (0, 7, 123):
+        assert texts(generate("a", index)) == texts(generate("a", index))
+    assert texts(generate("a", 7)) != texts(generate("b", 7))
+    assert texts(generate("a", 7)) != texts(generate("a", 7 + len(FAMILIES)))
+
+
+def test_every_call_of_the_table_occurs() -> None:
+    seen = Counter(event.name for i in range(1200) for event in generate("all", i))
+    assert set(CALLS) - set(seen) == {"exit"}  # of a thread; processes end by exit_group
+
+
+def test_every_family_has_its_turn() -> None:
+    assert {family(i) for i in range(len(FAMILIES))} == set(FAMILIES)
+
+
+def test_no_program_uses_a_process_or_a_label_before_it_is_there() -> None:
+    for index in range(200):
+        events = generate("order", index)
+        assert consistent(events) == events
+
+
+def test_a_program_written_as_a_trace_is_read_back_the_same() -> None:
+    for index in range(60):
+        events = generate("text", index)
+        trace = Trace("t", "t", lambda: iter(()), files=files())
+        text = exhibit.trace_text("again", trace, events)
+        again = load_trace(text.encode())
+        read = [item for item in again.items() if isinstance(item, Event)]
+        assert texts(read) == texts(events)
+        assert again.files == files()

@@ -1,0 +1,66 @@
+"""What a trace may ask for that a machine has not, and what is said then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vmatrace.kernels import KERNELS
+from vmatrace.trace import Sysctl, Trace, load_trace
+from vmatrace.verify import setting
+from vmatrace.verify.setting import Skip
+
+KERNEL = KERNELS["6.18"]
+MACHINE = Sysctl(max_map_count=262144)
+
+
+def trace(head: str = "", event: str = "munlockall()") -> Trace:
+    return load_trace(f"vmatrace: 1\n{head}\nevents:\n  - {event}\n".encode())
+
+
+def reason(asked: Trace, without: str = "") -> str:
+    with pytest.raises(Skip) as skip:
+        setting.check(asked, KERNEL.with_features([], [without] if without else []), MACHINE)
+    return str(skip.value)
+
+
+def test_an_ordinary_trace_can_start() -> None:
+    setting.check(trace(), KERNEL, MACHINE)
+
+
+def test_a_knob_at_its_default_is_the_machines_own() -> None:
+    setting.check(trace("sysctl: {max_map_count: 65530}"), KERNEL, MACHINE)
+    setting.check(trace("sysctl: {max_map_count: 262144}"), KERNEL, MACHINE)
+
+
+def test_another_knob_is_a_reason() -> None:
+    asked = trace("sysctl: {max_map_count: 3}")
+    assert reason(asked) == "it wants vm.max_map_count=3, this machine has 262144"
+
+
+def test_a_layout_of_its_own_is_a_reason() -> None:
+    asked = trace("maps: |\n  10000000-10001000 rw-p 00000000 00:00 0")
+    assert reason(asked).startswith("it starts with a layout of its own (maps:)")
+
+
+def test_another_page_size_is_a_reason() -> None:
+    assert "pages of 65536 bytes" in reason(trace("page_size: 65536"))
+
+
+@pytest.mark.parametrize(
+    ("head", "event"),
+    [
+        ("", "prctl(PR_SET_MEMORY_MERGE, 1, 0, 0, 0)"),
+        ("", "madvise(0x10000000, PAGE_SIZE, MADV_MERGEABLE)"),
+        ("process: {ksm: true}", "munlockall()"),
+    ],
+)
+def test_ksm_is_a_reason_where_there_is_none(head: str, event: str) -> None:
+    assert "CONFIG_KSM" in reason(trace(head, event), without="ksm")
+
+
+def test_knobs_that_cannot_be_read_keep_the_default(tmp_path: Path) -> None:
+    (tmp_path / "max_map_count").write_text("1234\n")
+    (tmp_path / "nr_hugepages").write_text("what\n")
+    assert setting.machine_sysctl(tmp_path) == Sysctl(max_map_count=1234)

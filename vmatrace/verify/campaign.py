@@ -1,0 +1,314 @@
+"""Many random programs, verified at full speed, and the first that differs made small.
+
+One process for each job, each pinned to a CPU of its own with a sandbox that is used again and
+again (Sandbox.reset()); programs go to them in batches. The outcome does not depend on the number
+of jobs: the mismatch reported is that of the lowest program number.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from vmatrace.abi import TASK_SIZE
+from vmatrace.event import Event
+from vmatrace.kernels import Kernel
+from vmatrace.oracle import OracleError
+from vmatrace.trace import Trace
+from vmatrace.verify import exhibit, setting
+from vmatrace.verify.generate import family, files, generate
+from vmatrace.verify.lockstep import Mismatch, compare, program, starting_at
+from vmatrace.verify.recording import Recorder
+from vmatrace.verify.shrink import Shrinker
+
+#: Programs of a batch: a fraction of a second.
+_BATCH: Final = 40
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """``programs`` random programs of some ``events`` events from ``seed``, against ``kernel``.
+
+    ``asked`` is the name of the model where it was not found but asked for.
+    """
+
+    seed: str
+    programs: int
+    events: int
+    kernel: Kernel
+    asked: str | None = None
+
+    def command(self) -> str:
+        """The command that repeats it."""
+        size = "" if self.events == 40 else f" --events {self.events}"
+        model = "" if self.asked is None else f" --kernel {self.asked}"
+        return f"vmatrace verify --random {self.programs} --seed {self.seed}{size}{model}"
+
+
+class Tally(NamedTuple):
+    """What a batch came to: ``events`` were equal; program ``failed`` was the first that was not.
+
+    ``cut`` programs could not be run to their end (an event took the sandbox away).
+    """
+
+    programs: int
+    events: int
+    cut: int
+    failed: int | None
+
+
+class Total:
+    """The batches so far. ``seconds`` is the time since the campaign began."""
+
+    def __init__(self, campaign: Campaign) -> None:
+        self.campaign = campaign
+        self.programs = self.events = self.cut = 0
+        self.failed: int | None = None
+        self._began = time.monotonic()
+        self.seconds = 0.0
+
+    def add(self, tally: Tally) -> None:
+        self.programs += tally.programs
+        self.events += tally.events
+        self.cut += tally.cut
+        self.failed = tally.failed
+        self.seconds = time.monotonic() - self._began
+
+
+class Bench:
+    """A sandbox that random programs are run in, one after the other; a context manager.
+
+    Most programs start without the vdso and its data, which makes reading a layout faster; every
+    fourth starts with it.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        # A descriptor whose file cannot be as a trace means it is not open, for the model too.
+        opened = {k: f for k, f in files().items() if setting.mounted_noexec(f) is None}
+        empty = Trace("random", "random", lambda: iter(()), files=opened)
+        machine = setting.machine_sysctl()
+        self.sandbox = setting.open_sandbox(empty)
+        self._five_levels = setting.has_five_levels()
+        self._full = setting.begin(empty, self.sandbox, machine)
+        self._vdso = [m for m in self.sandbox.start.layout if m.name.startswith("[v")]
+        self._strip()
+        lean = self.sandbox.start._replace(layout=self.sandbox.layout())
+        self._lean = starting_at(self._full, lean)
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sandbox.close()
+
+    def _strip(self) -> None:
+        for mapping in self._vdso:
+            self.sandbox.call("munmap", (mapping.start, mapping.end - mapping.start))
+
+    def start(self, index: int) -> Trace:
+        """Set the sandbox back to where program *index* starts; that start."""
+        self.sandbox.reset()
+        if index % 4 == 0:
+            return self._full
+        self._strip()
+        return self._lean
+
+    def events(self, campaign: Campaign, index: int) -> list[Event]:
+        """Program *index*, without arguments that mean something else on this machine."""
+        events = generate(campaign.seed, index, campaign.events)
+        return [e for e in events if not _is_high(e)] if self._five_levels else events
+
+    def run(self, index: int, events: Sequence[Event]) -> Iterator[Mismatch | None]:
+        """lockstep.compare() of *events*. Raises OracleError."""
+        return compare(program(events, self.start(index)), self.kernel, self.sandbox)
+
+    def fails(self, index: int, events: Sequence[Event]) -> int | None:
+        """How many of *events* it takes to a mismatch, None if there is none."""
+        try:
+            for count, mismatch in enumerate(self.run(index, events), 1):
+                if mismatch is not None:
+                    return count
+        except OracleError:
+            pass
+        return None
+
+
+def _is_high(event: Event) -> bool:
+    """Whether an argument is beyond what four levels of page tables reach, but not five."""
+    return any(type(a) is int and TASK_SIZE <= a < 1 << 57 for a in event.args)
+
+
+def verify_batch(bench: Bench, campaign: Campaign, first: int, count: int) -> Tally:
+    """Programs *first* to *first* + *count* - 1, up to the first that differs."""
+    total = cut = 0
+    for index in range(first, first + count):
+        try:
+            for mismatch in bench.run(index, bench.events(campaign, index)):
+                if mismatch is not None:
+                    return Tally(index - first + 1, total, cut, index)
+                total += 1
+        except OracleError:
+            cut += 1
+    return Tally(count, total, cut, None)
+
+
+def run(campaign: Campaign, jobs: int | None = None) -> Iterator[Tally]:
+    """The batches of *campaign* in order, ending with the first that holds a mismatch.
+
+    Raises Unavailable. Close the iterator to end early: no process is left behind.
+    """
+    starts = range(0, campaign.programs, _BATCH)
+    batches = [(first, min(_BATCH, campaign.programs - first)) for first in starts]
+    cpus = sorted(os.sched_getaffinity(0))
+    jobs = min(jobs or len(cpus), len(batches))
+    if jobs == 1:
+        with Bench(campaign.kernel) as bench:
+            for first, count in batches:
+                tally = verify_batch(bench, campaign, first, count)
+                yield tally
+                if tally.failed is not None:
+                    return
+        return
+    Bench(campaign.kernel).sandbox.close()  # what is missing is said here, not by every job
+    yield from _run_jobs(campaign, batches, jobs, cpus)
+
+
+def _run_jobs(
+    campaign: Campaign, batches: list[tuple[int, int]], jobs: int, cpus: list[int]
+) -> Iterator[Tally]:
+    context = multiprocessing.get_context("spawn")
+    places: Any = context.SimpleQueue()
+    for job in range(jobs):
+        places.put(cpus[job % len(cpus)])
+    pool = ProcessPoolExecutor(jobs, context, _begin_job, (places, campaign.kernel, os.getpid()))
+    waiting: list[Future[Tally]] = []
+    try:
+        todo = iter(batches)
+        while True:
+            while len(waiting) < 3 * jobs and (batch := next(todo, None)) is not None:
+                waiting.append(_submit(pool, campaign, batch))
+            if not waiting:
+                return
+            tally = waiting.pop(0).result()
+            yield tally
+            if tally.failed is not None:
+                return
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, campaign: Campaign, batch: tuple[int, int]) -> Future[Tally]:
+    # This may start a process. It inherits the mask, so that Ctrl-C is told to the parent alone,
+    # which waits for the batches under way.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(_work, campaign, *batch)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_bench: Bench | None = None
+
+
+def _begin_job(places: Any, kernel: Kernel, parent: int) -> None:
+    """Prepare a job's process: a CPU, an end when the parent ends, and a bench."""
+    global _bench
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+    os.sched_setaffinity(0, {places.get()})
+    _bench = Bench(kernel)
+
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def _work(campaign: Campaign, first: int, count: int) -> Tally:
+    assert _bench is not None
+    return verify_batch(_bench, campaign, first, count)
+
+
+# --- a program that differs -----------------------------------------------------------------------
+
+
+class Reduced(NamedTuple):
+    """A mismatch and the shortest program that shows it: its start, its events, what differs."""
+
+    trace: Trace
+    events: list[Event]
+    mismatch: Mismatch
+    runs: int
+
+
+def reduce(campaign: Campaign, index: int) -> Reduced | None:
+    """Shrink program *index*; None if it does not differ when it is run again."""
+    with Bench(campaign.kernel) as bench:
+        events = bench.events(campaign, index)
+        shrinker = Shrinker(lambda tried: bench.fails(index, tried))
+        try:
+            events = readable(shrinker.shrink(events))
+        except ValueError:
+            return None
+        start = bench.start(index)
+        found = next(filter(None, compare(program(events, start), bench.kernel, bench.sandbox)))
+    return Reduced(start, events, found, shrinker.runs)
+
+
+def readable(events: Sequence[Event]) -> list[Event]:
+    """The events with their text and the lines that they have in a trace of nothing else."""
+    made = []
+    for i, event in enumerate(events):
+        text = exhibit.call_text(event)
+        made.append(
+            Event(
+                event.name, event.args, text, i + 1, 1, event.pid, event.label, event.recorded,
+                event.symbolic,
+            )
+        )  # fmt: skip
+    return made
+
+
+def exhibit_text(campaign: Campaign, index: int, reduced: Reduced) -> str:
+    """The exhibit: a trace that shows the mismatch of program *index* and how to repeat it."""
+    mismatch = reduced.mismatch
+    one = dataclasses.replace(campaign, programs=index + 1)
+    comment = exhibit.wrapped(
+        f"The model {campaign.kernel.name} and the running kernel ({os.uname().release}) part "
+        f"after the last call: {mismatch.field} differs.",
+        "",
+        f"Reduced from program {index} (family {family(index)}) of seed {campaign.seed} in "
+        f"{reduced.runs} runs. To see it again:",
+        "    vmatrace verify FILE",
+        f"    {one.command()}",
+    )
+    base = campaign.kernel.base or campaign.kernel.name
+    name = f"mismatch-{campaign.seed}-{index}"
+    return exhibit.exhibit(name, reduced.trace, reduced.events, mismatch, comment, base)
+
+
+# --- recording ------------------------------------------------------------------------------------
+
+
+def record(campaign: Campaign, path: str) -> int:
+    """Record every program of *campaign* in *path*; how many events. Raises RecordingError."""
+    source = {"seed": campaign.seed, "programs": campaign.programs, "events": campaign.events}
+    recorder = Recorder(path, campaign.kernel, source)
+    total = 0
+    try:
+        with Bench(campaign.kernel) as bench:
+            for index in range(campaign.programs):
+                events = bench.events(campaign, index)
+                start = bench.start(index)
+                total += recorder.record(f"{family(index)}-{index}", start, events, bench.sandbox)
+    finally:
+        recorder.close()
+    return total

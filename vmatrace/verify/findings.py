@@ -1,0 +1,79 @@
+"""Which model the running kernel is: the nearest release, adjusted by what experiments found.
+
+Never looks at the kernel's version. What no experiment decides is as in the nearest release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vmatrace import kernels
+from vmatrace.kernels import Kernel
+from vmatrace.oracle import Unavailable
+from vmatrace.oracle.lab import PAGE, RW, Lab
+from vmatrace.oracle.probe import probe
+from vmatrace.oracle.sandbox import Sandbox
+
+#: Features of the machine's configuration or hardware: they say nothing of the release.
+_CONFIGURED = frozenset(
+    {"ksm", "transparent-hugepage", "anon-vma-name", "pkeys", "thp-disable-except-advised"}
+)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """``found`` maps each feature an experiment was made for to its outcome, None: undecided.
+
+    ``kernel`` is the model to compare with; it derives from the table's row ``nearest``.
+    """
+
+    found: Mapping[str, bool | None]
+    nearest: Kernel
+    kernel: Kernel
+
+    def differing(self) -> list[str]:
+        """The features in which this kernel is not its nearest release, in the table's order."""
+        return [
+            name
+            for name in kernels.FEATURES
+            if (name in self.kernel.features) != (name in self.nearest.features)
+        ]
+
+
+def look() -> Findings:
+    """Make the experiments on the running kernel (0.1 s). Raises Unavailable."""
+    found = probe()
+    with Sandbox() as sandbox:
+        found["pkeys"] = _pkeys(Lab(sandbox))
+    return conclude(found)
+
+
+def _pkeys(lab: Lab) -> bool:
+    lab.map(0, 1)
+    return lab.call("pkey_mprotect", lab.at(0), PAGE, RW, 0) == 0
+
+
+def conclude(found: Mapping[str, bool | None]) -> Findings:
+    """The model that *found* means. Raises Unavailable for a kernel older than the table.
+
+    Nearest is the release that the fewest findings contradict, of equals the newest, then the one
+    whose configuration is nearest too.
+    """
+    decided = {name: yes for name, yes in found.items() if yes is not None}
+    if decided.get("ksm") and not decided.get("ksm-prctl", True):
+        raise Unavailable(
+            "this kernel has KSM but no PR_SET_MEMORY_MERGE: it is older than 6.4, the first "
+            "release modelled"
+        )
+
+    def distance(kernel: Kernel) -> tuple[int, int]:
+        wrong = [name for name, yes in decided.items() if yes != (name in kernel.features)]
+        return (len([name for name in wrong if name not in _CONFIGURED]), len(wrong))
+
+    # Rows named in words (pre-patch) are no releases: no kernel is one of them.
+    releases = [k for k in kernels.KERNELS.values() if k.name[0].isdigit()]
+    nearest = min(reversed(releases), key=distance)
+    on = [n for n, yes in decided.items() if yes and n not in nearest.features]
+    off = [n for n, yes in decided.items() if not yes and n in nearest.features]
+    return Findings(found, nearest, nearest.with_features(on, off))

@@ -1,0 +1,294 @@
+"""Recordings: what a kernel did with traces, in JSON lines, to be compared with later.
+
+The first line is the header; every other one a trace with its start and its steps. A layout is
+written as the rows that changed since the last one of that process (tests/recorded/README.md has
+the format). Knows the format and how to take a kernel's place with it (``Played``); compares
+nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import lzma
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+from vmatrace import abi, kernels
+from vmatrace.event import Event
+from vmatrace.kernels import Kernel
+from vmatrace.layout import Layout, Mapping
+from vmatrace.oracle import OracleError, Sandbox
+from vmatrace.oracle.sandbox import Start
+from vmatrace.trace import Trace, load_trace
+from vmatrace.verify import exhibit
+from vmatrace.verify.lockstep import BIRTHS, DEATHS, starting_at, without_record
+
+FORMAT: Final = "vmatrace-recording/2"
+Row = list[Any]
+Step = list[Any]
+
+
+class RecordingError(Exception):
+    """A file that is no recording, or cannot be read or written; ``str()`` says where and why."""
+
+
+def _open(path: str, mode: str) -> IO[str]:
+    suffix = Path(path).suffix
+    if suffix == ".xz":
+        return cast("IO[str]", lzma.open(path, mode, encoding="utf-8"))
+    if suffix == ".gz":
+        return cast("IO[str]", gzip.open(path, mode, encoding="utf-8"))
+    return open(path, mode, encoding="utf-8")
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def machine() -> dict[str, Any]:
+    """What a reader wants to know of the machine: release, configuration, knobs."""
+    facts: dict[str, Any] = {"kernel": os.uname().release, "machine": os.uname().machine}
+    for name, path in (
+        ("transparent_hugepage", "/sys/kernel/mm/transparent_hugepage/enabled"),
+        ("max_map_count", "/proc/sys/vm/max_map_count"),
+        ("overcommit_memory", "/proc/sys/vm/overcommit_memory"),
+        ("mmap_min_addr", "/proc/sys/vm/mmap_min_addr"),
+        ("nr_hugepages", "/proc/sys/vm/nr_hugepages"),
+    ):
+        try:
+            text = Path(path).read_text().strip()
+        except OSError:
+            continue
+        facts[name] = int(text) if text.isdigit() else text
+    return facts
+
+
+class Recorder:
+    """Writes a recording to *path*; close() completes it. Raises RecordingError.
+
+    *source* says what was recorded, such as the seed of random programs.
+    """
+
+    def __init__(self, path: str, kernel: Kernel, source: dict[str, Any] | None = None) -> None:
+        self._path = path
+        base = kernels.KERNELS[kernel.base or kernel.name]
+        model = {
+            "row": base.name,
+            "with": sorted(kernel.features - base.features),
+            "without": sorted(base.features - kernel.features),
+        }
+        try:
+            self._file = _open(path, "wt")
+        except OSError as error:
+            raise RecordingError(f"{path}: cannot be written: {error.strerror}") from None
+        self._line({"format": FORMAT, **machine(), "model": model, **(source or {})})
+        self._start: dict[str, Any] = {}
+
+    def _line(self, document: dict[str, Any]) -> None:
+        json.dump(document, self._file, ensure_ascii=False, separators=(",", ":"))
+        self._file.write("\n")
+
+    def record(self, name: str, trace: Trace, events: Sequence[Event], sandbox: Sandbox) -> int:
+        """Run *events* in *sandbox*, where *trace* starts, and write what the kernel did.
+
+        Events behind one that cannot be run are left out; how many were run is returned.
+        """
+        layouts: dict[str, list[Row]] = {"main": rows(trace.maps)}
+        steps: list[Step] = []
+        with contextlib.suppress(OracleError):
+            steps.extend(_step(e, sandbox.run_event(e), sandbox, layouts) for e in events)
+        start = _start(trace)
+        line: dict[str, Any] = {"name": name}
+        if start != self._start:
+            line["start"] = self._start = start
+        line["trace"] = exhibit.trace_text(name, trace, events[: len(steps)])
+        line["steps"] = steps
+        self._line(line)
+        return len(steps)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _start(trace: Trace) -> dict[str, Any]:
+    anonymous = [m.start for m in trace.maps if m.faulted]
+    sysctl = trace.sysctl
+    return {
+        "layout": rows(trace.maps),
+        "anonymous": anonymous,
+        "brk": trace.process.brk,
+        "mmap_base": trace.process.mmap_base,
+        "sysctl": [
+            sysctl.max_map_count, sysctl.overcommit_memory, sysctl.mmap_min_addr,
+            sysctl.nr_hugepages,
+        ],
+    }  # fmt: skip
+
+
+def _step(event: Event, result: int, sandbox: Sandbox, layouts: dict[str, list[Row]]) -> Step:
+    """``[result]``, then the change of the caller's layout, then of a child's against it.
+
+    A change is ``[first row, rows taken away, rows put there]``, [] for none.
+    """
+    # A process number is the machine's affair; 1 stands for any that has a label instead.
+    step: Step = [1 if event.name in BIRTHS and event.label and result > 0 else result]
+    if event.name in DEATHS:
+        return step
+    pid = event.pid
+    after = rows(sandbox.layout(pid))
+    step.append(_change(layouts[pid], after))
+    layouts[pid] = after
+    if event.name in BIRTHS and result > 0:
+        child = child_name(event, result)
+        layouts[child] = rows(sandbox.layout(child))
+        step.append(_change(after, layouts[child]))
+    while len(step) > 1 and step[-1] == []:
+        step.pop()
+    return step
+
+
+def child_name(event: Event, result: int) -> str:
+    """What the process is called that *event* made: as the sandbox names it."""
+    number = event.recorded if event.recorded is not None else result
+    return event.label or str(number)
+
+
+def rows(layout: Layout) -> list[Row]:
+    """``[start, end, VmFlags, offset, name]`` for each VMA, zero and empty ends left out."""
+    made = []
+    for mapping in layout:
+        row: Row = [mapping.start, mapping.end, " ".join(mapping.codes), mapping.offset]
+        row.append(mapping.name)
+        while not row[-1]:
+            row.pop()
+        made.append(row)
+    return made
+
+
+def _change(before: list[Row], after: list[Row]) -> list[Any]:
+    if before == after:
+        return []
+    first = 0
+    while first < min(len(before), len(after)) and before[first] == after[first]:
+        first += 1
+    last = 0
+    most = min(len(before), len(after)) - first
+    while last < most and before[-1 - last] == after[-1 - last]:
+        last += 1
+    return [first, len(before) - first - last, after[first : len(after) - last]]
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+class Played:
+    """A recording in a kernel's place: what it did with the events of one trace, in order."""
+
+    def __init__(self, start: Start, steps: Sequence[Step]) -> None:
+        self.start = start
+        self._steps = iter(steps)
+        self._layouts: dict[str, Layout] = {"main": start.layout}
+
+    def run_event(self, event: Event) -> int:
+        """The recorded result. Raises OracleError when the recording ends before."""
+        step = next(self._steps, None)
+        if step is None:
+            raise OracleError("the recording ends here")
+        result = cast(int, step[0])
+        if event.name in DEATHS:
+            return result
+        after = _changed(self._layouts[event.pid], step[1] if len(step) > 1 else [])
+        self._layouts[event.pid] = after
+        if event.name in BIRTHS and result > 0:
+            child = child_name(event, result)
+            self._layouts[child] = _changed(after, step[2] if len(step) > 2 else [])
+        return result
+
+    def layout(self, pid: str) -> Layout:
+        """The recorded layout of *pid* as of its last event."""
+        return self._layouts[pid]
+
+
+def _changed(layout: Layout, change: list[Any]) -> Layout:
+    if not change:
+        return layout
+    first, removed, put = change
+    return layout[:first] + [_mapping(row) for row in put] + layout[first + removed :]
+
+
+#: What a row that was cut short would have gone on with.
+_DEFAULTS: Final = (0, 0, "", 0, "")
+
+
+def _mapping(row: Row) -> Mapping:
+    whole: Row = [*row, *_DEFAULTS[len(row) :]]
+    start, end, codes, offset, name = whole
+    flags = 0
+    for code in codes.split():
+        flags |= abi.CODE_TO_VM_FLAG.get(code, 0)
+    return Mapping(start, end, flags, offset, name)
+
+
+class Recording:
+    """A recording as it is read: the header at once, the traces one by one.
+
+    Raises RecordingError.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._lines = self._read()
+        self.header = next(self._lines, {})
+        if self.header.get("format") != FORMAT:
+            raise RecordingError(f"{path}:1:1: error: no recording (expected format {FORMAT})")
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        number = 0
+        try:
+            with _open(self.path, "rt") as file:
+                for line in file:
+                    number += 1
+                    document = json.loads(line)
+                    if not isinstance(document, dict):
+                        raise ValueError("expected an object")
+                    yield document
+        except (EOFError, lzma.LZMAError, UnicodeDecodeError, ValueError) as error:
+            where = f"{self.path}:{max(number, 1)}:1"
+            raise RecordingError(f"{where}: error: no recording: {error}") from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise RecordingError(f"{self.path}: error: cannot be read: {reason}") from None
+
+    def kernel(self) -> Kernel:
+        """The model of the recorded kernel: what was found when it was recorded."""
+        model = self.header["model"]
+        return kernels.get_kernel(model["row"]).with_features(model["with"], model["without"])
+
+    def traces(self) -> Iterator[tuple[Trace, Played]]:
+        """Each trace as it started, and the kernel's part. Raises TraceError for a bad trace."""
+        start: dict[str, Any] = {}
+        for number, line in enumerate(self._lines, 2):
+            start = line.get("start", start)
+            try:
+                state = _state(start)
+                trace = load_trace(line["trace"].encode(), f"{self.path}:{line['name']}")
+                played = Played(state, line["steps"])
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise RecordingError(
+                    f"{self.path}:{number}:1: error: bad line: {error!r}"
+                ) from None
+            trace.sysctl = type(trace.sysctl)(*start["sysctl"])
+            yield starting_at(trace, state), played
+
+
+def _state(start: dict[str, Any]) -> Start:
+    layout = [_mapping(row) for row in start["layout"]]
+    return Start(layout, frozenset(start["anonymous"]), start["brk"], start["mmap_base"])
+
+
+def bare(events: Sequence[Event]) -> list[Event]:
+    """The events as a kernel is given them (lockstep.without_record())."""
+    return [event if event.recorded is None else without_record(event) for event in events]

@@ -1,0 +1,148 @@
+"""Make a failing program minimal: fewer events first, then simpler arguments.
+
+Delta debugging (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input") over
+the events, then a greedy descent over the arguments. Knows events and their dependence on labels
+and processes; whether a program fails, only the caller knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from vmatrace import abi
+from vmatrace.event import CALLS, Arg, Event, Expr
+from vmatrace.verify.lockstep import BIRTHS, DEATHS
+
+#: Whether a program still shows what is looked for: how many of its events that takes, or None.
+Fails = Callable[[Sequence[Event]], "int | None"]
+_PAGE: Final = 4096
+#: Runs of a program that are worth an argument less.
+_BUDGET: Final = 4000
+
+
+class Shrinker:
+    """Reduces one program. ``runs`` counts how often it was tried."""
+
+    def __init__(self, fails: Fails, budget: int = _BUDGET) -> None:
+        self._fails = fails
+        self._budget = budget
+        self.runs = 0
+
+    def shrink(self, events: Sequence[Event]) -> list[Event]:
+        """The shortest program found that still fails; *events* itself has to."""
+        best = self._try(events)
+        if best is None:
+            raise ValueError("the program does not fail when it is run again")
+        before = None
+        while before is None or len(best) < len(before) or _texts(best) != _texts(before):
+            before = best
+            best = self._fewer(best)
+            best = self._simpler(best)
+        return best
+
+    def _try(self, events: Sequence[Event]) -> list[Event] | None:
+        """What is left of *events* up to where they fail; None if they do not."""
+        if self.runs >= self._budget:
+            return None
+        self.runs += 1
+        candidate = consistent(events)
+        count = self._fails(candidate) if candidate else None
+        return None if count is None else candidate[:count]
+
+    def _fewer(self, events: list[Event]) -> list[Event]:
+        chunk = max(len(events) // 2, 1)
+        while True:
+            removed = False
+            end = len(events)
+            while end > 0:
+                start = max(end - chunk, 0)
+                smaller = self._try(events[:start] + events[end:])
+                if smaller is not None and len(smaller) < len(events):
+                    events, removed = smaller, True
+                end = min(start, len(events))
+            if chunk == 1 and not removed:
+                return events
+            chunk = max(chunk // 2, 1)
+
+    def _simpler(self, events: list[Event]) -> list[Event]:
+        position = 0
+        while position < len(events):
+            for variant in _variants(events[position]):
+                tried = self._try([*events[:position], variant, *events[position + 1 :]])
+                if tried is not None:
+                    events = tried
+                    break
+            else:
+                position += 1
+                continue
+            position = min(position, len(events) - 1)
+        return events
+
+
+def _texts(events: Sequence[Event]) -> list[tuple[str, tuple[Arg, ...]]]:
+    return [(event.name, event.args) for event in events]
+
+
+def consistent(events: Sequence[Event]) -> list[Event]:
+    """*events* without those whose process or label does not exist where they stand."""
+    alive, labels = {"main"}, set[str]()
+    kept: list[Event] = []
+    for event in events:
+        needed = {name for a in event.args if isinstance(a, Expr) for name in a.labels()}
+        if event.pid not in alive or not needed <= labels:
+            continue
+        kept.append(event)
+        if event.label is not None:
+            labels.add(event.label)
+            if event.name in BIRTHS:
+                alive.add(event.label)
+        if event.name in DEATHS:
+            alive.discard(event.pid)
+    return kept
+
+
+# --- simpler events -------------------------------------------------------------------------------
+
+
+def _variants(event: Event) -> Iterator[Event]:
+    """Events like *event* with one thing simpler, the boldest first."""
+    for i, arg in enumerate(event.args):
+        if type(arg) is not int:
+            continue
+        for value in _simpler_values(event, i, arg):
+            if value != arg:
+                yield _with_argument(event, i, value)
+
+
+def _simpler_values(event: Event, position: int, value: int) -> list[int]:
+    params = CALLS[event.name].params
+    param = params[position] if position < len(params) else None
+    if param is None:
+        return [0] if value > 0 else []
+    if param.kind == "size":
+        if param.name in ("offset", "pgoff"):
+            return [0] if value else []
+        smaller = [_PAGE, value // 2 & -_PAGE, value - _PAGE, value & -_PAGE]
+        return [n for n in dict.fromkeys(smaller) if 0 < n < value]
+    if param.kind == "flags" and param.families == ("PROT_",):
+        return [p for p in (abi.PROT_READ | abi.PROT_WRITE, abi.PROT_READ, 0) if _below(p, value)]
+    if param.kind == "flags" and param.families in (("MAP_",), ("MREMAP_",), ("MCL_",)):
+        keep = abi.MAP_TYPE if param.families == ("MAP_",) else 0
+        bits = [1 << n for n in range(64) if value >> n & 1 and not 1 << n & keep]
+        return [value & ~bit for bit in reversed(bits)]
+    return []
+
+
+def _below(prot: int, value: int) -> bool:
+    """Read and write is the simplest protection, then read, then none; others can become these."""
+    order = (abi.PROT_READ | abi.PROT_WRITE, abi.PROT_READ, 0)
+    return value not in order or order.index(prot) < order.index(value)
+
+
+def _with_argument(event: Event, position: int, value: int) -> Event:
+    args = (*event.args[:position], value, *event.args[position + 1 :])
+    return Event(
+        event.name, args, "", event.line, event.column, event.pid, event.label, event.recorded,
+        event.symbolic,
+    )  # fmt: skip
