@@ -46,7 +46,7 @@ verify-6.12: $(STAMP) ## verify exhibits and random programs on Debian's 6.12 ke
 	@command -v qemu-system-x86_64 >/dev/null || { \
 		echo "no qemu-system-x86_64 (Debian: apt install qemu-system-x86)" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet virtme-ng
-	$(BIN)/vng --disable-kvm --run $(KERNEL) --cpus 1 --memory 1G --append no5lvl \
+	PATH="$(abspath $(BIN)):$$PATH" vng --disable-kvm --run $(KERNEL) --cpus 1 --memory 1G --append no5lvl \
 		-- sh tests/verify/in-guest.sh </dev/null
 
 mutations: $(STAMP) ## break the model's rules one at a time; verify has to catch each (2 minutes)

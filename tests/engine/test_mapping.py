@@ -6,6 +6,7 @@ import pytest
 from drawing import BASE, PAGE, at, draw, new_mm, strip, vma
 
 from vmatrace import abi
+from vmatrace.engine.limits import Limits
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls.mapping import brk, mmap, munmap
 from vmatrace.engine.vma import VmFile
@@ -337,3 +338,10 @@ def test_a_droppable_mapping_loses_its_lock_only_after_the_merge_attempt() -> No
         mmap(mm, at(1), PAGE, abi.PROT_READ, kind, None, 0)
         assert len(mm.vmas) == 2
         assert bool(vma(mm, 1).flags & abi.VM_LOCKED) is locked
+
+
+def test_the_right_to_lock_is_asked_for_before_the_kind_of_mapping() -> None:
+    mm = new_mm()
+    mm.limits = Limits(memlock=0)
+    kind = abi.MAP_DROPPABLE | abi.MAP_ANONYMOUS | abi.MAP_LOCKED
+    assert mmap(mm, 0, PAGE, RW, kind, None, 0) == -abi.EPERM

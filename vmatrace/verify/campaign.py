@@ -18,7 +18,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from vmatrace.abi import TASK_SIZE
+from vmatrace.abi import SHM_EXEC, TASK_SIZE
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 from vmatrace.oracle import OracleError
@@ -97,6 +97,7 @@ class Bench:
         empty = Trace("random", "random", lambda: iter(()), files=opened)
         machine = setting.machine_sysctl()
         self.sandbox = setting.open_sandbox(empty)
+        self._privileged = os.geteuid() == 0
         self._five_levels = setting.has_five_levels()
         self._full = setting.begin(empty, self.sandbox, machine)
         self._vdso = [m for m in self.sandbox.start.layout if m.name.startswith("[v")]
@@ -125,7 +126,11 @@ class Bench:
     def events(self, campaign: Campaign, index: int) -> list[Event]:
         """Program *index*, without arguments that mean something else on this machine."""
         events = generate(campaign.seed, index, campaign.events)
-        return [e for e in events if not _is_high(e)] if self._five_levels else events
+        if self._five_levels:
+            events = [event for event in events if not _is_high(event)]
+        if not self._privileged:
+            events = [event for event in events if not _takes_privilege(event)]
+        return events
 
     def run(self, index: int, events: Sequence[Event]) -> Iterator[Mismatch | None]:
         """lockstep.compare() of *events*. Raises OracleError."""
@@ -145,6 +150,13 @@ class Bench:
 def _is_high(event: Event) -> bool:
     """Whether an argument is beyond what four levels of page tables reach, but not five."""
     return any(type(a) is int and TASK_SIZE <= a < 1 << 57 for a in event.args)
+
+
+def _takes_privilege(event: Event) -> bool:
+    """Whether a capability decides: CAP_SYS_NICE, and CAP_IPC_OWNER (segments have mode 0600)."""
+    if event.name == "shmat":
+        return bool(int(str(event.args[2])) & SHM_EXEC)
+    return event.name == "process_madvise"
 
 
 def verify_batch(bench: Bench, campaign: Campaign, first: int, count: int) -> Tally:

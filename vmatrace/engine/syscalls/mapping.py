@@ -75,6 +75,13 @@ def mmap(
     overlap = mm.vmas.find(addr)
     if flags & abi.MAP_FIXED_NOREPLACE and overlap is not None and overlap.start < end:
         return -abi.EEXIST
+    limits = mm.limits
+    if limits.memlock is not None:
+        if flags & abi.MAP_LOCKED and not limits.memlock:
+            return -abi.EPERM
+        locks = flags & abi.MAP_LOCKED or mm.def_flags & abi.VM_LOCKED
+        if locks and not limits.may_lock(mm.vmas, length):
+            return -abi.EAGAIN
     if file is None:
         vm_flags = world.anon_flags.get((prot, flags, mm.def_flags), 0)
         if not vm_flags:
@@ -84,12 +91,6 @@ def mmap(
         vm_flags = _file_flags(mm, prot, flags, file, length, offset)
     if vm_flags < 0:
         return vm_flags
-    limits = mm.limits
-    if limits.memlock is not None and vm_flags & abi.VM_LOCKED:
-        if flags & abi.MAP_LOCKED and not limits.memlock:
-            return -abi.EPERM
-        if not limits.may_lock(mm.vmas, length):
-            return -abi.EAGAIN
     refusal = 0 if file is None else _driver_refusal(vm_flags, file)
     if vm_flags & abi.VM_SHARED and file is None:
         file = _shared_anonymous(length)
