@@ -48,7 +48,7 @@ ENGINE = [
     {"engine.ksm", "engine.limits", "engine.merge", "engine.placement"},
     {"engine.world"},
     {"engine.mm"},
-    {"engine.faults", "engine.region", "engine.view"},
+    {"engine.faults", "engine.region", "engine.view", "engine.walk"},
     {"engine.syscalls", "engine.syscalls.mapping"},
     {
         "engine.syscalls.advice", "engine.syscalls.control", "engine.syscalls.locking",

@@ -43,7 +43,6 @@ class World:
         "page_mask",
         "page_shift",
         "page_size",
-        "peak_vmas",
         "retry_existing",
         "retry_new",
         "seals_first",
@@ -79,7 +78,6 @@ class World:
         self.decisions: list[MergeDecision] = []
         self.event: Event | None = None  # the call under way
         self.splits = 0
-        self.peak_vmas = 0
         self.last_anon = 0
         self.ksm_early = kernel.has(kernels.KSM_BEFORE_MERGE)
         self.ksm_early_bug = kernel.has(kernels.KSM_LATE_CHECK_BEFORE_HOOK)

@@ -10,6 +10,7 @@ from vmatrace.engine import ksm
 from vmatrace.engine.faults import guarded, prepare_anon, reachable_end
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
+from vmatrace.engine.walk import walk_over_holes
 
 _READ_HINTS: Final = abi.VM_RAND_READ | abi.VM_SEQ_READ
 #: advice -> (flags cleared, flags set), where nothing else decides.
@@ -62,31 +63,15 @@ def madvise(mm: Mm, addr: int, length: int, advice: int) -> int:
         return 0
     if advice in _POPULATE:
         return _populate(mm, addr, end, advice)
-    return walk(mm, addr, end, advice)
+    return _walk(mm, addr, end, advice)
 
 
-def walk(mm: Mm, start: int, end: int, advice: int) -> int:
-    """Give the advice to each VMA of [start, end): 0 or -errno (madvise_walk_vmas())."""
+def _walk(mm: Mm, start: int, end: int, advice: int) -> int:
     if mm.world.seals_first and advice in _DISCARDS and _any_protected(mm, start, end):
         return -abi.EPERM
-    result = 0
-    position = start
-    vma = mm.vmas.find(start)
-    while True:
-        if vma is None:
-            return -abi.ENOMEM
-        if position < vma.start:
-            result = -abi.ENOMEM
-            position = vma.start
-            if position >= end:
-                return result
-        changed = _advise(mm, vma, position, min(vma.end, end), advice)
-        if isinstance(changed, int):
-            return changed
-        position = changed.end
-        if position >= end:
-            return result
-        vma = changed.next
+    return walk_over_holes(
+        mm, start, end, lambda vma, first, last: _advise(mm, vma, first, last, advice)
+    )
 
 
 _IOVEC: Final = re.compile(r"iov_base=(0x[0-9a-fA-F]+|NULL|\d+), *iov_len=(0x[0-9a-fA-F]+|\d+)")

@@ -11,6 +11,7 @@ from typing import Final
 from vmatrace import abi, kernels
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma, make_extra
+from vmatrace.engine.walk import walk_over_holes
 
 _NAME_MAX: Final = 80  # ANON_VMA_NAME_MAX_LEN, with the terminating NUL
 _NAME_FORBIDDEN: Final = frozenset("\\`$[]")
@@ -96,24 +97,9 @@ def _set_vma_name(mm: Mm, what: int, addr: int, length: int, name: int | str) ->
         return -abi.EINVAL
     if end == addr:
         return 0
-    result = 0
-    position = addr
-    vma = mm.vmas.find(addr)
-    while True:
-        if vma is None:
-            return -abi.ENOMEM
-        if position < vma.start:
-            result = -abi.ENOMEM
-            position = vma.start
-            if position >= end:
-                return result
-        changed = _name_one(mm, vma, position, min(end, vma.end), text)
-        if isinstance(changed, int):
-            return changed
-        position = changed.end
-        if position >= end:
-            return result
-        vma = changed.next
+    return walk_over_holes(
+        mm, addr, end, lambda vma, first, last: _name_one(mm, vma, first, last, text)
+    )
 
 
 def _name_one(mm: Mm, vma: Vma, start: int, end: int, name: str | None) -> Vma | int:

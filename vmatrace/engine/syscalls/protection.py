@@ -35,19 +35,16 @@ def mprotect(mm: Mm, addr: int, length: int, prot: int, pkey: int = -1) -> int:
     vma = mm.vmas.find(start)
     if vma is None:
         return -abi.ENOMEM
-    if prot & _GROWS:
-        if prot & abi.PROT_GROWSDOWN and vma.start >= end:
+    if prot & abi.PROT_GROWSDOWN:
+        if vma.start >= end:
             return -abi.ENOMEM
-        if prot & abi.PROT_GROWSUP or not vma.flags & abi.VM_GROWSDOWN:
-            # On these architectures no VMA grows up.
-            return (
-                -abi.ENOMEM
-                if not prot & abi.PROT_GROWSDOWN and vma.start > start
-                else -(abi.EINVAL)
-            )
+        if not vma.flags & abi.VM_GROWSDOWN:
+            return -abi.EINVAL
         start = vma.start
     elif vma.start > start:
         return -abi.ENOMEM
+    elif prot & abi.PROT_GROWSUP:
+        return -abi.EINVAL  # on these architectures no VMA grows up
     if mm.world.seals_first and any_sealed(mm, start, end):
         return -abi.EPERM
     access = prot & abi.VM_ACCESS_FLAGS
