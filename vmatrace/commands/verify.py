@@ -1,7 +1,4 @@
-"""The command `vmatrace verify`: arguments to calls to an exit status.
-
-A part of the command line (vmatrace.cli) that is loaded only when it is asked for.
-"""
+"""The command `vmatrace verify`."""
 
 from __future__ import annotations
 
@@ -21,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    "verify",
     short_help="Compare the model with the running kernel.",
     epilog="""\b
 Examples:
@@ -64,7 +62,7 @@ all are, the exit status is 2.""",
               help="Compare the model with a recording instead; may be repeated.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table",
               show_default=True, help="How to print the outcome.")  # fmt: skip
-def verify(
+def command(
     traces: tuple[str, ...],
     kernel: str | None,
     probe: bool,

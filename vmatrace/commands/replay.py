@@ -1,0 +1,93 @@
+"""The command `vmatrace replay`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from vmatrace.inputs import DIFFERS, OK, each, sources
+
+if TYPE_CHECKING:
+    from vmatrace.kernels import Kernel
+    from vmatrace.trace import Trace
+
+
+@click.command(
+    "replay",
+    short_help="Replay traces; show the layout and the merges.",
+    epilog="""\b
+Examples:
+  vmatrace replay trace.yaml                  under its kernel, or post-patch
+  vmatrace replay trace.yaml --kernel 6.12    under Linux 6.12
+  vmatrace replay trace.yaml --without ksm-before-merge
+  vmatrace replay traces/ --strict            all traces below a directory
+  vmatrace replay trace.yaml --format smaps   the layout as /proc shows it
+  vmatrace replay - --steps --format json < trace.yaml | jq .events
+
+\b
+Reading the table: flags are the VmFlags codes of /proc/PID/smaps; those that
+an ordinary mapping has (rd wr ex sh mr mw me ms ac) are left out. A line with
+= or != stands between two VMAs that touch and says why they are two.
+
+\b
+Exit status: 0 done; 1 a failed expectation or (--strict) a divergence;
+2 bad usage or bad input.""",
+)
+@click.argument("traces", metavar="TRACE...", nargs=-1, required=True)
+@click.option("-k", "--kernel", metavar="MODEL",
+              help="Replay under this kernel model (see `vmatrace kernels`), whatever the trace "
+              "says.  [default: the trace's, else post-patch]")  # fmt: skip
+@click.option("--with", "features_on", metavar="FEATURE", multiple=True,
+              help="Switch a feature of the model on; may be repeated.")  # fmt: skip
+@click.option("--without", "features_off", metavar="FEATURE", multiple=True,
+              help="Switch a feature of the model off; may be repeated.")  # fmt: skip
+@click.option("--ksm/--no-ksm", default=None,
+              help="Start with PR_SET_MEMORY_MERGE in force or not, whatever the trace says.",
+)  # fmt: skip
+@click.option("--steps", is_flag=True, help="Show what every call did (table and json).")
+@click.option("--strict", is_flag=True, help="Exit 1 when a recorded result differs.")
+@click.option("--format", "form", type=click.Choice(["table", "json", "maps", "smaps"]),
+              default="table", show_default=True, help="How to print the results.")  # fmt: skip
+def command(
+    traces: tuple[str, ...],
+    kernel: str | None,
+    features_on: tuple[str, ...],
+    features_off: tuple[str, ...],
+    ksm: bool | None,
+    steps: bool,
+    strict: bool,
+    form: str,
+) -> int:
+    """Replay traces and print the layout and the merges that come of them.
+
+    TRACE is a file, a directory (all *.yaml below it) or - for standard input.
+    """
+    from vmatrace import kernels
+    from vmatrace.engine.replay import Replay
+    from vmatrace.render import progress
+    from vmatrace.render.printer import Printer
+
+    if steps and form in ("maps", "smaps"):
+        raise click.UsageError(f"--steps does not go with --format {form}")
+
+    def model(name: str | None) -> Kernel:
+        return kernels.get_kernel(name or kernels.DEFAULT).with_features(features_on, features_off)
+
+    try:
+        model(kernel)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    named = sources(traces)
+    printer = Printer(form, sys.stdout, alone=len(named) == 1)
+
+    def show(trace: Trace) -> int:
+        under = model(kernel or trace.kernel)
+        # The whole trace before the first line of output: a trace in error prints nothing.
+        with progress.watching(trace):
+            result = Replay(trace, under, ksm).run()
+        printer.write(trace, result, Replay(trace, under, ksm) if steps else None)
+        return DIFFERS if result.failures or (strict and result.divergences) else OK
+
+    return each(named, show)
