@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
@@ -272,8 +273,9 @@ def test_the_examples_of_the_help_are_commands_that_exist(run: RunProgram) -> No
         examples = [words for words in lines if words[:1] == ["vmatrace"]]
         assert len(examples) >= 3
         for words in examples:
-            assert words[1] in cli.command.commands
-            options = {o for p in cli.command.commands[words[1]].params for o in p.opts}
+            command = cli.command.get_command(click.Context(cli.command), words[1])
+            assert command is not None
+            options = {o for p in command.params for o in p.opts}
             assert {word for word in words if word.startswith("--")} <= options
 
 

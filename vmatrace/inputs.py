@@ -20,16 +20,24 @@ DIFFERS: Final = 1
 BAD: Final = 2
 
 
-def each(sources: Iterable[str | TraceError], show: Callable[[Trace], int]) -> int:
-    """The worst status of *show* over all traces; one in error is reported and passed over."""
-    from vmatrace.trace import TraceError, load_trace
+def each(
+    sources: Iterable[str | TraceError],
+    show: Callable[[Trace], int],
+    assume_faulted: str | None = None,
+) -> int:
+    """The worst status of *show* over all traces; one in error is reported and passed over.
+
+    *assume_faulted* is for logs (importers.open_trace()).
+    """
+    from vmatrace.importers import open_trace
+    from vmatrace.trace import TraceError
 
     status = OK
     for source in sources:
         try:
             if isinstance(source, TraceError):
                 raise source
-            status = max(status, show(load_trace(source)))
+            status = max(status, show(open_trace(source, assume_faulted)))
         except TraceError as error:
             sys.stdout.flush()
             click.echo(str(error), err=True)

@@ -16,6 +16,7 @@ from typing import BinaryIO, Union
 from vmatrace.diagnostic import BrokenError, Collector, Diagnostic, Source, TraceError
 from vmatrace.event import Arg, Event, Expectation, Fd, File
 from vmatrace.layout import Layout
+from vmatrace.notes import Notes
 from vmatrace.traceevents import Converter
 from vmatrace.traceheader import KEYS, Header, Process, Sysctl, file_system
 from vmatrace.yamlstream import (
@@ -39,6 +40,9 @@ class Trace:
     ``path`` is what messages call the input. Sizes and addresses are in bytes. Event.pid is "main"
     for the first process, and for another the label of the fork that created it, or else the
     recorded result of that fork as text, whichever of the two the event itself used.
+
+    ``partial``: the events are a log that does not show all memory; what its results prove is
+    assumed. ``notes`` is what reading that log leaves to say, filled by each run through the items.
     """
 
     path: str
@@ -51,6 +55,8 @@ class Trace:
     process: Process = field(default_factory=Process)
     files: Mapping[int | str, File] = field(default_factory=dict)
     maps: Layout = field(default_factory=list)
+    partial: bool = False
+    notes: Notes | None = None
     _opened: dict[Fd, File] = field(default_factory=dict, repr=False)
 
     def items(self) -> Iterator[Item]:

@@ -22,12 +22,15 @@ from vmatrace.event import (
     format_call,
 )
 from vmatrace.traceexpect import ExpectationReader
+from vmatrace.traceheader import read_layout
 from vmatrace.tracenames import LIFECYCLE, Names, Position
 from vmatrace.yamlstream import MappingNode, Node, Scalar, SequenceNode, locate, position
 from vmatrace.yamlvalues import Values, parse_integer
 
 _LABEL: Final = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=(?!=)")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+#: What the mapping form of every call may have.
+_KEYS: Final = ("call", "pid", "label", "result", "maps")
 _COLLECTIONS: Final = (MappingNode, SequenceNode)
 
 
@@ -118,7 +121,7 @@ class Converter:
 
     def _whole_call(self, node: MappingNode) -> Event | None:
         """``{call: "munmap(a, 0x1000)", pid: child}``."""
-        fields = self.values.fields(node, ("call", "pid", "label", "result"), "an event")
+        fields = self.values.fields(node, _KEYS, "an event")
         scalar = fields["call"]
         assert scalar is not None
         assert not isinstance(scalar, (MappingNode, SequenceNode))
@@ -147,7 +150,7 @@ class Converter:
             where = position(keys["call"] or node)
             self.errors.add(*where, f"unknown call {quoted(name)}{suggestion(name, CALLS)}")
             return None
-        allowed = ("call", "pid", "label", "result", *(p.name for p in call.params))
+        allowed = (*_KEYS, *(p.name for p in call.params))
         fields = self.values.fields(node, allowed, name)
         lacking = [repr(p.name) for p in call.params if not p.optional and p.name not in fields]
         if lacking:
@@ -220,4 +223,8 @@ class Converter:
                 event.recorded = self.parser.result(text)
             except CallError as error:
                 self.errors.add(*position(result), error.message)
+        if (maps := fields.get("maps")) is not None:
+            if name != "execve":
+                self.errors.add(*position(maps), "only execve has 'maps', the layout after it")
+            event.maps = read_layout(maps, self.parser.page_size, self.errors)
         return event

@@ -73,7 +73,7 @@ class Header:
         self.sysctl = self._sysctl()
         self.process = self._process()
         self.files = self._files()
-        self.maps = self._maps()
+        self.maps = read_layout(nodes.get("maps"), self.page_size, errors)
 
     def _check_version(self) -> None:
         version = self.nodes.get("vmatrace")
@@ -173,31 +173,33 @@ class Header:
             self.errors.add(*position(node), message)
         return word
 
-    # --- the layout at the start ------------------------------------------------------------
 
-    def _maps(self) -> Layout:
-        node: Any = self.nodes.get("maps")
-        text = getattr(node, "value", None)
-        if text is None:
-            if node is not None:
-                self.values.wrong(node, "text of /proc/PID/maps or smaps")
-            return []
-        # Only a literal block has the lines of the file; elsewhere the text as a whole is named.
-        literal = node.style == "|"
-        first, column = position(node)
+# --- layouts --------------------------------------------------------------------------------------
 
-        def report(line: int, message: str) -> None:
-            shown = self.errors.source.line(first + line) if literal else ""
-            indent = len(shown) - len(shown.lstrip())
-            where = (first + line, indent + 1) if literal else (first, column)
-            self.errors.add(*where, message)
 
-        lines = text.splitlines()
-        for number, line in enumerate(lines, 1):
-            head = _MAPS_HEAD.match(line)
-            if head and (int(head[1], 16) % self.page_size or int(head[2], 16) % self.page_size):
-                report(number, f"the addresses are not multiples of the page size {self.page_size}")
-        return _parse_all(lines, report)
+def read_layout(node: Any, page_size: int, errors: Collector) -> Layout:
+    """The layout that *node* holds as text of maps or smaps; every bad line is reported."""
+    text = getattr(node, "value", None)
+    if text is None:
+        if node is not None:
+            Values(errors).wrong(node, "text of /proc/PID/maps or smaps")
+        return []
+    # Only a literal block has the lines of the file; elsewhere the text as a whole is named.
+    literal = node.style == "|"
+    first, column = position(node)
+
+    def report(line: int, message: str) -> None:
+        shown = errors.source.line(first + line) if literal else ""
+        indent = len(shown) - len(shown.lstrip())
+        where = (first + line, indent + 1) if literal else (first, column)
+        errors.add(*where, message)
+
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
+        head = _MAPS_HEAD.match(line)
+        if head and (int(head[1], 16) % page_size or int(head[2], 16) % page_size):
+            report(number, f"the addresses are not multiples of the page size {page_size}")
+    return _parse_all(lines, report)
 
 
 def _parse_all(lines: list[str], report: Callable[[int, str], None]) -> Layout:

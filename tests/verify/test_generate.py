@@ -7,13 +7,14 @@ from collections.abc import Iterable
 
 from vmatrace.event import CALLS, Event
 from vmatrace.trace import Trace, load_trace
+from vmatrace.tracewriter import call_text
 from vmatrace.verify import exhibit
 from vmatrace.verify.generate import FAMILIES, family, files, generate
 from vmatrace.verify.shrink import consistent
 
 
 def texts(events: Iterable[Event]) -> list[tuple[str, str]]:
-    return [(event.pid, exhibit.call_text(event)) for event in events]
+    return [(event.pid, call_text(event)) for event in events]
 
 
 def test_a_program_depends_on_its_seed_and_number_alone() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from vmatrace import abi
 from vmatrace.event import Event, Expr
-from vmatrace.verify.exhibit import call_text
+from vmatrace.tracewriter import call_text
 from vmatrace.verify.generate import generate
 from vmatrace.verify.shrink import Fails, Shrinker, consistent
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vmatrace.commands import options
 from vmatrace.inputs import DIFFERS, OK, each, sources
 
 if TYPE_CHECKING:
@@ -35,27 +36,26 @@ an ordinary mapping has (rd wr ex sh mr mw me ms ac) are left out. A line with
 Exit status: 0 done; 1 a failed expectation or (--strict) a divergence;
 2 bad usage or bad input.""",
 )
-@click.argument("traces", metavar="TRACE...", nargs=-1, required=True)
-@click.option("-k", "--kernel", metavar="MODEL",
+@options.traces
+@click.option("-k", "--kernel", type=options.Model(), metavar="MODEL",
               help="Replay under this kernel model (see `vmatrace kernels`), whatever the trace "
               "says.  [default: the trace's, else post-patch]")  # fmt: skip
 @click.option("--with", "features_on", metavar="FEATURE", multiple=True,
               help="Switch a feature of the model on; may be repeated.")  # fmt: skip
 @click.option("--without", "features_off", metavar="FEATURE", multiple=True,
               help="Switch a feature of the model off; may be repeated.")  # fmt: skip
-@click.option("--ksm/--no-ksm", default=None,
-              help="Start with PR_SET_MEMORY_MERGE in force or not, whatever the trace says.",
-)  # fmt: skip
+@options.ksm
+@options.assume_faulted
 @click.option("--steps", is_flag=True, help="Show what every call did (table and json).")
 @click.option("--strict", is_flag=True, help="Exit 1 when a recorded result differs.")
-@click.option("--format", "form", type=click.Choice(["table", "json", "maps", "smaps"]),
-              default="table", show_default=True, help="How to print the results.")  # fmt: skip
+@options.form("table", "json", "maps", "smaps")
 def command(
     traces: tuple[str, ...],
-    kernel: str | None,
+    kernel: Kernel | None,
     features_on: tuple[str, ...],
     features_off: tuple[str, ...],
     ksm: bool | None,
+    assume_faulted: str | None,
     steps: bool,
     strict: bool,
     form: str,
@@ -73,21 +73,22 @@ def command(
         raise click.UsageError(f"--steps does not go with --format {form}")
 
     def model(name: str | None) -> Kernel:
-        return kernels.get_kernel(name or kernels.DEFAULT).with_features(features_on, features_off)
+        chosen = kernel or kernels.get_kernel(name or kernels.DEFAULT)
+        return chosen.with_features(features_on, features_off)
 
     try:
-        model(kernel)
+        model(None)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     named = sources(traces)
     printer = Printer(form, sys.stdout, alone=len(named) == 1)
 
     def show(trace: Trace) -> int:
-        under = model(kernel or trace.kernel)
+        under = model(trace.kernel)
         # The whole trace before the first line of output: a trace in error prints nothing.
         with progress.watching(trace):
             result = Replay(trace, under, ksm).run()
         printer.write(trace, result, Replay(trace, under, ksm) if steps else None)
         return DIFFERS if result.failures or (strict and result.divergences) else OK
 
-    return each(named, show)
+    return each(named, show, assume_faulted)

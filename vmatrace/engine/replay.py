@@ -6,15 +6,16 @@ no word of output.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice, tee
 from typing import Any, Final, cast
 
 from vmatrace import abi, kernels
 from vmatrace.diagnostic import Diagnostic, TraceError
-from vmatrace.engine import view
+from vmatrace.engine import assumptions, region, view
 from vmatrace.engine.expectations import check
 from vmatrace.engine.faults import fault
+from vmatrace.engine.files import Files
 from vmatrace.engine.limits import STACK_DEFAULT, Limits
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.processes import Processes, shares_memory
@@ -30,17 +31,17 @@ from vmatrace.engine.syscalls import (
     sharing,
     uffd,
 )
-from vmatrace.engine.vma import VmFile
 from vmatrace.engine.world import World
-from vmatrace.event import Event, Expectation, Expr, Fd, File
+from vmatrace.event import Event, Expectation, Expr, Fd
 from vmatrace.kernels import Kernel
-from vmatrace.layout import Mapping
-from vmatrace.trace import Trace
+from vmatrace.trace import Item, Trace
 
 #: Where a process starts when the trace does not say: x86-64 without randomization.
 DEFAULT_MMAP_BASE: Final = 0x7FFFF7FFF000
 DEFAULT_BRK: Final = 0x555555559000
 _BIRTHS: Final = frozenset({"fork", "vfork", "clone", "clone3"})
+#: Calls whose failure is decided elsewhere.
+_FOREIGN: Final = _BIRTHS | {"execve"}
 _MASK: Final = abi.ULONG_MAX
 _BATCH: Final = 64
 _PIDFD_SELF: Final = (-10000, -10001)
@@ -92,11 +93,8 @@ class Replay:
             trace.sysctl.mmap_min_addr,
             trace.sysctl.nr_hugepages,
         )
-        self._files: dict[int | str, VmFile] = {
-            key: self._open(file) for key, file in trace.files.items()
-        }
+        self._files = Files(trace, kernel)
         self._contexts: dict[int | str, int] = {}
-        self._by_path: dict[Fd, VmFile | None] = {}
         main = self._first_process(ksm)
         self._processes = Processes(main)
         self._alive = self._processes.alive
@@ -106,6 +104,7 @@ class Replay:
             trace.name, trace.path, kernel.name, trace.page_size, trace.sysctl.max_map_count
         )
         self._ended: list[ProcessResult] = []
+        self._partial = trace.partial
 
     def _first_process(self, ksm: bool | None) -> Mm:
         start = self.trace.process
@@ -121,45 +120,11 @@ class Replay:
                 start.rlimits.get("as"), start.rlimits.get("data"), start.rlimits.get("memlock"),
                 start.rlimits.get("stack", STACK_DEFAULT),
             )  # fmt: skip
-        view.load(mm, self.trace.maps, self._open_mapping)
+        view.load(mm, self.trace.maps, self._files.of_mapping)
         if ksm:
             mm.set_mergeable()
         mm.peak_vmas = mm.vmas.count
         return mm
-
-    def _open(self, file: File) -> VmFile:
-        zero = file.path == "/dev/zero"
-        huge = file.fs == "hugetlbfs"
-        return VmFile(
-            file.path,
-            file.fs,
-            kernels.mmap_hook("devzero" if zero else file.fs, self.kernel),
-            readable="r" in file.mode,
-            writable="w" in file.mode,
-            anonymous=zero,
-            close=huge,
-            sets=self._driver_flags(file.fs),
-            fresh=file.fs == "overlay",
-            size=file.size,
-        )
-
-    def _driver_flags(self, fs: str) -> int:
-        """The vm_flags that a driver's hook adds."""
-        if fs == "hugetlbfs":
-            return abi.VM_HUGETLB | abi.VM_DONTEXPAND
-        if fs == "secretmem":
-            unlocked = self.kernel.has(kernels.SECRETMEM_UNLOCKED)
-            return abi.VM_DONTDUMP | (0 if unlocked else abi.VM_LOCKED)
-        return 0
-
-    def _open_mapping(self, item: Mapping) -> VmFile:
-        """The file of a mapping in the starting layout, which ``files`` may describe by path."""
-        described = next((f for f in self.trace.files.values() if f.path == item.name), None)
-        shmem = item.name.startswith(("/dev/zero (deleted)", "/SYSV", "/memfd:"))
-        file = described or File(item.name, "tmpfs" if shmem else "ext4")
-        opened = self._open(file)
-        opened.inode = (item.device, item.inode)
-        return opened
 
     # --- running -------------------------------------------------------------------------------
 
@@ -181,10 +146,13 @@ class Replay:
                     check_now(cast(Expectation, item))
         return self._finish()
 
-    def steps(self) -> Iterator[Step]:
-        """Replay event by event; ``result`` is complete when the iterator is exhausted."""
+    def steps(self, items: Iterable[Item] | None = None) -> Iterator[Step]:
+        """Replay event by event; ``result`` is complete when the iterator is exhausted.
+
+        *items* are the trace's, where somebody else reads it (together()).
+        """
         add = self.result.tally.add
-        for item in self.trace.items():
+        for item in self.trace.items() if items is None else items:
             if isinstance(item, Expectation):
                 self._check(item)
                 continue
@@ -218,9 +186,11 @@ class Replay:
             )
         self.world.event = event
         name, recorded = event.name, event.recorded
+        if self._partial and recorded is not None:
+            self.result.cleared += assumptions.clear(mm, name, arguments, recorded)
         if name == "mmap":
             addr, length, prot, flags, fd, offset = arguments
-            file = None if flags & abi.MAP_ANONYMOUS else self._file(fd)
+            file = None if flags & abi.MAP_ANONYMOUS else self._files.of(fd)
             result = mapping.mmap(
                 mm, addr & _MASK, length & _MASK, prot, flags, file, offset & _MASK, recorded
             )
@@ -234,31 +204,34 @@ class Replay:
                     return None
                 result = special
         totals = self.result
+        if recorded is not None and recorded != result:
+            if self._partial:
+                result = self._assume(mm, event, arguments, recorded, result)
+            if recorded != result:
+                totals.diverge(Divergence(totals.events, event, recorded, result))
+        totals.events += 1
         if result < 0:
             totals.errors += 1
-        if recorded is not None and recorded != result:
-            totals.divergences.append(Divergence(totals.events, event, recorded, result))
-        totals.events += 1
         if event.label is not None:
             self._labels[event.label] = result
         if mm.vmas.count > mm.peak_vmas:
             mm.peak_vmas = mm.vmas.count
         return result
 
-    def _file(self, fd: object) -> VmFile | None:
-        """What the descriptor argument refers to, None where no such descriptor is open."""
-        if isinstance(fd, int):
-            return self._files.get(fd)
-        assert isinstance(fd, Fd)
-        if fd not in self._by_path:
-            described = self.trace.file(fd)
-            if described is None:
-                self._by_path[fd] = None
-            elif described is self.trace.files.get(fd.key):
-                self._by_path[fd] = self._files[fd.key]
-            else:
-                self._by_path[fd] = self._open(described)
-        return self._by_path[fd]
+    def _assume(
+        self, mm: Mm, event: Event, arguments: tuple[object, ...], recorded: int, result: int
+    ) -> int:
+        """Of a partial trace: make true what the record proves; the result as it is then."""
+        name = event.name
+        if recorded < 0 <= result and name == "mmap":
+            # Refused for reasons that a log does not show.
+            region.unmap(mm, result, result + cast(int, arguments[1]))
+        if recorded >= 0 > result and (needs := assumptions.range_of(name, arguments)):
+            filled = assumptions.fill(mm, *needs)
+            self.result.assumed += filled
+            if filled and (handler := _HANDLERS.get(name)) is not None:
+                return handler(mm, cast(Ints, arguments), recorded)
+        return result
 
     # --- calls that are more than numbers and one address space --------------------------------
 
@@ -273,6 +246,8 @@ class Replay:
                 )
             self._not_modelled(event, f"prctl option {option}")
             return None
+        if name in _FOREIGN and event.recorded is not None and event.recorded < 0:
+            return event.recorded  # not the memory's doing: no such program, too many processes
         if name in _BIRTHS:
             shared = shares_memory(name, arguments)
             return self._processes.create(mm, shared, event.label, event.recorded)
@@ -284,7 +259,7 @@ class Replay:
             return 0
         if name == "shmat":
             shmid, addr, flags = cast("tuple[int, int, int]", arguments)
-            segment = self._file(shmid)
+            segment = self._files.of(shmid)
             return sharing.shmat(mm, segment, addr & _MASK, flags, event.recorded)
         if name == "mbind":
             addr, length, mode, nodes, most, flags = cast("tuple[int, ...]", arguments)
@@ -325,16 +300,22 @@ class Replay:
 
     def _execute_image(self, event: Event) -> None:
         """A new image; what it maps is known where the event holds the layout after it."""
+        self._note_peak(self._alive[event.pid])
         mm = self._processes.execute(event.pid)
         if event.maps is not None:
-            view.load(mm, event.maps, self._open_mapping)
+            view.load(mm, event.maps, self._files.of_mapping)
             mm.peak_vmas = mm.vmas.count
 
     def _exit(self, pid: str) -> None:
         """A process ends. The first one's last layout is kept: it is what the trace led to."""
         mm = self._processes.end(pid)
+        if mm is not None:
+            self._note_peak(mm)
         if mm is not None and pid == "main":
             self._ended.append(self._outcome(pid, mm, exited=True))
+
+    def _note_peak(self, mm: Mm) -> None:
+        self.result.past_peak = max(self.result.past_peak, mm.peak_vmas)
 
     def _outcome(self, pid: str, mm: Mm, exited: bool = False) -> ProcessResult:
         return ProcessResult(pid, view.layout(mm), mm.peak_vmas, exited, view.borders(mm))
@@ -369,3 +350,14 @@ def replay(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> Result:
     Raises TraceError with every error of the trace.
     """
     return Replay(trace, kernel, ksm).run()
+
+
+def together(replays: Sequence[Replay]) -> Iterator[tuple[Step, ...]]:
+    """Replay one trace under several models event by event, reading it once: their steps.
+
+    All *replays* are of the same trace. The results are complete when the iterator is exhausted.
+    """
+    copies = tee(replays[0].trace.items(), len(replays))
+    runs = [replay.steps(items) for replay, items in zip(replays, copies, strict=True)]
+    # strict: it asks every one of them for its end.
+    return zip(*runs, strict=True)

@@ -14,6 +14,8 @@ from vmatrace.engine.mm import Mm
 from vmatrace.event import Event
 from vmatrace.layout import Layout
 
+#: So many divergences are kept; the others are counted.
+MAX_DIVERGENCES = 10_000
 _WIDTH = 16  # bits of a mask of Blockers
 
 
@@ -108,10 +110,11 @@ class Failure:
 class Step:
     """One event and what it did. ``layout`` is that of its process right after it.
 
-    A step is valid until the next one is asked for: the layout is read from the live model.
+    A step is valid until the next one is asked for: ``mm`` is the live model of the process that
+    made the call (its last state, where the call ended it), and the layout is read from it.
     """
 
-    __slots__ = ("_mm", "decisions", "event", "index", "pid", "result", "splits")
+    __slots__ = ("decisions", "event", "index", "mm", "pid", "result", "splits")
 
     def __init__(
         self,
@@ -129,15 +132,15 @@ class Step:
         self.result = result
         self.decisions = decisions
         self.splits = splits
-        self._mm = mm
+        self.mm = mm
 
     @property
     def layout(self) -> Layout:
-        return view.layout(self._mm)
+        return view.layout(self.mm)
 
     @property
     def vmas(self) -> int:
-        return self._mm.vmas.count
+        return self.mm.vmas.count
 
 
 @dataclass
@@ -159,7 +162,9 @@ class ProcessResult:
 @dataclass
 class Result:
     """The outcome of a replay. ``vmas`` and ``mergeable`` are sums over the processes listed;
-    ``peak_vmas`` is the most that any one process had after an event.
+    ``peak_vmas`` is the most that any one process had after an event, also one that has ended.
+    ``divergences`` holds the first MAX_DIVERGENCES of ``diverged``. ``assumed`` counts mappings
+    that a partial trace never showed and its results prove, ``cleared`` those that they prove gone.
     """
 
     trace: str
@@ -173,8 +178,18 @@ class Result:
     tally: Tally = field(default_factory=Tally)
     processes: list[ProcessResult] = field(default_factory=list)
     divergences: list[Divergence] = field(default_factory=list)
+    diverged: int = 0
+    assumed: int = 0
+    cleared: int = 0
+    past_peak: int = 0
     passed: int = 0
     failures: list[Failure] = field(default_factory=list)
+
+    def diverge(self, divergence: Divergence) -> None:
+        """Count one, and keep it if there is room."""
+        self.diverged += 1
+        if len(self.divergences) < MAX_DIVERGENCES:
+            self.divergences.append(divergence)
 
     @property
     def vmas(self) -> int:
@@ -186,4 +201,4 @@ class Result:
 
     @property
     def peak_vmas(self) -> int:
-        return max((p.peak_vmas for p in self.processes), default=0)
+        return max([self.past_peak, *(p.peak_vmas for p in self.processes)])

@@ -33,7 +33,7 @@ def layout(mm: Mm) -> Layout:
 def mapping(mm: Mm, vma: Vma) -> Mapping:
     """One VMA as /proc/PID/smaps shows it. The offset is 0 for every VMA without a file."""
     file = vma.file
-    if file is None or file.special:
+    if file is None or file.special or file is mm.world.assumed:
         return Mapping(vma.start, vma.end, vma.flags, 0, name(mm, vma))
     device, inode = file.inode
     offset = vma.start + vma.skew & abi.ULONG_MAX

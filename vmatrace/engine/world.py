@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from vmatrace import kernels
 from vmatrace.engine.merge import MergeDecision
+from vmatrace.engine.vma import VmFile
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 
@@ -21,6 +22,7 @@ class World:
 
     __slots__ = (
         "anon_flags",
+        "assumed",
         "copied_from",
         "decisions",
         "dontunmap_no_self_merge",
@@ -77,6 +79,7 @@ class World:
         self.huge_pages = huge_pages
         self.decisions: list[MergeDecision] = []
         self.event: Event | None = None  # the call under way
+        self.assumed: VmFile | None = None  # backs memory that a log did not show
         self.splits = 0
         self.last_anon = 0
         self.ksm_early = kernel.has(kernels.KSM_BEFORE_MERGE)

@@ -48,7 +48,9 @@ def _end(result: Result) -> dict[str, Any]:
         "summary": {
             "events": result.events,
             "errors": result.errors,
-            "divergences": len(result.divergences),
+            "divergences": result.diverged,
+            "assumed": result.assumed,
+            "cleared": result.cleared,
             "vmas": result.vmas,
             "peak_vmas": result.peak_vmas,
             "max_map_count": result.max_map_count,

@@ -59,7 +59,7 @@ def _write_totals(paper: Paper, result: Result) -> None:
     held = f"{result.passed} of {words.plural(checked, 'expectation')} held"
     blocked = ", ".join(f"{reason} {count}" for reason, count in tally.blocked.items())
     sides = words.plural(tally.blocked_sides, "side")
-    divergences = words.plural(len(result.divergences), "divergence")
+    divergences = words.plural(result.diverged, "divergence")
     paper.line("")
     for name, text in (
         ("events", f"{result.events}, {result.errors} failed, {divergences}; {held}"),
@@ -76,9 +76,7 @@ def _write_divergences(paper: Paper, result: Result) -> None:
     if not result.divergences:
         return
     paper.line("")
-    paper.line(
-        (words.plural(len(result.divergences), "divergence") + " from the record", "bold red")
-    )
+    paper.line((words.plural(result.diverged, "divergence") + " from the record", "bold red"))
     for divergence in result.divergences[:_MOST]:
         event = divergence.event
         kind = CALLS[event.name].result
@@ -89,7 +87,7 @@ def _write_divergences(paper: Paper, result: Result) -> None:
             f"      recorded {recorded}, modelled ",
             (format_result(divergence.modelled, kind), "red"),
         )
-    _write_rest(paper, len(result.divergences))
+    _write_rest(paper, result.diverged)
 
 
 def _write_failures(paper: Paper, result: Result) -> None:

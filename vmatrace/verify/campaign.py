@@ -18,6 +18,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from vmatrace import tracewriter
 from vmatrace.abi import SHM_EXEC, TASK_SIZE
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
@@ -279,7 +280,7 @@ def readable(events: Sequence[Event]) -> list[Event]:
     """The events with their text and the lines that they have in a trace of nothing else."""
     made = []
     for i, event in enumerate(events):
-        text = exhibit.call_text(event)
+        text = tracewriter.call_text(event)
         made.append(
             Event(
                 event.name, event.args, text, i + 1, 1, event.pid, event.label, event.recorded,
@@ -293,7 +294,7 @@ def exhibit_text(campaign: Campaign, index: int, reduced: Reduced) -> str:
     """The exhibit: a trace that shows the mismatch of program *index* and how to repeat it."""
     mismatch = reduced.mismatch
     one = dataclasses.replace(campaign, programs=index + 1)
-    comment = exhibit.wrapped(
+    about = (
         f"The model {campaign.kernel.name} and the running kernel ({os.uname().release}) part "
         f"after the last call: {mismatch.field} differs.",
         "",
@@ -304,7 +305,7 @@ def exhibit_text(campaign: Campaign, index: int, reduced: Reduced) -> str:
     )
     base = campaign.kernel.base or campaign.kernel.name
     name = f"mismatch-{campaign.seed}-{index}"
-    return exhibit.exhibit(name, reduced.trace, reduced.events, mismatch, comment, base)
+    return exhibit.exhibit(name, reduced.trace, reduced.events, mismatch, "\n".join(about), base)
 
 
 # --- recording ------------------------------------------------------------------------------------

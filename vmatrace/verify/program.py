@@ -54,7 +54,7 @@ class Program:
         self.forks = 0
 
     def emit(self, name: str, *args: Arg, label: str | None = None) -> None:
-        """Add a call. Its text is made when somebody wants to read it (exhibit.call_text())."""
+        """Add a call. Its text is made when somebody wants to read it (tracewriter.call_text())."""
         symbolic = False
         for arg in args:
             if type(arg) is Expr:

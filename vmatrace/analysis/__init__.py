@@ -1,0 +1,1 @@
+"""Questions asked of replays: what differs, why, what it costs. No word of output."""

@@ -1,0 +1,103 @@
+"""What a log does not show and its results prove: memory that was there, memory that was gone.
+
+A log has no initial mappings after an exec and none of calls it left out. A call that succeeded on
+memory never shown implies a mapping (fill()); one placed where the model has memory implies that
+this is gone (clear()). Used only for traces that say so (Trace.partial); each is counted.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vmatrace import abi
+from vmatrace.engine import ksm
+from vmatrace.engine.mm import Mm
+from vmatrace.engine.region import unmap
+from vmatrace.engine.vma import Vma, VmFile
+
+#: The name of assumed memory in a layout. It is private and merges with nothing but itself.
+NAME: Final = "[assumed]"
+_FLAGS: Final = abi.VM_READ | abi.VM_WRITE | abi.VM_MAY_ALL | abi.VM_ACCOUNT
+
+#: By call: where in its arguments are the address and the length that have to be mapped.
+_RANGES: Final = {
+    **dict.fromkeys(
+        (
+            "mprotect", "pkey_mprotect", "madvise", "mlock", "mlock2", "munlock", "mbind", "mseal",
+            "msync", "mremap", "fault",
+        ),
+        (0, 1),
+    ),
+}  # fmt: skip
+#: Calls that place memory: the length in their arguments, the flags, and which of those fix it.
+_PLACED: Final = {
+    "mmap": (1, 3, abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE),
+    "mremap": (2, 3, abi.MREMAP_FIXED),
+}
+
+
+def range_of(name: str, arguments: tuple[object, ...]) -> tuple[int, int] | None:
+    """The bytes [start, end) that the call needs mapped, None where it needs none."""
+    where = _RANGES.get(name)
+    if where is None:
+        return None
+    start, length = arguments[where[0]], arguments[where[1]]
+    if not isinstance(start, int) or not isinstance(length, int):
+        return None
+    start, length = start & abi.ULONG_MAX, length & abi.ULONG_MAX
+    return (start, start + length) if 0 < length <= abi.TASK_SIZE - start else None
+
+
+def fill(mm: Mm, start: int, end: int) -> int:
+    """Map what of [start, end) is not mapped as assumed memory; how many VMAs that took."""
+    mask = mm.world.page_mask
+    start, end = start & ~mask, (end + mask) & ~mask
+    filled = 0
+    while start < end:
+        vma = mm.vmas.find(start)
+        hole = end if vma is None else min(vma.start, end)
+        if start < hole:
+            _assume(mm, start, hole)
+            filled += 1
+            vma = mm.vmas.find(start)
+        assert vma is not None
+        start = vma.end
+    return filled
+
+
+def _assume(mm: Mm, start: int, end: int) -> None:
+    file = mm.world.assumed
+    if file is None:
+        file = mm.world.assumed = VmFile(NAME, NAME, "legacy")
+    flags = _FLAGS
+    if mm.merge_any and ksm.compatible(flags, file):
+        flags |= abi.VM_MERGEABLE
+    following = mm.vmas.find(start)
+    prev = following.prev if following is not None else mm.vmas.last
+    mm.insert(Vma(start, end, flags, 0, file), prev)
+
+
+def clear(mm: Mm, name: str, arguments: tuple[object, ...], recorded: int) -> int:
+    """Unmap what is where a call placed memory by its own choice; how many VMAs that hit."""
+    place = _PLACED.get(name)
+    if place is None or recorded <= 0:
+        return 0
+    length, flags = arguments[place[0]], arguments[place[1]]
+    if not isinstance(length, int) or not isinstance(flags, int) or flags & place[2]:
+        return 0
+    mask = mm.world.page_mask
+    start, end = recorded, recorded + (length + mask & ~mask)
+    if name == "mremap":
+        old, size = arguments[0], arguments[1]
+        if not isinstance(old, int) or not isinstance(size, int):
+            return 0
+        if recorded == old:  # grown or shrunk in place
+            start += size + mask & ~mask
+    vma = mm.vmas.find(start)
+    hit = 0
+    while vma is not None and vma.start < end:
+        hit += 1
+        vma = vma.next
+    if hit and unmap(mm, start, end):
+        return 0
+    return hit

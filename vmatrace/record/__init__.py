@@ -1,0 +1,1 @@
+"""The memory calls of real programs, taken from the running kernel as a trace."""
