@@ -25,3 +25,11 @@ RunProgram = Callable[..., Run]
 def exhibit(name: str) -> str:
     """The path of an exhibit, relative to the project."""
     return f"traces/{name}.yaml"
+
+
+def check_golden(kept: Path, out: str, update: bool) -> None:
+    """*out* is what the file *kept* holds; with *update* it is written there."""
+    if update:
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(out, encoding="utf-8")
+    assert out == kept.read_text(encoding="utf-8"), "rewrite with: pytest --update-golden"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from program import RunProgram, exhibit
+from program import RunProgram, check_golden, exhibit
 
 HERE = Path(__file__).parent
 FAILING = "tests/golden/failing.yaml"
@@ -51,10 +51,7 @@ CASES: dict[str, tuple[str, ...]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_output_is_what_is_kept(name: str, run: RunProgram, request: pytest.FixtureRequest) -> None:
     out = run("replay", *CASES[name], columns=80).out
-    kept = HERE / name
-    if request.config.getoption("--update-golden"):
-        kept.write_text(out, encoding="utf-8")
-    assert out == kept.read_text(encoding="utf-8"), "rewrite with: pytest --update-golden"
+    check_golden(HERE / name, out, request.config.getoption("--update-golden"))
 
 
 def test_wide_paper_breaks_no_line(run: RunProgram) -> None:
