@@ -6,7 +6,6 @@ where the events come from.
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterator, Mapping
 
@@ -33,8 +32,14 @@ def scalar(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """*text* in double quotes; JSON's strings are YAML's."""
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+    """*text* in double quotes, whatever it holds."""
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
 
 
 def comment(text: str, indent: str = "") -> str:

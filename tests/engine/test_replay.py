@@ -7,13 +7,20 @@ from drawing import PAGE
 
 from vmatrace import abi
 from vmatrace.diagnostic import TraceError
-from vmatrace.engine.replay import DEFAULT_BRK, DEFAULT_MMAP_BASE, Replay, replay
+from vmatrace.engine.replay import (
+    DEFAULT_BRK,
+    DEFAULT_MMAP_BASE,
+    Replay,
+    replay,
+    together,
+)
 from vmatrace.engine.result import Result
 from vmatrace.kernels import get_kernel
 from vmatrace.trace import Trace, load_trace
 
 MAP = "mmap({}, {}, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS{}, -1, 0)"
 BASE = 0x10000000
+KSM = "process: {ksm: true}"
 
 
 def trace(*events: str, header: str = "") -> Trace:
@@ -244,3 +251,96 @@ def test_everything_that_is_not_modelled_is_named_at_once(how: str) -> None:
     assert "prctl option 15" in text
     assert "t.yaml:7:" in text
     assert "prctl option 4" in text
+
+
+# --- execve and what is decided elsewhere --------------------------------------------------------
+
+
+EXEC = """call: execve("/bin/true", ["true"], 0x7ffc /* 20 vars */) = 0
+    maps: |
+      7f0000000000-7f0000001000 rw-p 00000000 00:00 0
+      Anonymous: 4 kB
+      VmFlags: rd wr mr mw me ac mg
+"""
+
+
+def test_a_new_image_has_the_layout_that_the_trace_gives_it() -> None:
+    result = run(fixed(0, 4), fixed(8), EXEC)
+    (vma,) = result.processes[0].layout
+    assert (vma.start, vma.end, "mg" in vma.codes) == (0x7F0000000000, 0x7F0000001000, True)
+    assert result.peak_vmas == 2, "the most there was before the exec counts"
+
+
+def test_an_exec_or_a_fork_that_failed_changes_nothing_and_is_no_divergence() -> None:
+    result = run(
+        fixed(0),
+        'execve("/bin/none", [], 0x0) = -1 ENOENT (No such file or directory)',
+        "fork() = -1 EAGAIN (Resource temporarily unavailable)",
+    )
+    assert (ranges(result), result.diverged, len(result.processes)) == ([(0, 1)], 0, 1)
+    assert result.errors == 2
+
+
+def test_the_peak_of_a_process_that_has_ended_counts() -> None:
+    child = ["{pid: child, call: 'munmap(0x10000000, 4096)'}", "{pid: child, call: exit_group(0)}"]
+    result = run(fixed(0, 4), "child = fork()", *child, "munmap(0x10000000, 0x4000)")
+    assert (result.vmas, result.peak_vmas) == (0, 1)
+
+
+# --- several models at once ----------------------------------------------------------------------
+
+
+def test_models_replayed_together_do_what_each_does_alone() -> None:
+    events = trace(*(fixed(page) for page in range(6)), "munmap(0x10001000, 4096)", header=KSM)
+    models = [get_kernel(name) for name in ("pre-patch", "post-patch", "6.12")]
+    both = [Replay(events, model) for model in models]
+    counts = [tuple(step.vmas for step in steps) for steps in together(both)]
+    for i, model in enumerate(models):
+        alone = Replay(events, model)
+        assert [step.vmas for step in alone.steps()] == [row[i] for row in counts]
+        for one, other in zip(alone.result.processes, both[i].result.processes, strict=True):
+            assert (one.layout, one.peak_vmas) == (other.layout, other.peak_vmas)
+
+
+# --- logs that do not show everything ------------------------------------------------------------
+
+
+def partial(*events: str, header: str = "") -> Result:
+    log = trace(*events, header=header)
+    log.partial = True
+    return replay(log, get_kernel("post-patch"))
+
+
+def test_a_success_on_memory_never_shown_implies_a_mapping() -> None:
+    result = partial(fixed(1), "mprotect(0x10000000, 0x3000, PROT_READ) = 0")
+    assert ranges(result) == [(0, 1), (1, 2), (2, 3)]
+    assert [m.name for m in result.processes[0].layout] == ["[assumed]", "", "[assumed]"]
+    assert {m.perms for m in result.processes[0].layout} == {"r--p"}
+    assert (result.assumed, result.diverged, result.errors) == (2, 0, 0)
+
+
+def test_a_trace_that_shows_everything_assumes_nothing() -> None:
+    result = run("mprotect(0x10000000, 0x3000, PROT_READ) = 0")
+    assert (ranges(result), result.assumed, result.diverged) == ([], 0, 1)
+
+
+def test_assumed_memory_is_mergeable_where_everything_is() -> None:
+    result = partial("mprotect(0x10000000, 0x1000, PROT_READ) = 0", header=KSM)
+    assert "mg" in result.processes[0].layout[0].codes
+
+
+def test_a_mapping_placed_on_another_proves_that_one_gone() -> None:
+    where = MAP.format("NULL", "0x2000", "") + f" = {BASE:#x}"
+    result = partial(fixed(0), fixed(1), where)
+    assert (ranges(result), result.cleared, result.diverged) == ([(0, 2)], 1, 0)
+
+
+def test_a_mapping_that_was_refused_for_reasons_not_shown_is_not_there() -> None:
+    result = partial(MAP.format("NULL", "0x2000", "") + " = -1 ENODEV (No such device)")
+    assert (result.vmas, result.diverged) == (0, 1)
+
+
+def test_divergences_beyond_the_kept_ones_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmatrace.engine.result.MAX_DIVERGENCES", 3)
+    result = run(*["munmap(0x10000000, 0) = 0"] * 5)
+    assert (len(result.divergences), result.diverged) == (3, 5)
