@@ -11,6 +11,7 @@ import re
 import unicodedata
 from array import array
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -96,6 +97,11 @@ class Source:
             return ""
         end = starts[number] if number < len(starts) else len(self.data)
         return self.data[starts[number - 1] : end].rstrip(b"\r\n").decode("utf-8", "replace")
+
+    def offset(self, line: int) -> int:
+        """The byte at which *line*, from 0, starts."""
+        last = deque(islice(_LINE_BREAK.finditer(self.data), line), maxlen=1)
+        return last[0].end() if last else 0
 
     def end(self) -> tuple[int, int]:
         """Line and column after the last character that is not white space."""

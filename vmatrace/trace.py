@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, Union
+from typing import Any, BinaryIO, Union
 
 from vmatrace.diagnostic import BrokenError, Collector, Diagnostic, Source, TraceError
 from vmatrace.event import Arg, Event, Expectation, Fd, File
@@ -19,6 +19,7 @@ from vmatrace.layout import Layout
 from vmatrace.notes import Notes
 from vmatrace.traceevents import Converter
 from vmatrace.traceheader import KEYS, Header, Process, Sysctl, file_system
+from vmatrace.yamlitems import items
 from vmatrace.yamlstream import (
     Node,
     Reader,
@@ -213,17 +214,28 @@ class _Document:
         return events.items if isinstance(events, SequenceNode) else ()
 
     def _stream(self, errors: Collector) -> Iterator[Node | None]:
+        reader, first = self._at_events()
+        mark = first.start_mark
+        start = self.source.offset(mark.line)
+
+        def everything() -> Iterator[Node | None]:
+            reader.report_to(errors)
+            yield from reader.items()
+            reader.next()
+            reader.finish()
+
+        return items(self.source, start, mark.line, mark.column, everything)
+
+    def _at_events(self) -> tuple[Reader, Any]:
+        """A reader that has come to the events, and the parser's event that starts their list."""
         # The header is read again to get there; what is wrong with it has been reported.
         reader = Reader(self.source, Collector(self.source))
         reader.root()
         for key, value in reader.pairs():
             if key.value == "events":
-                break
+                return reader, value
             reader.skip(value)
-        reader.report_to(errors)
-        yield from reader.items()
-        reader.next()
-        reader.finish()
+        raise AssertionError("no events, which were there before")
 
     def items(self, trace: Trace, errors: Collector) -> Iterator[Item]:
         """The items of *trace*; after an error only errors are gathered, and raised at the end."""

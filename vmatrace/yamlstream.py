@@ -8,9 +8,7 @@ of yaml, which is imported on first use.
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol, Union
 
 from vmatrace.diagnostic import BrokenError, Collector, Source, quoted
@@ -19,7 +17,6 @@ from vmatrace.diagnostic import BrokenError, Collector, Source, quoted
 MAX_DEPTH: Final = 8
 #: Levels below a refused node that are still skipped, to report what comes after it.
 _HOPELESS: Final = 100
-_BREAK: Final = re.compile(rb"\r\n|\r|\n")
 #: A line that starts with something else than a comment or a list item. After "\n" alone the search
 #: is many times as fast, and a "\r" is rare.
 _TOP_LEVEL: Final = re.compile(rb"\n[^ \-#\r\n]")
@@ -61,10 +58,14 @@ class Scalar(Protocol):
     ``style`` is empty or None for a plain scalar, else the character that introduces it.
     """
 
-    value: str
-    style: str | None
-    start_mark: Mark
-    end_mark: Mark
+    @property
+    def value(self) -> str: ...
+    @property
+    def style(self) -> str | None: ...
+    @property
+    def start_mark(self) -> Mark: ...
+    @property
+    def end_mark(self) -> Mark: ...
 
 
 class MappingNode:
@@ -116,15 +117,22 @@ def decode_errors(source: Source, errors: Collector) -> None:
 
 
 class Reader:
-    """Nodes of one document, in one pass, with every refusal reported to *errors*."""
+    """Nodes of one document, in one pass, with every refusal reported to *errors*.
 
-    def __init__(self, source: Source, errors: Collector) -> None:
+    *part* is what to read of *source*, if not all of it, and *line* that of its start, from 0.
+    """
+
+    def __init__(
+        self, source: Source, errors: Collector, part: slice | None = None, line: int = 0
+    ) -> None:
         import yaml
 
         self._yaml: Any = yaml
         self._source = source
         self._errors = errors
-        self._get = _parser(source.data).get_event
+        self._get = _parser(source.data if part is None else source.data[part]).get_event
+        if line:
+            self._get = _shifted(self._get, line)
 
     def report_to(self, errors: Collector) -> None:
         """Report to *errors* from here on."""
@@ -169,7 +177,7 @@ class Reader:
             and not event.flow_style
             and event.anchor is None
             and event.tag is None
-            and _is_last(self._source.data, event.start_mark.line)
+            and _is_last(self._source, event.start_mark.line)
         )
 
     def refuse(self, event: Any, what: str) -> None:
@@ -214,6 +222,22 @@ class Reader:
                 return
             else:
                 yield self.node(event, 2)
+
+    def whole_list(self, column: int) -> list[Node | None]:
+        """The items of the document, a block list in *column* (from 0). Raises BrokenError."""
+        self.next()
+        event = self.next()
+        if isinstance(event, self._yaml.StreamEndEvent):
+            return []
+        start = self.next()
+        mark = start.start_mark
+        if event.explicit or not isinstance(start, self._yaml.SequenceStartEvent):
+            raise BrokenError
+        if start.flow_style or start.anchor or start.tag or mark.column != column:
+            raise BrokenError
+        nodes = list(self.items())
+        self.finish()
+        return nodes
 
     def node(self, event: Any, depth: int = 0) -> Node | None:
         """The whole node that *event* starts; None if it was refused."""
@@ -280,10 +304,31 @@ def _parser(data: bytes) -> Any:
     return yaml.CSafeLoader(data) if yaml.__with_libyaml__ else yaml.SafeLoader(data)
 
 
-def _is_last(data: bytes, line: int) -> bool:
+class _Mark:
+    """A mark of a piece as one of the whole text."""
+
+    __slots__ = ("column", "line")
+
+    def __init__(self, mark: Mark, line: int) -> None:
+        self.line = mark.line + line
+        self.column = mark.column
+
+
+def _shifted(get: Callable[[], Any], line: int) -> Callable[[], Any]:
+    """*get* with its events' marks *line* lines further down."""
+
+    def get_event() -> Any:
+        event = get()
+        event.start_mark = _Mark(event.start_mark, line)
+        event.end_mark = _Mark(event.end_mark, line)
+        return event
+
+    return get_event
+
+
+def _is_last(source: Source, line: int) -> bool:
     """Whether nothing after *line* (from 0) starts in column 1 but comments and list items."""
-    last = deque(islice(_BREAK.finditer(data), line), maxlen=1)
-    start = last[0].end() if last else 0
+    data, start = source.data, source.offset(line)
     pattern = _TOP_LEVEL if data.find(b"\r", start) < 0 else _TOP_LEVEL_CR
     return pattern.search(data, start) is None
 
