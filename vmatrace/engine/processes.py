@@ -84,12 +84,10 @@ def shares_memory(name: str, args: tuple[object, ...]) -> bool:
     """Whether a clone's arguments hold CLONE_VM; vfork always shares."""
     if name == "vfork":
         return True
-    for arg in args:
-        if isinstance(arg, int) and arg is args[0] and arg & abi.CLONE_VM:
-            return True
-        if isinstance(arg, str) and "CLONE_VM" in _WORD.findall(arg):
-            return True
-    return False
+    flags = args[0] if args else 0  # fork has none
+    if isinstance(flags, int):
+        return bool(flags & abi.CLONE_VM)
+    return any(isinstance(arg, str) and "CLONE_VM" in _WORD.findall(arg) for arg in args)
 
 
 def fork(mm: Mm) -> Mm:
