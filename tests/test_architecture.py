@@ -21,30 +21,36 @@ PACKAGE = Path(__file__).parent.parent / "vmatrace"
 #: Each room: what lives in it (a module, or a package with everything below), whom it may import.
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "values": (
-        {"abi", "layout", "event", "features", "kernels", "_version", "diagnostic", "notes"}, set(),
+        {
+            "abi", "layout", "layoutdiff", "event", "features", "kernels", "_version", "diagnostic",
+            "notes",
+        },
+        set(),
     ),
     "trace": (
         {
             "trace", "tracewriter", "traceevents", "traceexpect", "traceheader", "tracenames",
-            "yamlstream", "yamlvalues", "callgrammar", "callstring", "calltokens",
+            "traceupdate", "yamlitems", "yamlstream", "yamltext", "yamlvalues",
+            "callgrammar", "callstring", "calltokens",
         },
         {"values"},
     ),
+    "schema": ({"schema"}, {"values", "trace"}),
     "importers": ({"importers"}, {"values", "trace"}),
     "engine": ({"engine"}, {"values"}),
     "replay": ({"engine.replay", "engine.files"}, {"values", "trace", "engine"}),
     "oracle": ({"oracle"}, {"values"}),
     "verify": ({"verify"}, {"values", "trace", "engine", "replay", "oracle"}),
-    "analysis": ({"analysis"}, {"values", "trace", "engine", "replay"}),
+    "analysis": ({"analysis"}, {"values", "trace", "importers", "engine", "replay"}),
     "record": ({"record"}, {"values", "trace", "oracle"}),
     "render": (
         {"render"},
         {"values", "trace", "engine", "replay", "verify", "analysis", "record"},
     ),
     "program": (
-        {"", "cli", "__main__", "inputs", "commands"},
+        {"", "cli", "__main__", "inputs", "workers", "commands", "pytest_plugin", "pytest_items"},
         {
-            "values", "trace", "importers", "engine", "replay", "oracle", "verify", "analysis",
+            "values", "trace", "schema", "importers", "engine", "replay", "oracle", "verify", "analysis",
             "record", "render",
         },
     ),
@@ -74,6 +80,7 @@ THIRD_PARTIES = {
     "yaml": {"yamlstream"},
     "rich": {"render", "cli"},
     "click": {"cli", "inputs", "commands"},
+    "pytest": {"pytest_plugin", "pytest_items"},
 }
 
 #: Modules past 400 lines, the most that each may have, and why it is one.

@@ -1,8 +1,8 @@
 """Replay mmap/prctl traces against an exact model of Linux's VMA engine.
 
-The public interface: ``load_trace`` reads a trace, ``replay`` runs it under one of ``KERNELS``, and
-``TraceError`` is what either raises for bad input. Names are loaded when they are first used, so
-that importing the package costs nothing.
+The public interface: ``load_trace`` reads a trace, ``replay`` runs it under one of ``KERNELS``,
+``diff`` compares two of them, and ``TraceError`` is what each raises for bad input. Names are loaded
+when they are first used, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 from vmatrace._version import __version__
 
 if TYPE_CHECKING:
+    from vmatrace.analysis.diff import diff
     from vmatrace.diagnostic import TraceError
     from vmatrace.engine.replay import replay
     from vmatrace.kernels import KERNELS
     from vmatrace.trace import load_trace
 
-__all__ = ["KERNELS", "TraceError", "__version__", "load_trace", "replay"]
+__all__ = ["KERNELS", "TraceError", "__version__", "diff", "load_trace", "replay"]
 
 _HOMES = {
     "TraceError": "vmatrace.diagnostic",
     "replay": "vmatrace.engine.replay",
+    "diff": "vmatrace.analysis.diff",
     "KERNELS": "vmatrace.kernels",
     "load_trace": "vmatrace.trace",
 }

@@ -21,8 +21,16 @@ _COMPLETE = "_VMATRACE_COMPLETE"
 #: Each command and its module in vmatrace.commands, in the order of the help.
 _COMMANDS = {
     "replay": "replay",
+    "diff": "diff",
+    "check": "check",
+    "explain": "explain",
+    "report": "report",
+    "record": "record",
+    "import": "importing",
     "verify": "verify",
+    "audit": "audit",
     "kernels": "kernels",
+    "schema": "schema",
 }
 
 

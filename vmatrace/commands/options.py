@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from vmatrace.kernels import Kernel
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def matching(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    """Those of *names* that start with what has been typed, for the shell."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Files and directories, which the shell finds itself."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_features(
+    _: click.Context, __: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The names that --with and --without take."""
+    from vmatrace import kernels
+
+    return matching(kernels.FEATURES, incomplete)
 
 
 class Model(click.ParamType):  # type: ignore[type-arg]
@@ -31,10 +56,28 @@ class Model(click.ParamType):  # type: ignore[type-arg]
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The models whose names start so."""
+        from vmatrace import kernels
+
+        return matching(kernels.KERNELS, incomplete)
+
+
+def complete_sides(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """What MODEL|FILE takes: the models, or where no name starts so, files."""
+    models = Model().shell_complete(ctx, param, incomplete)
+    return models or complete_files(ctx, param, incomplete)
+
 
 def traces(function: _F) -> _F:
     """The argument TRACE..."""
-    return click.argument("traces", metavar="TRACE...", nargs=-1, required=True)(function)
+    return click.argument(
+        "traces", metavar="TRACE...", nargs=-1, required=True, shell_complete=complete_files
+    )(function)
 
 
 def ksm(function: _F) -> _F:

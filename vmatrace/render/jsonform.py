@@ -16,24 +16,35 @@ from vmatrace.engine.merge import Border, MergeDecision, blockers
 from vmatrace.engine.result import Divergence, Failure, ProcessResult, Result, Step
 from vmatrace.event import CALLS, ExpectedMapping, format_result
 from vmatrace.layout import Layout, Mapping
+from vmatrace.notes import Notes
+from vmatrace.render import lognotes
 
 FORMAT: Final = "vmatrace-replay/1"
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def write(out: TextIO, result: Result, steps: Iterable[Step] | None = None) -> None:
-    """Write *result*; with *steps*, its events first. It is read when *steps* is exhausted."""
-    head = _encode({"format": FORMAT, "trace": result.trace, "path": result.path,
-                    "kernel": result.kernel})  # fmt: skip
+def write(
+    out: TextIO,
+    result: Result,
+    steps: Iterable[Step] | None = None,
+    notes: Notes | None = None,
+) -> None:
+    """Write *result*; with *steps*, its events first. It is read when *steps* is exhausted.
+
+    *notes* are those of a log.
+    """
+    head = encode({"format": FORMAT, "trace": result.trace, "path": result.path,
+                    "kernel": result.kernel, "page_size": result.page_size})  # fmt: skip
     out.write(head[:-1])
     if steps is not None:
         out.write(',"events":[')
         separator = ""
         for step in steps:
-            out.write(separator + _encode(_event(step)))
+            out.write(separator + encode(_event(step)))
             separator = ","
         out.write("]")
-    out.write("," + _encode(_end(result))[1:] + "\n")
+    log = {} if notes is None else {"log": lognotes.as_json(notes)}
+    out.write("," + encode(_end(result) | log)[1:] + "\n")
 
 
 def _end(result: Result) -> dict[str, Any]:
@@ -43,7 +54,7 @@ def _end(result: Result) -> dict[str, Any]:
         "divergences": [_divergence(divergence) for divergence in result.divergences],
         "expectations": {
             "passed": result.passed,
-            "failed": [_failure(failure) for failure in result.failures],
+            "failed": [failure_json(failure) for failure in result.failures],
         },
         "summary": {
             "events": result.events,
@@ -66,7 +77,6 @@ def _end(result: Result) -> dict[str, Any]:
 
 def _event(step: Step) -> dict[str, Any]:
     event, result = step.event, step.result
-    merged = [d for d in step.decisions if d.kind is not None]
     return {
         "index": step.index,
         "line": event.line,
@@ -75,10 +85,21 @@ def _event(step: Step) -> dict[str, Any]:
         "call": event.text,
         "result": result,
         "errno": errno_name(result),
-        "merges": [{"kind": d.kind, "start": d.merged_start, "end": d.merged_end} for d in merged],
-        "blocked": [blocked for d in step.decisions for blocked in _blocked(d)],
+        **attempts_json(step.decisions),
         "splits": step.splits,
         "layout": layout_json(step.layout),
+    }
+
+
+def attempts_json(decisions: Iterable[MergeDecision]) -> dict[str, Any]:
+    """``merges`` and ``blocked`` of an event: the merge attempts that it made."""
+    return {
+        "merges": [
+            {"kind": d.kind, "start": d.merged_start, "end": d.merged_end}
+            for d in decisions
+            if d.kind is not None
+        ],
+        "blocked": [blocked for d in decisions for blocked in _blocked(d)],
     }
 
 
@@ -157,7 +178,8 @@ def _divergence(divergence: Divergence) -> dict[str, Any]:
     }
 
 
-def _failure(failure: Failure) -> dict[str, Any]:
+def failure_json(failure: Failure) -> dict[str, Any]:
+    """A value of an expectation that did not hold."""
     return {
         "line": failure.line,
         "pid": failure.pid,

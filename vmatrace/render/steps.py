@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from vmatrace.engine import view
 from vmatrace.engine.merge import MergeDecision, Side
 from vmatrace.engine.replay import Replay
@@ -12,7 +14,8 @@ from vmatrace.render import layouts, words
 from vmatrace.render.paper import Paper
 
 _INDENT = " " * 9
-_SIDES = {
+#: How the neighbours of an attempt are called, by the kind of a merge or its side.
+SIDES = {
     "prev": "the VMA before it",
     "next": "the VMA after it",
     "both": "the VMAs before and after it",
@@ -57,16 +60,23 @@ def _write_call(paper: Paper, step: Step) -> None:
 
 
 def _write_decision(paper: Paper, decision: MergeDecision, alone: bool) -> None:
-    """*alone*: the call tried no other merge, so it need not be said which range this was."""
+    for text, style in sentences(decision, alone):
+        paper.paragraph(text, style, _INDENT, _INDENT + "    ")
+
+
+def sentences(decision: MergeDecision, alone: bool) -> Iterator[tuple[str, str]]:
+    """What merged and what did not, each with a style.
+
+    *alone*: the call tried no other merge, so it need not be said which range this was.
+    """
     subject = "" if alone else layouts.address_range(decision.start, decision.end) + " "
     if decision.kind is not None:
         merged = layouts.address_range(decision.merged_start, decision.merged_end)
         size = words.size(decision.merged_end - decision.merged_start)
-        text = f"{subject}merged with {_SIDES[decision.kind]}: now {merged} ({size})"
-        paper.paragraph(text, "green", _INDENT, _INDENT + "    ")
+        yield f"{subject}merged with {SIDES[decision.kind]}: now {merged} ({size})", "green"
     for side, neighbour, mask in decision.blocked():
-        text = f"{subject}not merged with {_SIDES[side]}, {_why(decision, neighbour, mask)}"
-        paper.paragraph(text, "yellow", _INDENT, _INDENT + "    ")
+        why = _why(decision, neighbour, mask)
+        yield f"{subject}not merged with {SIDES[side]}, {why}", "yellow"
 
 
 def _why(decision: MergeDecision, neighbour: Side, mask: int) -> str:
