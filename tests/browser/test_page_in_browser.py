@@ -1,0 +1,298 @@
+"""The page in a real Chromium: it loads, moves, explains, takes keys, and asks for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from program import ROOT, exhibit
+from webdriver import Browser, missing
+
+from vmatrace.cli import main
+
+pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
+
+HOSTILE = """\
+vmatrace: 1
+name: "</script><img src=x onerror=alert(1)> \\" ' & <!-- <b>"
+description: "<script>alert(2)</script> {{data}}"
+files: {3: {path: "/tmp/</script><script>alert(3)</script>/<i>x", fs: ext4}}
+events:
+  - mmap(0x10000000, 0x2000, PROT_READ, MAP_PRIVATE|MAP_FIXED, 3, 0)
+  - mprotect(0x10000000, 0x1000, PROT_READ|PROT_WRITE)
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started
+
+
+@pytest.fixture
+def opened(browser: Browser, tmp_path: Path) -> Iterator[Browser]:
+    """The page of ksm-many-maps at its last event; at the end it must have had no complaint."""
+    browser.resize(1280, 900)
+    browser.scheme("light")
+    load(browser, str(ROOT / exhibit("ksm-many-maps")), tmp_path)
+    yield browser
+    assert browser.log("browser") == []
+
+
+def load(browser: Browser, trace: str, folder: Path) -> None:
+    file = folder / "report.html"
+    assert main(["report", trace, "--format", "html", "-o", str(file)]) == 0
+    browser.open(file.as_uri())
+
+
+def heads(browser: Browser) -> list[str]:
+    """What stands above the maps: the counts of both."""
+    return [browser.text(f"#head-{side} .count") for side in (0, 1)]
+
+
+def boxes(browser: Browser, side: int) -> int:
+    return int(
+        browser.run("return document.querySelectorAll(arguments[0]).length", f".vma.col-{side}")
+    )
+
+
+def test_it_loads_without_a_complaint_and_asks_for_nothing(opened: Browser) -> None:
+    requests = opened.requests()
+    assert len(requests) == 1
+    assert requests[0].startswith("file://")
+    assert requests[0].endswith("/report.html")
+    assert opened.text("h1") == "ksm-many-maps"
+    assert opened.run("return document.querySelectorAll('#chart path.line').length") == 2
+
+
+def test_both_maps_show_every_vma_at_the_end(opened: Browser) -> None:
+    assert heads(opened) == ["24 VMAs", "1 VMA"]
+    assert (boxes(opened, 0), boxes(opened, 1)) == (24, 1)
+
+
+def test_one_vma_is_as_high_as_the_many_it_replaces(opened: Browser) -> None:
+    edges = opened.run(
+        """const edges = (side) => [...document.querySelectorAll(`.vma.col-${side}`)]
+             .map((box) => box.getBoundingClientRect());
+           return [0, 1].map((side) => [Math.min(...edges(side).map((box) => box.top)),
+                                        Math.max(...edges(side).map((box) => box.bottom))]);"""
+    )
+    (top, bottom), other = edges
+    assert other == pytest.approx([top, bottom], abs=1)
+    assert bottom - top > 400
+
+
+def test_the_slider_moves_both_maps_and_says_which_event_it_is(opened: Browser) -> None:
+    opened.focus("#slider")
+    opened.press("Home")
+    assert heads(opened) == ["0 VMAs", "0 VMAs"]
+    opened.press(*["ArrowRight"] * 12)
+    assert heads(opened) == ["11 VMAs", "1 VMA"]
+    assert (boxes(opened, 0), boxes(opened, 1)) == (11, 1)
+    assert opened.text("#event").startswith("Event 12 of 25 · line 25")
+    assert "mmap(NULL, PAGE_SIZE" in opened.text("#event code")
+    assert "Event 12 of 25, line 25: mmap(" in opened.run(
+        "return document.getElementById('slider').getAttribute('aria-valuetext')"
+    )
+    opened.press("ArrowLeft")
+    assert heads(opened) == ["10 VMAs", "1 VMA"]
+    opened.press("End")
+    assert heads(opened) == ["24 VMAs", "1 VMA"]
+
+
+def test_the_buttons_step_and_find_what_costs(opened: Browser) -> None:
+    opened.click("#back")
+    assert heads(opened) == ["23 VMAs", "1 VMA"]
+    opened.focus("#slider")
+    opened.press("Home")
+    opened.click("#next-cost")
+    assert heads(opened) == ["2 VMAs", "1 VMA"]
+    opened.click("#play")
+    assert (
+        opened.run("return document.getElementById('play').getAttribute('aria-label')") == "Pause"
+    )
+    opened.click("#play")
+
+
+def test_a_click_on_a_border_explains_it(opened: Browser) -> None:
+    assert opened.text("#detail h3") == "Why are they two?"
+    opened.click(".border.col-0")
+    said = opened.text("#detail")
+    head = [line for line in said.splitlines() if line][:4]
+    assert head == ["close", "Border at 7ffff7fe8000", "under pre-patch", "VM_MERGEABLE alone"]
+    assert "Nothing keeps them apart any more" in said
+    assert "When they met, in line 38" in said
+    assert "mmap(NULL, PAGE_SIZE, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)" in said
+    assert "Flags differ: mg (VM_MERGEABLE) only on the one already there." in said
+    assert "Linux 6.17: cf7e7a3503df" in said
+
+
+def test_borders_can_be_reached_chosen_and_left_with_the_keyboard_alone(opened: Browser) -> None:
+    opened.focus("#maps")
+    opened.press("Tab")
+    where = "return document.activeElement.getAttribute('aria-label')"
+    assert opened.run(where) == "pre-patch: border at 7ffff7fe8000, VM_MERGEABLE alone"
+    opened.press("ArrowDown", "ArrowDown")
+    assert "7ffff7fea000" in opened.run(where)
+    opened.press("ArrowUp")
+    assert "7ffff7fe9000" in opened.run(where)
+    opened.press("Enter")
+    assert opened.text("#detail h3") == "Border at 7ffff7fe9000"
+    assert "7ffff7fe9000" in opened.run(where)
+    opened.press("Escape")
+    assert opened.text("#detail h3") == "Why are they two?"
+
+
+def test_on_a_small_screen_the_explanation_comes_into_view(opened: Browser) -> None:
+    opened.resize(390, 844)
+    opened.run("document.getElementById('maps').scrollIntoView()")
+    opened.run("document.querySelector('.border.col-0').click()")
+    where = opened.run("return document.querySelector('#detail h3').getBoundingClientRect().top")
+    assert 0 <= where < 844
+    opened.click("#detail .close")
+    assert opened.text("#detail h3") == "Why are they two?"
+
+
+def test_a_click_on_a_vma_shows_it(opened: Browser) -> None:
+    opened.click(".vma.col-1")
+    said = opened.text("#detail")
+    assert "7ffff7fe7000-7ffff7fff000" in said
+    assert "rd wr mr mw me ac mg" in said
+
+
+def test_the_plot_reads_out_and_moves_the_maps(opened: Browser) -> None:
+    opened.run(
+        """const svg = document.querySelector('#chart svg');
+           const box = svg.getBoundingClientRect();
+           const at = {clientX: box.left + box.width / 2, clientY: box.top + 50, bubbles: true};
+           svg.dispatchEvent(new PointerEvent('pointermove', at));"""
+    )
+    readout = opened.text("#readout").split()
+    assert readout[:2] in (["event", "12"], ["event", "13"])
+    opened.run(
+        """const svg = document.querySelector('#chart svg');
+           const box = svg.getBoundingClientRect();
+           const at = {clientX: box.left + 60, clientY: box.top + 50, bubbles: true};
+           svg.dispatchEvent(new PointerEvent('pointerdown', at));"""
+    )
+    assert heads(opened) == ["0 VMAs", "0 VMAs"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_both_colour_schemes_have_contrast_and_the_button_switches(
+    opened: Browser, scheme: str
+) -> None:
+    """WCAG AA: text 4.5 to 1 on what is behind it."""
+    opened.scheme(scheme)
+    other = {"light": "dark", "dark": "light"}[scheme]
+    assert is_dark(opened) == (scheme == "dark")
+    assert contrasts(opened) == []
+    opened.click("#theme")
+    assert is_dark(opened) == (other == "dark")
+    assert contrasts(opened) == []
+
+
+def is_dark(browser: Browser) -> bool:
+    return bool(
+        browser.run("return getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0] < 128")
+    )
+
+
+def contrasts(browser: Browser) -> list[str]:
+    """The elements whose text stands out too little."""
+    found: list[str] = browser.run(
+        """
+        const canvas = document.createElement('canvas');
+        const brush = canvas.getContext('2d', {willReadFrequently: true});
+        const channels = (colour) => {
+          brush.clearRect(0, 0, 1, 1);
+          brush.fillStyle = colour;
+          brush.fillRect(0, 0, 1, 1);
+          return [...brush.getImageData(0, 0, 1, 1).data];
+        };
+        const light = (colour) => {
+          const part = colour.slice(0, 3).map((c) => c / 255)
+            .map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+          return 0.2126 * part[0] + 0.7152 * part[1] + 0.0722 * part[2];
+        };
+        const behind = (element) => {
+          for (let e = element; e; e = e.parentElement) {
+            const colour = channels(getComputedStyle(e).backgroundColor);
+            if (colour[3] === 255) return colour;
+          }
+          return [255, 255, 255, 255];
+        };
+        const shown = (element) => element.getClientRects().length
+          && !element.closest('script, :disabled, .skip')
+          && [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+        const low = [];
+        for (const element of [...document.querySelectorAll('body *')].filter(shown)) {
+          const style = getComputedStyle(element);
+          const ink = channels(element instanceof SVGElement ? style.fill : style.color);
+          const [a, b] = [light(ink), light(behind(element))].sort((x, y) => y - x);
+          const name = `${element.tagName}.${element.getAttribute('class')}`;
+          if ((a + 0.05) / (b + 0.05) < 4.5) low.push(`${name}: ${element.textContent}`);
+        }
+        return low;
+        """
+    )
+    return found
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_sticks_out_to_the_side(opened: Browser, width: int) -> None:
+    opened.resize(width, 844)
+    assert opened.run("return document.documentElement.scrollWidth") <= width
+
+
+def test_each_process_has_its_own_maps(browser: Browser, tmp_path: Path) -> None:
+    load(browser, str(ROOT / exhibit("several-processes")), tmp_path)
+    browser.run(
+        """const choice = document.getElementById('process');
+           choice.value = [...choice.options].findIndex((o) => o.text.startsWith('grandchild'));
+           choice.dispatchEvent(new Event('change'));"""
+    )
+    assert heads(browser) == ["2 VMAs", "2 VMAs"]
+    browser.click(".border.col-1")
+    assert "Flags differ: wr (VM_WRITE), ac (VM_ACCOUNT) only above." in browser.text("#detail")
+    browser.focus("#slider")
+    browser.press("Home")
+    assert heads(browser) == ["not there yet", "not there yet"]
+    assert browser.log("browser") == []
+
+
+def test_a_trace_without_events_has_a_page_too(browser: Browser, tmp_path: Path) -> None:
+    trace = tmp_path / "empty.yaml"
+    trace.write_text("vmatrace: 1\nevents: []\n", encoding="utf-8")
+    load(browser, str(trace), tmp_path)
+    assert heads(browser) == ["0 VMAs", "0 VMAs"]
+    assert browser.text("#event") == "Event 0 of 0\nBefore the first event."
+    assert browser.log("browser") == []
+
+
+def test_hostile_names_are_text(browser: Browser, tmp_path: Path) -> None:
+    trace = tmp_path / "hostile.yaml"
+    trace.write_text(HOSTILE, encoding="utf-8")
+    load(browser, str(trace), tmp_path)
+    assert browser.text("h1") == "</script><img src=x onerror=alert(1)> \" ' & <!-- <b>"
+    assert browser.text("#description") == "<script>alert(2)</script> {{data}}"
+    browser.click(".border.col-0")
+    assert "/tmp/</script><script>alert(3)</script>/<i>x" in browser.text("#detail")
+    assert browser.run("return document.querySelectorAll('img, b b, i i, #detail i').length") == 0
+    assert browser.log("browser") == []
+    assert len(browser.requests()) == 1
+
+
+def test_what_a_script_would_load_is_refused(opened: Browser) -> None:
+    """The policy holds: not even a script of the page could call out."""
+    blocked = opened.run(
+        """return new Promise((done) => {
+             document.addEventListener('securitypolicyviolation',
+               (event) => done(event.effectiveDirective));
+             const image = new Image();
+             image.src = 'http://192.0.2.1/x.png';
+           });"""
+    )
+    assert blocked == "img-src"
+    opened.log("browser")

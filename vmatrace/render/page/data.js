@@ -1,0 +1,127 @@
+// The data of the page, unpacked: frames, and layouts at any frame. Addresses are in pages.
+
+const DATA = JSON.parse(document.getElementById('data').textContent);
+const PAGE = DATA.page_size;
+const KINDS = ['anon', 'heap', 'stack', 'file', 'special', 'assumed'];
+
+const FRAMES = DATA.frames.map(([number, line, process, call, results]) =>
+  ({ number, line, process, call, results }));
+
+// TIMES[process][side]: what changed when.
+const TIMES = DATA.processes.map(() => [[], []]);
+DATA.frames.forEach((frame, index) => {
+  for (const [process, side, gone, come] of frame[5]) {
+    const starts = [];
+    let at = 0;
+    for (const distance of gone) starts.push(at += distance);
+    const vmas = [];
+    at = 0;
+    for (let i = 0; i < come.length; i += 6) {
+      at += come[i];
+      vmas.push({
+        start: at, end: at + come[i + 1], attributes: come[i + 2], offset: come[i + 3],
+        border: come[i + 4], call: come[i + 5],
+      });
+    }
+    TIMES[process][side].push({ index, gone: starts, come: vmas });
+  }
+});
+
+function applied(layout, change) {
+  const dead = new Set(change.gone);
+  for (const vma of change.come) dead.add(vma.start);
+  const merged = layout.filter((vma) => !dead.has(vma.start)).concat(change.come);
+  return merged.sort((a, b) => a.start - b.start);
+}
+
+// Layouts are rebuilt from the nearest one that is kept: every 32nd, and the last few looked at.
+const KEPT = DATA.processes.map(() => [new Map(), new Map()]);
+const RECENT = DATA.processes.map(() => [new Map(), new Map()]);
+function layoutAt(process, side, frame) {
+  const times = TIMES[process][side];
+  let count = 0;
+  let high = times.length;
+  while (count < high) {
+    const middle = (count + high) >> 1;
+    if (times[middle].index <= frame) count = middle + 1; else high = middle;
+  }
+  if (!count) return null; // not born yet
+  const kept = KEPT[process][side];
+  const recent = RECENT[process][side];
+  let from = count;
+  while (from && !kept.has(from) && !recent.has(from)) from--;
+  let layout = recent.get(from) || kept.get(from) || [];
+  for (let i = from; i < count; i++) {
+    layout = applied(layout, times[i]);
+    if ((i & 31) === 0) kept.set(i + 1, layout);
+  }
+  recent.delete(count);
+  recent.set(count, layout);
+  if (recent.size > 4) recent.delete(recent.keys().next().value);
+  return layout;
+}
+
+// The starts of the VMAs that this very frame brought. One whose border alone changed is not new.
+function changedAt(process, side, frame) {
+  const found = TIMES[process][side].find((change) => change.index === frame);
+  if (!found) return [];
+  const before = new Map((layoutAt(process, side, frame - 1) || []).map((vma) => [vma.start, vma]));
+  const same = (a, b) => b !== undefined && a.end === b.end && a.attributes === b.attributes;
+  return found.come.filter((vma) => !same(vma, before.get(vma.start))).map((vma) => vma.start);
+}
+
+function nearestFrame(number) {
+  let low = 0;
+  let high = FRAMES.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (FRAMES[middle].number <= number) low = middle; else high = middle - 1;
+  }
+  const next = FRAMES[low + 1];
+  return next && next.number - number < number - FRAMES[low].number ? low + 1 : low;
+}
+
+// --- words ---
+
+const hex = (page) => {
+  const text = (BigInt(page) * BigInt(PAGE)).toString(16);
+  return text.padStart(8, '0');
+};
+const range = (start, end) => `${hex(start)}-${hex(end)}`;
+const thousands = new Intl.NumberFormat('en-US');
+const count = (number) => thousands.format(number).replace(/,/g, '\u2009');
+const plural = (number, word, many) => `${count(number)} ${number === 1 ? word : many || `${word}s`}`;
+function size(pages) {
+  const bytes = pages * PAGE;
+  for (const [unit, letter] of [[2 ** 40, 'T'], [2 ** 30, 'G'], [2 ** 20, 'M'], [1024, 'K']]) {
+    if (bytes >= unit && bytes % unit === 0 && bytes / unit < 10000) return bytes / unit + letter;
+  }
+  for (const [unit, letter] of [[2 ** 40, 'T'], [2 ** 30, 'G'], [2 ** 20, 'M'], [1024, 'K']]) {
+    if (bytes >= unit) return (bytes / unit).toFixed(1) + letter;
+  }
+  return bytes + 'B';
+}
+const signed = (number) => (number > 0 ? '+' : number < 0 ? '\u2212' : '\u00b1') + count(Math.abs(number));
+
+// --- elements ---
+
+const $ = (id) => document.getElementById(id);
+// Text only: nothing from the trace is ever parsed as markup.
+function make(tag, options, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(options || {})) {
+    if (name === 'class') element.className = value;
+    else if (name === 'on') for (const [type, call] of Object.entries(value)) element.addEventListener(type, call);
+    else element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+function draw(tag, options, ...children) {
+  const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const [name, value] of Object.entries(options || {})) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+const put = (element, ...children) => element.replaceChildren(...children.filter((child) => child !== null));
+

@@ -1,0 +1,266 @@
+// Both address maps side by side on one axis: the same address is at the same height in both.
+// As long as that is legible the axis holds every address that the process ever maps, so that
+// nothing moves when the event changes; else it holds those of the two layouts that are shown.
+
+const maps = { process: 0, frame: 0, axis: null, steady: null, zoom: 1, chosen: null, layouts: [null, null], changed: [[], []] };
+const HEADER = 28;   // pixels above a cluster, for its address and the gap before it
+const LEAST = 6;     // pixels that a stretch of memory has at least
+const ROOMY = 20;    // the same where not everything can be in view anyway: room for a line of text
+const MOST = 150;    // and at most; longer ones are cut, and show it
+const LARGEST = 30;  // pixels of one page at most
+const STEADY = 500;  // stretches up to which the axis stays
+const NEAR = 16;     // pages: a hole up to here is drawn to scale inside its cluster
+
+// Stretches between all addresses where one of *vmas* begins or ends.
+function stretches(vmas) {
+  const steps = new Map();
+  const step = (page, by) => steps.set(page, (steps.get(page) || 0) + by);
+  for (const vma of vmas) {
+    step(vma.start, 1);
+    step(vma.end, -1);
+  }
+  const pages = [...steps.keys()].sort((a, b) => a - b);
+  const found = [];
+  let depth = 0;
+  pages.forEach((page, index) => {
+    depth += steps.get(page);
+    if (index + 1 === pages.length) return;
+    const size = pages[index + 1] - page;
+    found.push({ index, start: page, end: page + size, pages: size, far: depth === 0 && size > NEAR });
+  });
+  return found;
+}
+
+// The axis of a process; null where it would be too long to stay the same for all events.
+function steadyAxis(process) {
+  const parts = stretches(TIMES[process].flat().flatMap((change) => change.come));
+  return parts.length > STEADY ? null : { parts, unit: 1, least: LEAST, height: 0 };
+}
+
+const passingAxis = () => ({ parts: stretches(maps.layouts.flatMap((layout) => layout || [])), unit: 1, least: LEAST, height: 0 });
+
+const tall = (part, axis, unit) => Math.min(Math.max(part.pages * unit, axis.least), MOST);
+
+const fixedHeight = (axis) => HEADER * (1 + axis.parts.filter((part) => part.far).length) + 12;
+
+// The height that shows everything at once if that can be, and else everything legibly.
+function comfortable(axis, height) {
+  const near = axis.parts.filter((part) => !part.far).length;
+  axis.least = fixedHeight(axis) + LEAST * near <= height ? LEAST : ROOMY;
+  return axis.least === LEAST ? height : fixedHeight(axis) + 1.5 * ROOMY * near;
+}
+
+// Choose pixels for a page so that the whole axis is about as high as wanted.
+function layAxis(axis, wanted) {
+  const fixed = fixedHeight(axis);
+  const total = (unit) => fixed + axis.parts.reduce((sum, part) => sum + (part.far ? 0 : tall(part, axis, unit)), 0);
+  let low = 1e-6;
+  let high = LARGEST;
+  for (let i = 0; i < 40; i++) {
+    const middle = Math.sqrt(low * high);
+    if (total(middle) > wanted) high = middle; else low = middle;
+  }
+  axis.unit = high > LARGEST * 0.999 ? LARGEST : low;
+  let y = HEADER;
+  axis.parts.forEach((part) => {
+    part.top = y;
+    part.height = part.far ? HEADER : tall(part, axis, axis.unit);
+    part.cut = !part.far && part.pages * axis.unit > MOST;
+    y += part.height;
+  });
+  axis.height = y + 12;
+}
+
+function partAt(axis, page) {
+  let low = 0;
+  let high = axis.parts.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (axis.parts[middle].start <= page) low = middle; else high = middle - 1;
+  }
+  return axis.parts[low];
+}
+function partAtY(axis, y) {
+  let low = 0;
+  let high = axis.parts.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (axis.parts[middle].top <= y) low = middle; else high = middle - 1;
+  }
+  return Math.max(low, 0);
+}
+function yOf(axis, page) {
+  const part = partAt(axis, page);
+  return part.top + (page - part.start) / part.pages * part.height;
+}
+// Ends belong to the stretch before them: a gap behind must not stretch a VMA.
+const yEnd = (axis, page) => { const part = partAt(axis, page - 1); return part.top + part.height * (page - part.start) / part.pages; };
+
+function firstBelow(layout, page) {
+  let low = 0;
+  let high = layout.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (layout[middle].end > page) high = middle; else low = middle + 1;
+  }
+  return low;
+}
+
+const place = (element, top, height) => {
+  element.style.top = `${top}px`;
+  if (height !== null) element.style.height = `${height}px`;
+  return element;
+};
+
+// Only what can be seen is drawn; a map may have many thousand VMAs.
+function drawMaps() {
+  const { axis } = maps;
+  const box = $('maps');
+  const canvas = $('canvas');
+  const focus = document.activeElement && canvas.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  canvas.style.height = `${axis.height}px`;
+  const above = box.scrollTop - 200;
+  const below = box.scrollTop + box.clientHeight + 200;
+  const visible = axis.parts.slice(partAtY(axis, above), partAtY(axis, below) + 1);
+  const nodes = [];
+  if (visible.length) {
+    nodes.push(...drawParts(axis, visible));
+    const low = visible[0].start;
+    const high = visible[visible.length - 1].end;
+    for (const side of [0, 1]) nodes.push(...drawSide(axis, side, low, high));
+  }
+  put(canvas, ...nodes);
+  if (focus) {
+    const again = canvas.querySelector(`[data-key="${focus}"]`);
+    if (again) again.focus({ preventScroll: true });
+  }
+}
+
+function drawParts(axis, visible) {
+  const nodes = [];
+  for (const part of visible) {
+    const { index } = part;
+    if (index === 0 || part.far) {
+      const first = part.far ? index + 1 : 0;
+      let last = first;
+      while (last + 1 < axis.parts.length && !axis.parts[last + 1].far) last++;
+      const start = axis.parts[first].start;
+      nodes.push(place(make('div', { class: 'cluster' }, make('span', {}, hex(start)),
+        make('span', { class: 'span' }, size(axis.parts[last].end - start)),
+        make('span', { class: 'gap' }, part.far ? `gap ${size(part.pages)}` : '')),
+      axis.parts[first].top - HEADER + 4, 24));
+    }
+    if (!part.far) {
+      for (const side of [0, 1]) nodes.push(place(make('div', { class: `hole col-${side}` }), part.top, part.height));
+    }
+    if (part.cut) {
+      const path = `M0 8${Array.from({ length: 80 }, (_, i) => `l8 ${i % 2 ? 6 : -6}`).join('')}`;
+      const wave = draw('svg', { preserveAspectRatio: 'none', viewBox: '0 0 640 10', 'aria-hidden': 'true' }, draw('path', { d: path }));
+      nodes.push(place(make('div', { class: 'cut' }, wave), part.top + part.height * 0.75, 10));
+    }
+  }
+  return nodes;
+}
+
+function drawSide(axis, side, low, high) {
+  const layout = maps.layouts[side];
+  if (!layout) return [];
+  const nodes = [];
+  const changed = new Set(maps.changed[side]);
+  let last = -1e9;
+  let first = true;
+  for (let i = firstBelow(layout, low); i < layout.length && layout[i].start < high; i++) {
+    const vma = layout[i];
+    const top = yOf(axis, vma.start);
+    const bottom = yEnd(axis, vma.end);
+    nodes.push(drawVma(side, vma, top, bottom - top, changed.has(vma.start)));
+    if (vma.border >= 0) {
+      const next = yEnd(axis, vma.end);
+      nodes.push(drawBorder(side, vma, top, Math.min(top - last, next - top) < 13, first));
+      first = false;
+    }
+    last = top;
+  }
+  return nodes;
+}
+
+function drawVma(side, vma, top, height, changed) {
+  const [perms, codes, name, kind] = DATA.attributes[vma.attributes];
+  const mergeable = codes.split(' ').includes('mg');
+  const element = make('div', {
+    class: `vma col-${side} ${kind}${mergeable ? ' mergeable' : ''}${changed ? ' changed' : ''}${isChosen('vma', side, vma.start) ? ' chosen' : ''}`,
+    title: `${range(vma.start, vma.end)} ${size(vma.end - vma.start)} ${perms} ${name || 'anonymous'}`,
+    on: { click: () => choose('vma', side, vma.start) },
+  });
+  if (height >= 17) {
+    element.append(make('span', { class: 'perms' }, perms), make('span', {}, shortName(name)));
+    if (mergeable) element.append(make('span', { class: 'mg' }, 'mg'));
+    element.append(make('span', { class: 'size' }, size(vma.end - vma.start)));
+  }
+  // In one that reaches beyond what is in view the words stay in view.
+  const box = $('maps');
+  if (height > box.clientHeight) {
+    element.style.alignItems = 'flex-start';
+    element.style.paddingTop = `${Math.min(Math.max(box.scrollTop - top, 0) + box.clientHeight / 3, height - 30)}px`;
+  }
+  // A hair of background between VMAs that touch.
+  return place(element, top + (vma.border >= 0 ? 0.5 : 0), Math.max(height - 1, 2));
+}
+
+const shortName = (name) => (name ? name.replace(/^.*\/(?=[^/])/, '') : 'anonymous');
+
+// *first*: the tab key stops at the first border of each map; arrows go on from there.
+function drawBorder(side, below, y, tight, first) {
+  const why = DATA.borders[below.border][0];
+  const pressed = isChosen('border', side, below.start);
+  const element = make('button', {
+    type: 'button', class: `border col-${side} why-${why}${tight ? ' tight' : ''}`,
+    'data-key': `${side}-${below.start}`, 'data-side': side, 'data-start': below.start,
+    tabindex: first || pressed ? 0 : -1, 'aria-pressed': pressed ? 'true' : 'false',
+    'aria-label': `${DATA.models[side]}: border at ${hex(below.start)}, ${WHY[why]}`,
+    on: { click: () => choose('border', side, below.start) },
+  });
+  return place(element, y - (tight ? 3.5 : 7.5), null);
+}
+
+const isChosen = (what, side, start) => maps.chosen !== null && maps.chosen.what === what
+  && maps.chosen.side === side && maps.chosen.start === start;
+
+// Bring what the event changed into view, unless something of it is there.
+function revealChange() {
+  const { axis } = maps;
+  const starts = [...maps.changed[0], ...maps.changed[1]];
+  if (!starts.length) return;
+  const box = $('maps');
+  const ys = starts.map((start) => yOf(axis, start));
+  if (ys.some((y) => y >= box.scrollTop + 10 && y <= box.scrollTop + box.clientHeight - 30)) return;
+  box.scrollTop = Math.min(...ys) - box.clientHeight / 3;
+}
+
+// Arrow keys: up and down to the next border of a map, left and right to the nearest of the other.
+function walkBorders(event) {
+  const { side, start } = event.target.dataset;
+  if (side === undefined) return;
+  const here = Number(start);
+  const borders = (of) => maps.layouts[of].filter((vma) => vma.border >= 0);
+  let goal;
+  let to = Number(side);
+  if (event.key === 'ArrowDown') goal = borders(to).find((vma) => vma.start > here);
+  else if (event.key === 'ArrowUp') goal = borders(to).filter((vma) => vma.start < here).pop();
+  else if (event.key === 'ArrowLeft' || event.key === 'ArrowRight') {
+    to = event.key === 'ArrowLeft' ? 0 : 1;
+    const distance = (vma) => Math.abs(vma.start - here);
+    goal = borders(to).reduce((best, vma) => (best && distance(best) <= distance(vma) ? best : vma), undefined);
+  } else return;
+  event.preventDefault();
+  if (goal) focusBorder(to, goal.start);
+}
+
+function focusBorder(side, start) {
+  const box = $('maps');
+  const y = yOf(maps.axis, start);
+  if (y < box.scrollTop + 40 || y > box.scrollTop + box.clientHeight - 40) box.scrollTop = y - box.clientHeight / 2;
+  drawMaps();
+  $('canvas').querySelector(`[data-key="${side}-${start}"]`).focus({ preventScroll: true });
+}
+
