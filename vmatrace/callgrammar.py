@@ -26,7 +26,7 @@ _RESULT_NOTE: Final = re.compile(r"(?:\s*\([^()]*\))?(?:\s*<[0-9.]+>)?\s*\Z")
 _ERRNO_NUMBER: Final = re.compile(r"\(errno ([0-9]{1,4})\)\s*\Z")
 _PRECEDENCE: Final = {"|": 1, "<<": 2, "+": 3, "-": 3, "*": 4}
 #: Names that are numbers in every position. strace prints 21<<MAP_HUGE_SHIFT for a page size.
-_NUMBERS: Final = {"NULL": 0, "MAP_HUGE_SHIFT": abi.MAP_HUGE_SHIFT}
+NUMBERS: Final = {"NULL": 0, "MAP_HUGE_SHIFT": abi.MAP_HUGE_SHIFT}
 _LABEL_KINDS: Final = ("addr", "size", "int", "fd")
 _NOUN: Final = {
     "addr": "an address", "size": "a size", "int": "a number", "flags": "constants",
@@ -51,7 +51,7 @@ class ParsedCall(NamedTuple):
 
 def is_reserved(name: str) -> bool:
     """Whether *name* means something already, so that no label or file may be called so."""
-    return name == "PAGE_SIZE" or name in _NUMBERS or name in abi.CONSTANTS
+    return name == "PAGE_SIZE" or name in NUMBERS or name in abi.CONSTANTS
 
 
 def is_symbolic(arg: Arg) -> bool:
@@ -226,8 +226,8 @@ class Grammar(Tokens):
     def _named(self, name: str, start: int, param: Param) -> ExprTree:
         if name == "PAGE_SIZE":
             return self.page_size
-        if name in _NUMBERS:
-            return _NUMBERS[name]
+        if name in NUMBERS:
+            return NUMBERS[name]
         value = abi.CONSTANTS.get(name)
         families = " or ".join(family + "*" for family in param.families)
         if value is None:

@@ -30,7 +30,7 @@ from vmatrace.yamlvalues import Values, parse_integer
 _LABEL: Final = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=(?!=)")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 #: What the mapping form of every call may have.
-_KEYS: Final = ("call", "pid", "label", "result", "maps")
+EVENT_KEYS: Final = ("call", "pid", "label", "result", "maps")
 _COLLECTIONS: Final = (MappingNode, SequenceNode)
 
 
@@ -121,7 +121,7 @@ class Converter:
 
     def _whole_call(self, node: MappingNode) -> Event | None:
         """``{call: "munmap(a, 0x1000)", pid: child}``."""
-        fields = self.values.fields(node, _KEYS, "an event")
+        fields = self.values.fields(node, EVENT_KEYS, "an event")
         scalar = fields["call"]
         assert scalar is not None
         assert not isinstance(scalar, (MappingNode, SequenceNode))
@@ -150,7 +150,7 @@ class Converter:
             where = position(keys["call"] or node)
             self.errors.add(*where, f"unknown call {quoted(name)}{suggestion(name, CALLS)}")
             return None
-        allowed = (*_KEYS, *(p.name for p in call.params))
+        allowed = (*EVENT_KEYS, *(p.name for p in call.params))
         fields = self.values.fields(node, allowed, name)
         lacking = [repr(p.name) for p in call.params if not p.optional and p.name not in fields]
         if lacking:

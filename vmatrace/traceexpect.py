@@ -19,8 +19,8 @@ from vmatrace.yamlvalues import Values, parse_integer
 
 _BOUND: Final = re.compile(r"\s*(==|!=|<=|>=|<|>)\s*([0-9]{1,18})\s*\Z")
 _PERMS: Final = re.compile(r"[r-][w-][x-][sp]\Z")
-_EXPECT_KEYS: Final = (*EXPECTED_COUNTS, "maps", "pid", "on")
-_EXPECTED_MAPPING_KEYS: Final = ("start", "end", "perms", "offset", "name", "flags")
+EXPECT_KEYS: Final = (*EXPECTED_COUNTS, "maps", "pid", "on")
+MAPPING_KEYS: Final = ("start", "end", "perms", "offset", "name", "flags")
 
 
 class ExpectationReader:
@@ -34,7 +34,7 @@ class ExpectationReader:
 
     def read(self, node: Node | None, entry: MappingNode) -> Expectation | None:
         before = self.errors.count
-        fields = self.values.fields(node, _EXPECT_KEYS, "expect")
+        fields = self.values.fields(node, EXPECT_KEYS, "expect")
         pid = self.names.pid(fields.get("pid"))
         if "pid" not in fields and (problem := self.names.processes.unusable(pid)):
             self.errors.add(entry.line, entry.column, problem)
@@ -100,7 +100,7 @@ class ExpectationReader:
                 self.errors.add(*position(node), error.message)
                 return None
             return ExpectedMapping(m.start, m.end, m.perms, m.offset, m.name)
-        fields = self.values.fields(node, _EXPECTED_MAPPING_KEYS, "an expected mapping")
+        fields = self.values.fields(node, MAPPING_KEYS, "an expected mapping")
         for key in ("start", "end"):
             if key not in fields:
                 self.errors.add(node.line, node.column, f"an expected mapping lacks {key!r}")

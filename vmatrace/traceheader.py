@@ -21,10 +21,14 @@ from vmatrace.yamlvalues import Values, parse_integer
 VERSION: Final = 1
 KEYS: Final = (
     "vmatrace", "name", "description", "kernel", "page_size", "sysctl", "process", "files", "maps",
-    "events",
+    "partial", "events",
 )  # fmt: skip
 #: RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK and RLIMIT_STACK, as a trace spells them.
 RLIMITS: Final = ("as", "data", "memlock", "stack")
+#: The largest values of knobs that are no unsigned long.
+SYSCTL_MOST: Final = {"max_map_count": (1 << 31) - 1, "overcommit_memory": 2}
+FILE_KEYS: Final = ("path", "fs", "mode", "size")
+FILE_MODES: Final = ("rw", "r", "w")
 _FILE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _MAPS_HEAD: Final = re.compile(r"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ")
 _SMAPS_FIELD: Final = re.compile(r"[A-Z][A-Za-z_]*:")
@@ -74,6 +78,7 @@ class Header:
         self.process = self._process()
         self.files = self._files()
         self.maps = read_layout(nodes.get("maps"), self.page_size, errors)
+        self.partial = bool(self.values.boolean(nodes.get("partial")))
 
     def _check_version(self) -> None:
         version = self.nodes.get("vmatrace")
@@ -102,10 +107,9 @@ class Header:
     def _sysctl(self) -> Sysctl:
         names = [knob.name for knob in fields(Sysctl)]
         given = self.values.fields(self.nodes.get("sysctl"), names, "sysctl")
-        most = {"max_map_count": (1 << 31) - 1, "overcommit_memory": 2}
         knobs: dict[str, int] = {}
         for name, node in given.items():
-            value = self.values.integer(node, 0, most.get(name, abi.ULONG_MAX))
+            value = self.values.integer(node, 0, SYSCTL_MOST.get(name, abi.ULONG_MAX))
             if value is not None:
                 knobs[name] = value
         return Sysctl(**knobs)
@@ -157,12 +161,12 @@ class Header:
     def _file(self, node: Node | None) -> File:
         from vmatrace import kernels
 
-        given = self.values.fields(node, ("path", "fs", "mode", "size"), "a file")
+        given = self.values.fields(node, FILE_KEYS, "a file")
         if isinstance(node, MappingNode) and "path" not in given:
             self.errors.add(node.line, node.column, "the key 'path' of the file is missing")
         path = self.values.text(given.get("path"), "a path") or ""
         fs = self._one_of(given.get("fs"), kernels.FILE_SYSTEMS, "file system")
-        mode = self._one_of(given.get("mode"), ("rw", "r", "w"), "mode")
+        mode = self._one_of(given.get("mode"), FILE_MODES, "mode")
         size = self.values.integer(given.get("size"), 0, (1 << 63) - 1, "a size in bytes")
         return File(path, fs or file_system(path), mode or "rw", size)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vmatrace.commands import options
-from vmatrace.inputs import DIFFERS, OK, each, sources
+from vmatrace.inputs import BAD, DIFFERS, OK, each, sources
 
 if TYPE_CHECKING:
     from vmatrace.kernels import Kernel
@@ -41,13 +41,16 @@ Exit status: 0 done; 1 a failed expectation or (--strict) a divergence;
               help="Replay under this kernel model (see `vmatrace kernels`), whatever the trace "
               "says.  [default: the trace's, else post-patch]")  # fmt: skip
 @click.option("--with", "features_on", metavar="FEATURE", multiple=True,
+              shell_complete=options.complete_features,
               help="Switch a feature of the model on; may be repeated.")  # fmt: skip
 @click.option("--without", "features_off", metavar="FEATURE", multiple=True,
+              shell_complete=options.complete_features,
               help="Switch a feature of the model off; may be repeated.")  # fmt: skip
 @options.ksm
 @options.assume_faulted
 @click.option("--steps", is_flag=True, help="Show what every call did (table and json).")
-@click.option("--strict", is_flag=True, help="Exit 1 when a recorded result differs.")
+@click.option("--strict", is_flag=True, help="Exit 1 when a recorded result differs, 2 when "
+              "a line of a log was not understood.")  # fmt: skip
 @options.form("table", "json", "maps", "smaps")
 def command(
     traces: tuple[str, ...],
@@ -62,7 +65,8 @@ def command(
 ) -> int:
     """Replay traces and print the layout and the merges that come of them.
 
-    TRACE is a file, a directory (all *.yaml below it) or - for standard input.
+    TRACE is a file, a directory (all *.yaml below it) or - for standard input; a log of strace
+    will do as well.
     """
     from vmatrace import kernels
     from vmatrace.engine.replay import Replay
@@ -89,6 +93,8 @@ def command(
         with progress.watching(trace):
             result = Replay(trace, under, ksm).run()
         printer.write(trace, result, Replay(trace, under, ksm) if steps else None)
+        if strict and trace.notes is not None and trace.notes.misread_count:
+            return BAD
         return DIFFERS if result.failures or (strict and result.divergences) else OK
 
     return each(named, show, assume_faulted)

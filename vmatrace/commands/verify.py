@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vmatrace.commands import options
 from vmatrace.inputs import BAD, DIFFERS, OK
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ verified because something is missing. A trace that needs what this machine has
 not (a file system, a sysctl, a starting layout) is skipped, and said to be; if
 all are, the exit status is 2.""",
 )
-@click.argument("traces", metavar="[TRACE...]", nargs=-1)
-@click.option("-k", "--kernel", metavar="MODEL",
+@click.argument("traces", metavar="[TRACE...]", nargs=-1, shell_complete=options.complete_files)
+@click.option("-k", "--kernel", metavar="MODEL", shell_complete=options.Model().shell_complete,
               help="Compare with this model.  [default: the one found by experiments]")  # fmt: skip
 @click.option("--probe", is_flag=True, help="Show what the experiments find, and end.")
 @click.option("--random", "programs", metavar="N", type=click.IntRange(1),

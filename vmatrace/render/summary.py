@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
 from vmatrace.engine.result import Failure, ProcessResult, Result
 from vmatrace.event import CALLS, ExpectedMapping, format_result
 from vmatrace.layout import Layout, Mapping
-from vmatrace.render import layouts, words
+from vmatrace.notes import Notes
+from vmatrace.render import layouts, lognotes, words
 from vmatrace.render.paper import Paper
 
 #: So many divergences, and so many failed expectations, are shown.
@@ -22,11 +23,12 @@ def write_title(paper: Paper, result: Result, description: str) -> None:
         paper.paragraph(" ".join(description.split()), "dim")
 
 
-def write(paper: Paper, result: Result) -> None:
-    """Everything but the title."""
+def write(paper: Paper, result: Result, notes: Notes | None = None) -> None:
+    """Everything but the title. *notes* are those of a log."""
     for process in result.processes:
         _write_process(paper, result, process)
     _write_totals(paper, result)
+    lognotes.write(paper, notes, result)
     _write_divergences(paper, result)
     _write_failures(paper, result)
 
@@ -96,16 +98,28 @@ def _write_failures(paper: Paper, result: Result) -> None:
     paper.line("")
     paper.line((words.plural(len(result.failures), "expectation") + " failed", "bold red"))
     for failure in result.failures[:_MOST]:
-        process = "" if failure.pid == "main" else f" of {failure.pid}"
-        place = f"{result.path}:{failure.line}: {failure.what}{process}"
-        if failure.what == "maps":
-            paper.line(f"  {place} differ (- expected, + actual)")
-            _write_map_failure(paper, failure)
-        else:
-            paper.line(
-                f"  {place}: expected {failure.expected}, actual ", (str(failure.actual), "red")
-            )
+        write_failure(paper, result.path, failure)
     _write_rest(paper, len(result.failures))
+
+
+def write_failure(paper: Paper, path: str, failure: Failure, under: Sequence[str] = ()) -> None:
+    """An expectation of the trace at *path* that did not hold; of a layout, what differs.
+
+    *under* names the models, where there may be several.
+    """
+    process = "" if failure.pid == "main" else f" of {failure.pid}"
+    models = f" under {words.models(under)}" if under else ""
+    place = f"{path}:{failure.line}: {failure.what}{process}{models}"
+    if failure.what == "maps":
+        paper.paragraph(f"{place} differ (- expected, + actual)", "", "  ", " " * 6)
+        _write_map_failure(paper, failure)
+    else:
+        expected, actual = f"{place}: expected {failure.expected}, actual ", str(failure.actual)
+        *above, last = paper.broken(expected + actual, 2, 6)
+        for i, part in enumerate(above):
+            paper.line("      " if i else "  ", part)
+        indent = "      " if above else "  "
+        paper.line(indent + last.removesuffix(actual), (actual, "red"))
 
 
 def _write_rest(paper: Paper, count: int) -> None:

@@ -1,0 +1,139 @@
+"""The README's CI section: every step of its workflows is run, as a CI server runs it.
+
+What needs a network is replaced: `pip` by a program that does nothing. A step is what the server
+would hand to a shell, in a project that has traces/ and the baseline that the README says to keep.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import yaml12
+from program import ROOT
+
+SECTION = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## In CI\n")[2]
+TEXT = SECTION.partition("\n## ")[0]
+pytestmark = pytest.mark.skipif(not TEXT, reason="the README has no section 'In CI' yet")
+BEFORE = """\
+vmatrace: 1
+process: {ksm: true}
+events:
+  - mmap(0x10000, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)
+  - mmap(0x11000, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)
+  - expect: {on: post-patch, vmas: 1}
+"""
+
+
+def block(kind: str, name: str) -> Any:
+    """The document in the block whose first line says that it is the file *name*."""
+    match = re.search(rf"^```{kind}\n# {re.escape(name)}\n(.*?)^```$", TEXT, re.M | re.S)
+    assert match is not None, name
+    return yaml12.read(match[1])
+
+
+def github_steps() -> list[dict[str, Any]]:
+    (job,) = block("yaml", "memory.yaml")["jobs"].values()
+    steps: list[dict[str, Any]] = job["steps"]
+    return steps
+
+
+def gitlab_steps() -> list[dict[str, Any]]:
+    (job,) = block("yml", ".gitlab-ci.yml").values()
+    return [{"run": line} for line in job["script"]]
+
+
+class Project:
+    """A project with traces, and a server that runs steps in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.summary = folder / "summary.md"
+        commands = folder / "bin"
+        commands.mkdir()
+        run = f'PATH=$OLD_PATH exec {sys.executable} -m vmatrace "$@"'
+        for name, runs in (("vmatrace", run), ("pip", "exit 0")):
+            (commands / name).write_text(f"#!/bin/sh\n{runs}\n")
+            (commands / name).chmod(0o755)
+        self.environment = {
+            "PATH": f"{commands}:{os.environ['PATH']}", "OLD_PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT), "GITHUB_STEP_SUMMARY": str(self.summary), "CI": "true",
+            "PYTHONIOENCODING": "utf-8", "VMATRACE": "nowhere",
+        }  # fmt: skip
+        (folder / "traces").mkdir()
+        self.write(BEFORE)
+        (keep,) = re.findall(r"^```sh\n(vmatrace .*)\n```$", TEXT, re.M)
+        assert self.run(keep).returncode == 0
+
+    def write(self, trace: str) -> None:
+        (self.folder / "traces" / "adjacent.yaml").write_text(trace, encoding="utf-8")
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        # bash -e is what GitHub's servers run a step with.
+        return subprocess.run(
+            ["bash", "-e", "-c", command], cwd=self.folder, env=self.environment, text=True,
+            encoding="utf-8", capture_output=True, check=False,
+        )  # fmt: skip
+
+    def statuses(self, steps: list[dict[str, Any]]) -> dict[str, int]:
+        """The exit status of each step that runs something, by its name or else its command."""
+        return {
+            step.get("name", step["run"]): self.run(step["run"]).returncode
+            for step in steps
+            if "run" in step
+        }
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+@pytest.mark.parametrize("steps", [github_steps, gitlab_steps])
+def test_every_step_succeeds_where_nothing_is_wrong(project: Project, steps: Any) -> None:
+    statuses = project.statuses(steps())
+    assert len(statuses) >= 3
+    assert set(statuses.values()) == {0}, statuses
+    report = ElementTree.parse(project.folder / "vmatrace.xml").getroot()
+    assert report.iter("testcase")
+
+
+def test_the_summary_says_what_the_series_changes(project: Project) -> None:
+    project.statuses(github_steps())
+    summary = project.summary.read_text(encoding="utf-8")
+    assert "adjacent" in summary
+    assert "| " in summary
+
+
+def test_a_failed_expectation_fails_its_step_alone_and_marks_the_line(project: Project) -> None:
+    project.write(BEFORE.replace("vmas: 1", "vmas: 2"))
+    statuses = project.statuses(github_steps())
+    assert {name for name, status in statuses.items() if status} == {"every expectation holds"}
+    steps = {step.get("name"): step for step in github_steps()}
+    printed = project.run(steps["every expectation holds"]["run"]).stdout
+    assert re.search(r"^::error .*file=traces/adjacent\.yaml,line=6", printed, re.M), printed
+
+
+def test_a_layout_that_is_not_the_baselines_fails_its_step_alone(project: Project) -> None:
+    project.write(BEFORE.replace("0x11000", "0x12000").replace("vmas: 1", "vmas: 2"))
+    statuses = project.statuses(github_steps())
+    failed = {name: status for name, status in statuses.items() if status}
+    assert failed == {"nothing changed since the baseline": 1}
+
+
+def test_a_broken_trace_fails_every_step(project: Project) -> None:
+    project.write(BEFORE.replace("mmap", "mmpa"))
+    statuses = project.statuses(github_steps())
+    assert {name for name, status in statuses.items() if not status} == {'pip install "$VMATRACE"'}
+
+
+def test_the_pre_commit_hook_that_is_named_exists() -> None:
+    manifest = yaml12.read((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    (repository,) = block("yaml", ".pre-commit-config.yaml")["repos"]
+    assert {hook["id"] for hook in repository["hooks"]} <= {hook["id"] for hook in manifest}

@@ -1,0 +1,121 @@
+"""Trace files as pytest collects, runs and reports them: a test is an expectation under a model.
+
+Loaded by pytest_plugin when the first *.yaml file is met. What an expectation means, and under
+which models a trace is checked, it asks those who know.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from vmatrace.analysis.checks import models
+from vmatrace.engine.expectations import applies
+from vmatrace.engine.replay import replay
+from vmatrace.engine.result import Failure, Result
+from vmatrace.event import Expectation
+from vmatrace.kernels import KERNELS, Kernel, get_kernel
+from vmatrace.render.checks import failure_text, uncovered_text
+from vmatrace.trace import Trace, TraceError, load_trace
+
+#: The key that every trace has, at the start of a line or of a JSON object.
+_KEY: Final = re.compile(rb"^(?:\{\s*)?[\"']?vmatrace[\"']?\s*:", re.MULTILINE)
+
+
+def is_trace(path: Path) -> bool:
+    """Whether the file at *path* is a trace, and not YAML that is somebody else's."""
+    try:
+        return _KEY.search(path.read_bytes()) is not None
+    except OSError:
+        return False
+
+
+class TraceFile(pytest.File):
+    """A trace file. A model's replay is kept for its tests, which are run one after another."""
+
+    trace: Trace
+    _replayed: tuple[Kernel, Result] | None = None
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """A test for each expectation and model that it is about."""
+        try:
+            names: list[str] = self.config.getoption("--vmatrace-kernel")
+            chosen = [*KERNELS.values()] if "all" in names else [*map(get_kernel, names)]
+        except ValueError as error:
+            raise self.CollectError(f"--vmatrace-kernel: {error}") from None
+        shown = os.path.relpath(self.path, self.config.invocation_params.dir)
+        try:
+            self.trace = load_trace(self.path, shown)
+            expected = [item for item in self.trace.items() if isinstance(item, Expectation)]
+        except TraceError as error:
+            raise self.CollectError(str(error)) from None
+        lines = Counter(expectation.line for expectation in expected)
+        under = chosen or models(self.trace, expected)
+        for lost in expected:
+            if not chosen and not any(applies(lost, kernel) for kernel in under):
+                text = f"{shown}:{lost.line}: {uncovered_text(', '.join(lost.on))}"
+                self.warn(pytest.PytestCollectionWarning(text))
+        for kernel in under:
+            for expectation in expected:
+                if applies(expectation, kernel):
+                    place = f"line-{expectation.line}"
+                    if lines[expectation.line] > 1:
+                        place += f"-{expectation.column}"
+                    yield ExpectationItem.from_parent(
+                        self, name=f"{place}[{kernel.name}]", expectation=expectation, kernel=kernel
+                    )
+
+    def result(self, kernel: Kernel) -> Result:
+        """The replay under *kernel*. Raises TraceError where a call is not modelled."""
+        if self._replayed is None or self._replayed[0] is not kernel:
+            self._replayed = kernel, replay(self.trace, kernel)
+        return self._replayed[1]
+
+
+class ExpectationItem(pytest.Item):
+    """An expectation under one model."""
+
+    parent: TraceFile
+
+    def __init__(self, *, expectation: Expectation, kernel: Kernel, **more: Any) -> None:
+        super().__init__(**more)
+        self.expectation = expectation
+        self.kernel = kernel
+
+    def runtest(self) -> None:
+        """Raises UnmetError if the expectation does not hold."""
+        here = self.expectation.line, self.expectation.column
+        failures = self.parent.result(self.kernel).failures
+        unmet = [failure for failure in failures if (failure.line, failure.column) == here]
+        if unmet:
+            raise UnmetError(unmet)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """What was expected and what was there; of a mistake in the trace, where it is."""
+        error = excinfo.value
+        if isinstance(error, TraceError):
+            return str(error)
+        if not isinstance(error, UnmetError):
+            return super().repr_failure(excinfo, style)
+        path = self.parent.trace.path
+        shown = [failure_text(path, failure) for failure in error.failures]
+        why = f"to see why: vmatrace replay {path} --kernel {self.kernel.name} --steps"
+        return "\n".join([*shown, why])
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """The line of the trace, from 0."""
+        return self.path, self.expectation.line - 1, f"{self.parent.trace.name}: {self.name}"
+
+
+class UnmetError(Exception):
+    """An expectation that does not hold, with what failed of it."""
+
+    def __init__(self, failures: list[Failure]) -> None:
+        super().__init__(failures)
+        self.failures = failures

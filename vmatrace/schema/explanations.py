@@ -1,0 +1,120 @@
+"""The schemas of what says why VMAs are apart: explain and audit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vmatrace.schema.parts import (
+    FLAG,
+    INTEGER,
+    NUMBER,
+    TEXT,
+    array,
+    nullable,
+    one_of,
+    record,
+    table,
+)
+from vmatrace.schema.shapes import CALLED, CODES, MAPPING, REASONS, SPAN
+
+_MOMENT: Final = nullable(record({"index": NUMBER, **CALLED}))
+_RANGE: Final = record({**SPAN["properties"], "vmflags": CODES})
+_CHANGE: Final = record(
+    {
+        "kinds": array(TEXT), "times": NUMBER, "first": _MOMENT, "last": _MOMENT,
+        "after": nullable(_RANGE), "flags_set": CODES, "flags_cleared": CODES,
+    }
+)  # fmt: skip
+_SIDE: Final = record(
+    {
+        **_RANGE["properties"], "file": nullable(TEXT),
+        "anon_vma": one_of("unfaulted", "own", "shared"), "name": nullable(TEXT),
+        "policy": nullable(TEXT), "uffd": NUMBER,
+    }
+)  # fmt: skip
+_CONTRAST: Final = record(
+    {
+        "reasons": REASONS, "flags_below": CODES, "flags_above": CODES, "opened_twice": FLAG,
+        "pgoff": record({"continued": nullable(INTEGER), "own": nullable(INTEGER)}),
+        "sides": array(_SIDE, minItems=2, maxItems=2),
+    }
+)  # fmt: skip
+_ATTEMPT: Final = record(
+    {
+        "event": nullable(record(CALLED)), "op": TEXT, "range": one_of("below", "above"),
+        **_CONTRAST["properties"],
+    }
+)  # fmt: skip
+_CAUSE: Final = record(
+    {
+        "before": TEXT,
+        "after": TEXT,
+        "becomes": TEXT,
+        "features": array(
+            record(
+                {"name": TEXT, "added": FLAG, "commit": nullable(TEXT), "release": nullable(TEXT)}
+            )
+        ),
+    }
+)
+_BORDER: Final = record(
+    {
+        "pid": TEXT,
+        "address": NUMBER,
+        "below": MAPPING,
+        "above": MAPPING,
+        "touching": record({"since": _MOMENT, "was": TEXT}),
+        "attempt": nullable(_ATTEMPT),
+        "today": _CONTRAST,
+        "models": nullable(table(record({"state": TEXT, "vma": nullable(MAPPING)}))),
+        "causes": nullable(array(_CAUSE)),
+        "advice": array(TEXT),
+    }
+)
+_ANY: Final = record(
+    {"trace": TEXT, "path": TEXT, "kernel": TEXT, "asked": TEXT, "borders": array(_BORDER)},
+    {
+        # of an address
+        "pid": TEXT, "address": NUMBER, "vma": nullable(MAPPING), "anon": nullable(TEXT),
+        "history": array(_CHANGE), "before": nullable(_RANGE), "below": nullable(MAPPING),
+        "above": nullable(MAPPING),
+        # of all borders
+        "processes": array(TEXT), "vmas": NUMBER,
+    },
+)  # fmt: skip
+EXPLAIN: Final = {
+    **_ANY,
+    "anyOf": [
+        {"required": ["pid", "address", "vma", "anon", "history", "before", "below", "above"]},
+        {"required": ["processes", "vmas"]},
+    ],
+}
+
+AUDIT: Final = record(
+    {
+        "source": TEXT,
+        "kernel": nullable(TEXT),
+        "flags_known": FLAG,
+        "anonymous_known": FLAG,
+        "vmas": NUMBER,
+        "mergeable": nullable(NUMBER),
+        "max_map_count": NUMBER,
+        "max_map_count_assumed": FLAG,
+        "headroom": NUMBER,
+        "savable": NUMBER,
+        "differ_by_mergeable": NUMBER,
+        "special": NUMBER,
+        "runs": array(
+            record(
+                {
+                    **SPAN["properties"], "savable": NUMBER,
+                    "causes": array(
+                        record({"cause": TEXT, "confidence": one_of("likely", "possible")})
+                    ),
+                    "vmas": array(record({**MAPPING["properties"], "anonymous": nullable(FLAG)})),
+                }
+            ),
+            description="VMAs beside each other that look alike.",
+        ),
+    }
+)  # fmt: skip

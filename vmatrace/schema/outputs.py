@@ -1,0 +1,233 @@
+"""The schemas of the outputs, by the name in their format: ``vmatrace-NAME/1``.
+
+Written by hand, so that they say what was promised and not what happens to be printed: the fields
+and types of version 1. Integers are bytes where they measure memory. Outputs are open for more
+fields.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vmatrace.schema import comparisons, explanations
+from vmatrace.schema.parts import (
+    FLAG,
+    INTEGER,
+    NUMBER,
+    REAL,
+    TEXT,
+    Schema,
+    array,
+    nullable,
+    one_of,
+    record,
+    table,
+)
+from vmatrace.schema.shapes import (
+    BLOCKED,
+    CALLED,
+    CODES,
+    ERRNO,
+    LAYOUT,
+    LINE,
+    MERGES,
+    PERMS,
+    REASONS,
+)
+
+
+def _output(name: str, description: str, schema: Schema) -> Schema:
+    """*schema* with the field that says which format it is."""
+    properties = {"format": {"const": f"vmatrace-{name}/1"}, **schema["properties"]}
+    return {
+        "description": description,
+        **schema,
+        "properties": properties,
+        "required": ["format", *schema["required"]],
+    }
+
+
+# --- replay ---------------------------------------------------------------------------------------
+
+_EVENT: Final = record(
+    {
+        "index": NUMBER, **CALLED, "result": INTEGER, "errno": ERRNO, "merges": MERGES,
+        "blocked": BLOCKED, "layout": LAYOUT,
+    },
+    {"label": nullable(TEXT), "splits": NUMBER},
+)  # fmt: skip
+
+_PROCESS: Final = record(
+    {"pid": TEXT, "layout": LAYOUT},
+    {
+        "exited": FLAG,
+        "peak_vmas": NUMBER,
+        "borders": array(
+            record(
+                {"address": NUMBER, "reasons": REASONS, "flags": CODES},
+                {"refused_in_line": nullable(LINE)},
+            ),
+            description="Where two VMAs touch, and what keeps them apart now.",
+        ),
+    },
+)
+
+#: A mapping as an expectation states it: only what it compares.
+_STATED: Final = record(
+    {"start": INTEGER, "end": INTEGER},
+    {"perms": PERMS, "offset": NUMBER, "name": TEXT, "vmflags": CODES},
+)
+_FAILURE: Final = record(
+    {
+        "line": LINE,
+        "what": TEXT,
+        "expected": {"anyOf": [NUMBER, TEXT, array(_STATED)]},
+        "actual": {"anyOf": [NUMBER, LAYOUT]},
+    },
+    {"pid": TEXT},
+)
+_DIVERGENCE: Final = record(
+    {"index": NUMBER, "line": LINE, "call": TEXT, "recorded": TEXT, "modelled": TEXT},
+    {"pid": TEXT},
+)
+_COUNTS: Final = record({"prev": NUMBER, "next": NUMBER, "both": NUMBER})
+_SUMMARY: Final = record(
+    {
+        "events": NUMBER, "errors": NUMBER, "divergences": NUMBER, "vmas": NUMBER,
+        "peak_vmas": NUMBER, "mergeable": NUMBER, "merges": _COUNTS, "splits": NUMBER,
+        "blocked": table(NUMBER), "blocked_only_by_mergeable": NUMBER,
+    },
+    {"assumed": NUMBER, "cleared": NUMBER, "max_map_count": NUMBER, "blocked_sides": NUMBER},
+)  # fmt: skip
+
+#: What reading a log leaves to say.
+_LOG: Final = record(
+    {
+        "form": TEXT, "lines": NUMBER, "events": NUMBER, "supplied": NUMBER, "joined": NUMBER,
+        "passed": table(NUMBER), "misread": NUMBER,
+        "misread_lines": array(
+            record({"path": TEXT, "line": NUMBER, "column": NUMBER, "message": TEXT, "text": TEXT})
+        ),
+        "assume_faulted": nullable(TEXT), "assumed": array(TEXT),
+    }
+)  # fmt: skip
+_REPLAY: Final = record(
+    {
+        "trace": TEXT,
+        "kernel": TEXT,
+        "processes": array(_PROCESS),
+        "divergences": array(_DIVERGENCE),
+        "expectations": record({"passed": NUMBER, "failed": array(_FAILURE)}),
+        "summary": _SUMMARY,
+    },
+    {
+        "path": TEXT,
+        "page_size": NUMBER,
+        "events": array(_EVENT, description="With --steps."),
+        "log": _LOG,
+    },
+)
+
+# --- check ----------------------------------------------------------------------------------------
+
+_CHECK: Final = record(
+    {
+        "trace": TEXT,
+        "path": TEXT,
+        "models": array(
+            record(
+                {
+                    "kernel": TEXT,
+                    "passed": NUMBER,
+                    "failed": NUMBER,
+                    "expectations": array(
+                        record(
+                            {
+                                "line": LINE, "column": LINE, "passed": FLAG,
+                                "failures": array(_FAILURE),
+                            }
+                        )
+                    ),
+                }
+            )
+        ),
+        "uncovered": array(
+            record({"line": LINE, "on": TEXT}),
+            description="Expectations that are about no model that there is.",
+        ),
+        "summary": record({"passed": NUMBER, "failed": NUMBER, "nothing_expected": array(TEXT)}),
+    }
+)  # fmt: skip
+
+# --- verify ---------------------------------------------------------------------------------------
+
+_MISMATCH: Final = record(
+    {
+        "index": NUMBER, "line": NUMBER, "pid": TEXT, "call": TEXT, "field": TEXT,
+        "modelled": INTEGER, "modelled_errno": ERRNO,
+        "actual": INTEGER, "actual_errno": ERRNO,
+        "model_layout": LAYOUT, "kernel_layout": LAYOUT,
+    }
+)  # fmt: skip
+_VERIFIED: Final = record(
+    {"kernel": TEXT, "verdict": one_of("exact", "mismatch", "skipped"), "events": NUMBER,
+     "mismatch": nullable(_MISMATCH)},
+    {
+        # of a trace
+        "trace": TEXT, "path": TEXT, "skipped": nullable(TEXT),
+        # of random programs
+        "seed": TEXT, "programs": NUMBER, "cut": NUMBER, "seconds": REAL,
+        "program": nullable(NUMBER), "exhibit": nullable(TEXT),
+    },
+)  # fmt: skip
+_VERIFY: Final = {
+    **_VERIFIED,
+    "anyOf": [{"required": ["trace", "path", "skipped"]}, {"required": ["seed", "programs"]}],
+}
+_PROBE: Final = record(
+    {
+        "nearest": TEXT, "kernel": TEXT, "differing": array(TEXT),
+        "features": table(nullable(FLAG)),
+    }
+)  # fmt: skip
+
+# --- kernels --------------------------------------------------------------------------------------
+
+_KERNELS: Final = record(
+    {
+        "default": TEXT,
+        "kernels": array(
+            record(
+                {
+                    "name": TEXT, "release": TEXT, "summary": TEXT,
+                    "changes": array(record({"feature": TEXT, "added": FLAG})),
+                    "features": array(TEXT),
+                }
+            )
+        ),
+        "features": array(
+            record(
+                {
+                    "name": TEXT, "summary": TEXT, "commit": nullable(TEXT), "subject": TEXT,
+                    "release": nullable(TEXT), "where": TEXT, "note": TEXT,
+                }
+            )
+        ),
+    }
+)  # fmt: skip
+
+OUTPUTS: Final[dict[str, Schema]] = {
+    name: _output(name, description, schema)
+    for name, description, schema in (
+        ("replay", "A trace replayed under a model: one object per trace.", _REPLAY),
+        ("check", "What a trace expects, under every model it is about.", _CHECK),
+        ("diff", "A trace under two models, or beside a saved outcome.", comparisons.DIFF),
+        ("across", "A trace under several models (diff --across).", comparisons.ACROSS),
+        ("explain", "Why the VMAs at an address, or all, are apart.", explanations.EXPLAIN),
+        ("audit", "Neighbours in a snapshot that look alike.", explanations.AUDIT),
+        ("report", "What a trace costs in VMAs under two models.", comparisons.REPORT),
+        ("verify", "A trace, or random programs, on the running kernel and in the model.", _VERIFY),
+        ("probe", "Which model the running kernel is (verify --probe).", _PROBE),
+        ("kernels", "The models and the features.", _KERNELS),
+    )
+}
