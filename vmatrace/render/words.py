@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Final
 
 from vmatrace import abi
 from vmatrace.engine import merge
 from vmatrace.engine.merge import Blocker, blockers
+from vmatrace.kernels import KERNELS
 
 #: Why two VMAs, or a range and a VMA, are not one. ``FLAGS`` is followed by the flags.
 SENTENCES: Final[dict[Blocker, str]] = {
@@ -94,3 +97,17 @@ def size(count: int) -> str:
 def plural(count: int, word: str, many: str = "") -> str:
     """``1 VMA``, ``2 VMAs``."""
     return f"{count} {word if count == 1 else many or word + 's'}"
+
+
+def models(names: Sequence[str]) -> str:
+    """Models by name; releases that follow one another as ``6.4 to 6.9``."""
+    order = list(KERNELS)
+    runs: list[list[str]] = []
+    for name in names:
+        follows = runs and order.index(name) == order.index(runs[-1][-1]) + 1
+        if follows and re.fullmatch(r"\d+\.\d+", name):
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    said = [f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs]
+    return ", ".join(said)
