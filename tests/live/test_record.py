@@ -1,0 +1,275 @@
+"""Recordings of programs of all kinds, each replayed to what the kernel showed (--check).
+
+A hang is a failure: every run has a time limit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from program import ROOT
+
+from vmatrace.event import Event
+from vmatrace.record.pages import PRIVATE, WRITABLE, Pagemap, Pieces
+from vmatrace.trace import load_trace
+
+PYTHON = os.path.realpath(sys.executable)
+LIMIT = 60
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+RECORD = (sys.executable, "-m", "vmatrace", "record")
+
+
+def record(
+    tmp_path: Path, *command: str, options: tuple[str, ...] = ("--check",)
+) -> subprocess.CompletedProcess[str]:
+    """Record *command* into trace.yaml of *tmp_path*."""
+    arguments = (*RECORD, *options, "-o", "trace.yaml", "--", *command)
+    return subprocess.run(
+        arguments, cwd=tmp_path, env=ENVIRONMENT, text=True, capture_output=True, timeout=LIMIT,
+        stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+
+
+def exact(tmp_path: Path, code: str, *options: str) -> list[Event]:
+    """Record Python *code*; the check finds nothing, and these are the events."""
+    done = record(tmp_path, PYTHON, "-c", code, options=("--check", *options))
+    assert done.returncode == 0, done.stderr
+    assert "check: exact" in done.stderr
+    return [e for e in load_trace(tmp_path / "trace.yaml").items() if isinstance(e, Event)]
+
+
+THREADS = """
+import mmap, os, threading
+def work(n):
+    for i in range(40):
+        area = mmap.mmap(-1, 4096 * (1 + (i * n) % 7))
+        area[0] = 1
+        area.close()
+        bytearray(200_000 + 4096 * n)
+threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+ANONYMOUS = "flags=mmap.MAP_PRIVATE|mmap.MAP_ANONYMOUS"
+
+
+@pytest.mark.parametrize("ksm", [(), ("--ksm",)], ids=["plain", "ksm"])
+def test_threads_of_one_address_space_are_recorded_in_the_order_made(
+    tmp_path: Path, ksm: tuple[str, ...]
+) -> None:
+    events = exact(tmp_path, THREADS, *ksm)
+    assert sum(event.name == "munmap" for event in events) >= 240
+    assert {event.pid for event in events} == {"main"}
+
+
+def test_children_of_all_kinds_are_processes_of_the_trace(tmp_path: Path) -> None:
+    events = exact(
+        tmp_path,
+        "import os, subprocess\n"
+        "if not os.fork():\n    x = bytearray(1 << 22); os._exit(0)\n"
+        "os.wait(); subprocess.run(['true'])\n"
+        "os.posix_spawn('/bin/sh', ['sh', '-c', 'true'], {}); os.wait()\n"
+        "os.execv('/bin/true', ['true'])",
+    )
+    names = [event.name for event in events]
+    assert names.count("exit_group") == 4
+    assert names.count("execve") == 3
+    assert all(event.maps for event in events if event.name == "execve")
+
+
+def test_a_file_opened_twice_is_two_files_and_a_duplicate_is_the_same(tmp_path: Path) -> None:
+    code = (
+        "import mmap, os\n"
+        "f = [os.open('/bin/true', 0) for _ in range(2)]; f.append(os.dup(f[0]))\n"
+        "keep = [mmap.mmap(fd, 4096, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) for fd in f]"
+    )
+    exact(tmp_path, code)
+    text = (tmp_path / "trace.yaml").read_text()
+    used = re.findall(r"mmap\(NULL, 0x1000, PROT_READ, MAP_PRIVATE, (true\w*), 0\)", text)
+    assert len(used) == 3
+    assert used[0] == used[2] != used[1]
+
+
+def test_the_first_page_of_memory_is_a_fault_and_reading_is_none(tmp_path: Path) -> None:
+    events = exact(
+        tmp_path,
+        f"import mmap\na = mmap.mmap(-1, 0x123000, {ANONYMOUS}); a[5 * 4096]\n"
+        f"b = mmap.mmap(-1, 0x124000, {ANONYMOUS}); b[3 * 4096] = 1",
+    )
+    at = {
+        event.args[1]: event.recorded
+        for event in events
+        if event.name == "mmap" and event.args[1] in (0x123000, 0x124000)
+    }
+    faults = [event.args[0] for event in events if event.name == "fault"]
+    first, second = at[0x123000], at[0x124000]
+    assert first is not None
+    assert second is not None
+    assert second + 3 * 4096 in faults
+    assert not [page for page in faults if isinstance(page, int) and 0 <= page - first < 0x123000]
+
+
+def test_memory_that_the_kernel_wrote_and_stacks_that_grew_are_faults_too(tmp_path: Path) -> None:
+    code = (
+        f"import mmap, os\na = mmap.mmap(-1, 0x5000, {ANONYMOUS})\n"
+        "os.readv(os.open('/bin/true', 0), [memoryview(a)[0x2000:0x2008]])\n"
+        "exec('def f(n):\\n return max(map(f, [n - 1])) if n else 0'); f(150)"
+    )
+    events = exact(tmp_path, code)
+    assert sum(event.name == "fault" for event in events) > 5
+
+
+def test_odd_file_names_are_kept_readable(tmp_path: Path) -> None:
+    exact(
+        tmp_path,
+        "import mmap, os\n"
+        "path = b'a #:{}\\n\\xff\\'\\\"'\n"
+        "f = os.open(path, os.O_CREAT | os.O_RDWR); os.ftruncate(f, 4096)\n"
+        "a = mmap.mmap(f, 4096); os.unlink(path)\n"
+        "m = os.memfd_create('b c'); os.ftruncate(m, 4096); b = mmap.mmap(m, 4096)",
+    )
+    paths = [file.path for file in load_trace(tmp_path / "trace.yaml").files.values()]
+    assert "/memfd:b c (deleted)" in paths
+    assert any(path.endswith("a #:{}\\012\\xff'\"") for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [("exit 7", 7), ("kill -9 $$", 137), ("kill -SEGV $$", 139), ("echo out; echo err >&2", 0)],
+)
+def test_output_and_exit_status_are_those_of_the_command(
+    tmp_path: Path, script: str, status: int
+) -> None:
+    done = record(tmp_path, "sh", "-c", script)
+    assert done.returncode == status
+    assert "check: exact, 1 layout" in done.stderr
+    said = [line for line in done.stderr.splitlines() if not line.startswith("vmatrace: ")]
+    assert (done.stdout, said) == (("out\n", ["err"]) if status == 0 else ("", []))
+
+
+def test_signals_reach_the_program_and_job_control_stops_it(tmp_path: Path) -> None:
+    script = (
+        "trap 'echo got it' USR1; kill -USR1 $$; sleep 0.3 & (sleep 0.2; kill -CONT $$) & "
+        "kill -STOP $$; echo on; wait"
+    )
+    done = record(tmp_path, "sh", "-c", script)
+    assert done.stdout == "got it\non\n"
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [("no-such-program", "command not found"), ("/etc/passwd", "Permission denied"),
+     ("./nothing", "No such file")],
+)  # fmt: skip
+def test_what_cannot_be_run_leaves_no_trace(tmp_path: Path, command: str, why: str) -> None:
+    done = record(tmp_path, command)
+    assert done.returncode == 2
+    assert re.fullmatch(rf"vmatrace: error: {re.escape(command)}: {why}.*\n", done.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_command_runs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        (*RECORD, "-o", "no/trace.yaml", "--", "sh", "-c", "echo ran"), cwd=tmp_path,
+        env=ENVIRONMENT, text=True, capture_output=True, timeout=LIMIT, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+class Running:
+    """A recording that goes on while the test does something; ``says`` is a line of its program."""
+
+    def __init__(self, tmp_path: Path, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            (*RECORD, "--check", "-o", "trace.yaml", *arguments), cwd=tmp_path, env=ENVIRONMENT,
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def end(self, sig: signal.Signals) -> tuple[int, str, str]:
+        self.process.send_signal(sig)
+        out, err = self.process.communicate(timeout=LIMIT)
+        return self.process.returncode, out, err
+
+
+BUSY = (
+    "import mmap, os, subprocess, time\nprint('here', flush=True)\n"
+    "end = time.monotonic() + {seconds}\n"
+    "while time.monotonic() < end:\n"
+    "    mmap.mmap(-1, 40960)[0] = 1; subprocess.run(['true'])\n"
+    "print('done')"
+)
+
+
+def test_after_ctrl_c_the_program_goes_on_and_the_trace_holds_what_was_seen(
+    tmp_path: Path,
+) -> None:
+    running = Running(tmp_path, "--", PYTHON, "-c", BUSY.format(seconds=2))
+    assert running.line() == "here\n"
+    time.sleep(0.3)
+    status, out, err = running.end(signal.SIGINT)
+    assert (status, out) == (0, "done\n")
+    assert "nothing after SIGINT was recorded" in err
+    assert "check: exact" in err
+
+
+def test_sigterm_is_passed_on(tmp_path: Path) -> None:
+    running = Running(tmp_path, "--", PYTHON, "-c", BUSY.format(seconds=60))
+    running.line()
+    status, _, err = running.end(signal.SIGTERM)
+    assert status == 128 + signal.SIGTERM
+    assert "check: exact" in err
+
+
+def test_a_running_process_is_recorded_and_goes_on_alone(tmp_path: Path) -> None:
+    code = BUSY.format(seconds=3)
+    with subprocess.Popen((PYTHON, "-c", code), stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        running = Running(tmp_path, "-p", str(other.pid))
+        time.sleep(1.5)
+        status, _, err = running.end(signal.SIGINT)
+        assert status == 128 + signal.SIGINT
+        assert "check: exact" in err
+        assert other.communicate(timeout=LIMIT)[0] == "done\n"
+        assert other.returncode == 0
+
+
+def test_a_process_that_is_not_there_cannot_be_recorded(tmp_path: Path) -> None:
+    done = subprocess.run(
+        (*RECORD, "-p", str((1 << 22) + 1)), cwd=tmp_path, env=ENVIRONMENT, text=True,
+        capture_output=True, timeout=LIMIT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == f"vmatrace: error: no process {(1 << 22) + 1}\n"
+
+
+def test_without_a_scan_of_the_kernel_pagemap_itself_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on kernels before 6.7."""
+    monkeypatch.setattr(Pagemap, "scans", False)
+    area = mmap.mmap(-1, 0x5000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(area))
+    pieces = Pieces(lambda file, change: None)
+    pieces.add(start, start + 0x5000, PRIVATE | WRITABLE)
+    pages = Pagemap(os.getpid(), 4096)
+    area[0x1000]  # the page of zeros
+    assert list(pages.fresh(pieces)) == []
+    area[0x2000] = 1
+    assert list(pages.fresh(pieces)) == [start + 0x2000]
+    assert list(pages.fresh(pieces)) == []
+    pages.close()

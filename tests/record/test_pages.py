@@ -1,0 +1,151 @@
+"""Pieces against a model with one entry for each page."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmatrace.record.pages import PRIVATE, WIPED, WRITABLE, WRITTEN, Pieces
+
+PAGE = 0x1000
+PAGES = 24
+pages = st.integers(0, PAGES - 1)
+lengths = st.integers(1, 8)
+flags = st.sampled_from((0, PRIVATE, PRIVATE | WRITABLE, PRIVATE | WRITABLE | WRITTEN))
+files = st.sampled_from((None, "a", "b"))
+steps = st.one_of(
+    st.tuples(st.just("add"), pages, lengths, flags, files),
+    st.tuples(st.just("clear"), pages, lengths),
+    st.tuples(st.just("cut"), pages),
+    st.tuples(st.just("change"), pages, lengths, st.sampled_from((WRITABLE, WIPED)), st.booleans()),
+    st.tuples(st.just("move"), pages, lengths, lengths, st.booleans()),
+    st.tuples(st.just("written"), pages),
+)
+
+
+class Naive:
+    """Each mapped page: (flags, file); and the boundaries that there may be."""
+
+    def __init__(self) -> None:
+        self.pages: dict[int, tuple[int, object]] = {}
+        self.borders: set[int] = set()
+
+    def fresh(self, page: int, count: int) -> None:
+        """A range is one thing, whatever was there."""
+        self.borders -= set(range(page, page + count))
+        self.borders |= {page, page + count}
+
+    def add(self, page: int, count: int, flags: int, file: object) -> None:
+        self.fresh(page, count)
+        self.pages.update(dict.fromkeys(range(page, page + count), (flags, file)))
+
+    def clear(self, page: int, count: int) -> None:
+        self.fresh(page, count)
+        for at in range(page, page + count):
+            self.pages.pop(at, None)
+
+    def cut(self, page: int) -> None:
+        self.borders.add(page)
+
+    def change(self, page: int, count: int, flag: int, on: bool) -> None:
+        self.borders |= {page, page + count}
+        for at in range(page, page + count):
+            if at in self.pages:
+                old, file = self.pages[at]
+                self.pages[at] = (old | flag if on else old & ~flag, file)
+
+    def move(self, page: int, old: int, new: int, keep: bool) -> None:
+        target = PAGES * 2
+        moved = {at: self.pages[at] for at in range(page, page + old) if at in self.pages}
+        borders = {b for b in self.borders if page <= b <= page + old} | {page, page + old}
+        if keep:
+            self.change(page, old, WRITTEN, False)
+        else:
+            self.clear(page, old)
+        self.clear(target, new)
+        for at, what in moved.items():
+            if at - page < new:
+                self.pages[at - page + target] = what
+        self.borders |= {b - page + target for b in borders if b - page <= new}
+        if moved and new > old:
+            last = moved[max(moved)]
+            self.add(target + old, new - old, last[0] & ~WRITTEN, last[1])
+        self.borders |= {target, target + new}
+
+    def written(self, page: int) -> None:
+        """All that no boundary sets apart from *page*."""
+        for step in (1, -1):
+            at = page
+            while at in self.pages:
+                self.pages[at] = (self.pages[at][0] | WRITTEN, self.pages[at][1])
+                if (at + 1 if step == 1 else at) in self.borders:
+                    break
+                at += step
+
+
+def apply(pieces: Pieces, naive: Naive, step: tuple[object, ...]) -> None:
+    name, *rest = step
+    n = [x * PAGE if type(x) is int else x for x in rest]
+    getattr(naive, str(name))(*rest)
+    if name == "add":
+        pieces.add(n[0], n[0] + n[1], rest[2], rest[3])  # type: ignore[operator, arg-type]
+    elif name == "clear":
+        pieces.clear(n[0], n[0] + n[1])  # type: ignore[operator, arg-type]
+    elif name == "cut":
+        pieces.cut(n[0])  # type: ignore[arg-type]
+    elif name == "change":
+        on, off = (rest[2], 0) if rest[3] else (0, rest[2])
+        pieces.change(n[0], n[0] + n[1], on, off)  # type: ignore[operator, arg-type]
+    elif name == "move":
+        new = PAGES * 2 * PAGE
+        pieces.move(n[0], n[0] + n[1], new, new + n[2], bool(n[3]))  # type: ignore
+    else:
+        pieces.written_at(n[0])  # type: ignore[arg-type]
+
+
+@given(st.lists(steps, max_size=30))
+def test_pieces_are_what_a_model_page_by_page_says(program: list[tuple[object, ...]]) -> None:
+    counts: dict[object, int] = {}
+
+    def count(file: object, change: int) -> None:
+        counts[file] = counts.get(file, 0) + change
+
+    pieces, naive = Pieces(count), Naive()
+    for step in program:
+        apply(pieces, naive, step)
+        found: dict[int, tuple[int, object]] = {}
+        for start, (end, flags, file) in pieces.within(0, 1 << 40):
+            assert not set(range(start // PAGE, end // PAGE)) & set(found)
+            # No piece lies on both sides of a boundary.
+            assert not set(range(start // PAGE + 1, end // PAGE)) & naive.borders
+            found.update(dict.fromkeys(range(start // PAGE, end // PAGE), (flags, file)))
+        assert found == naive.pages
+        unwritten = {p for p, (f, _) in found.items() if f & 7 == PRIVATE | WRITABLE}
+        asked = {p for s, e in pieces.open.items() for p in range(s // PAGE, e // PAGE)}
+        assert asked == unwritten
+        held = [file for _, (_, _, file) in pieces.within(0, 1 << 40) if file]
+        assert {f: held.count(f) for f in held} == {f: n for f, n in counts.items() if n}
+    pieces.forget()
+    assert not any(counts.values())
+
+
+@given(st.lists(steps, max_size=20))
+def test_a_child_has_what_its_parent_has_but_for_what_is_wiped(
+    program: list[tuple[object, ...]],
+) -> None:
+    pieces, naive = Pieces(lambda file, change: None), Naive()
+    for step in program:
+        apply(pieces, naive, step)
+    parents, children = pieces.within(0, 1 << 40), pieces.copy().within(0, 1 << 40)
+    assert [start for start, _ in parents] == [start for start, _ in children]
+    for (_, (end, flags, file)), (_, child) in zip(parents, children, strict=True):
+        assert child == (end, flags & ~WRITTEN if flags & WIPED else flags, file)
+
+
+def test_a_stack_grows_down_to_what_is_below() -> None:
+    pieces = Pieces(lambda file, change: None)
+    pieces.add(8 * PAGE, 9 * PAGE, PRIVATE)
+    pieces.grow_down(5 * PAGE, 9 * PAGE, PRIVATE | WRITTEN)
+    assert pieces.within(0, 1 << 40) == [
+        (5 * PAGE, (8 * PAGE, PRIVATE | WRITTEN, None)), (8 * PAGE, (9 * PAGE, PRIVATE, None)),
+    ]  # fmt: skip

@@ -1,0 +1,157 @@
+"""From the registers and memory of a stopped call to the arguments of an event.
+
+Knows the structures that calls point to; nothing of stops. Sources: the man pages; linux/sched.h
+for clone_args, linux/userfaultfd.h for uffdio_range and uffdio_register.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import struct
+from typing import Final
+
+from vmatrace import abi
+from vmatrace.event import CALLS, Arg, format_flags
+
+_INT: Final = 0xFFFFFFFF
+_MREMAP_TO: Final = 2 | 4  # MREMAP_FIXED and MREMAP_DONTUNMAP look at the fifth argument
+_MPOL_WORDS: Final = 16
+_IOVEC_MOST: Final = 1024
+#: Bits of clone(2) flags, from bit 8 on.
+_CLONE_BITS: Final = (
+    "VM", "FS", "FILES", "SIGHAND", "PIDFD", "PTRACE", "VFORK", "PARENT", "THREAD", "NEWNS",
+    "SYSVSEM", "SETTLS", "PARENT_SETTID", "CHILD_CLEARTID", "DETACHED", "UNTRACED",
+    "CHILD_SETTID", "NEWCGROUP", "NEWUTS", "NEWIPC", "NEWUSER", "NEWPID", "NEWNET", "IO",
+)  # fmt: skip
+_CLONE: Final = {1 << bit: f"CLONE_{name}" for bit, name in enumerate(_CLONE_BITS, start=8)}
+#: Signed 32-bit arguments, by call: they are written as the program meant them.
+_SIGNED: Final = {"pkey_mprotect": (3,), "process_madvise": (0,)}
+#: Arguments that are int in the kernel: the upper half of the register means nothing.
+_INTS: Final = {
+    "mmap": (), "madvise": (2,), "mlock2": (2,), "mlockall": (0,), "msync": (2,), "shmat": (2,),
+    "process_madvise": (3, 4), "mbind": (5,), "prctl": (0,), "ioctl": (1,),
+}  # fmt: skip
+
+
+class Memory:
+    """The memory of a stopped thread, read through /proc/TID/mem."""
+
+    def __init__(self, tid: int) -> None:
+        self._path = f"/proc/{tid}/mem"
+
+    def read(self, address: int, size: int) -> bytes:
+        """At most *size* bytes at *address*; fewer, or none, where there are no more."""
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return b""
+        try:
+            return os.pread(fd, size, address)
+        except (OSError, OverflowError):
+            return b""
+        finally:
+            os.close(fd)
+
+    def words(self, address: int, count: int) -> tuple[int, ...]:
+        """*count* 64-bit words, none where they cannot be read."""
+        data = self.read(address, count * 8)
+        return struct.unpack(f"<{count}Q", data) if len(data) == count * 8 else ()
+
+    def text(self, address: int) -> str:
+        """The string at *address*, printable."""
+        data = b""
+        while len(data) < 4096 and b"\0" not in data:
+            # Not beyond the page: what follows may not be there.
+            chunk = self.read(address + len(data), 256 - (address + len(data)) % 256)
+            if not chunk:
+                break
+            data += chunk
+        return data.split(b"\0")[0].decode("utf-8", "backslashreplace")
+
+
+def arguments(name: str, args: tuple[int, ...], memory: Memory) -> list[Arg]:
+    """The arguments of call *name* as an event has them, descriptors as plain numbers."""
+    count = len(CALLS[name].params)
+    values: list[Arg] = list(args[:count])
+    for index in _INTS.get(name, ()):
+        values[index] = args[index] & _INT
+    for index in _SIGNED.get(name, ()):
+        values[index] = signed(args[index])
+    if name == "mremap" and not args[3] & _MREMAP_TO:
+        return values[:4]
+    if name == "prctl":
+        return _prctl(values, args, memory)
+    if name == "mbind":
+        values[3] = _nodes(args[3], args[4], memory)
+    elif name == "process_madvise":
+        values[1] = _iovec(args[1], args[2], memory)
+    elif name == "ioctl":
+        values[2] = _uffd(args[1] & _INT, args[2], memory)
+    return values
+
+
+def signed(value: int) -> int:
+    """The lower half of a register as a C int."""
+    value &= _INT
+    return value - (1 << 32) if value >> 31 else value
+
+
+def clone_flags(name: str, args: tuple[int, ...], memory: Memory) -> int:
+    """The CLONE_* flags of a birth."""
+    if name == "clone3":
+        words = memory.words(args[0], 1)
+        return words[0] if words else 0
+    if name == "vfork":
+        return abi.CLONE_VM | 0x4000
+    return args[0] & _INT & ~0xFF if name == "clone" else 0
+
+
+def birth(name: str, flags: int) -> list[Arg]:
+    """The arguments of the event of a birth."""
+    text = "|".join(word for bit, word in _CLONE.items() if flags & bit) or "0"
+    if name == "clone":
+        return [f"flags={text}|{signal.Signals(signal.SIGCHLD).name}"]
+    return [f"{{flags={text}}}"] if name == "clone3" else []
+
+
+def pid_of(pid: int, pidfd: int) -> int:
+    """The number of the process that a descriptor of process *pid* stands for, or *pidfd*."""
+    try:
+        with open(f"/proc/{pid}/fdinfo/{pidfd}", encoding="ascii") as table:
+            found = re.search(r"^Pid:\s*(\d+)", table.read(), re.MULTILINE)
+    except OSError:
+        return pidfd
+    return int(found[1]) if found else pidfd
+
+
+def _prctl(values: list[Arg], args: tuple[int, ...], memory: Memory) -> list[Arg]:
+    # Only these take an address that may be read.
+    if args[0] & _INT == abi.PR_SET_VMA and args[4]:
+        values[4] = f'"{memory.text(args[4])}"'
+    return values
+
+
+def _nodes(address: int, maxnode: int, memory: Memory) -> Arg:
+    # The kernel looks at maxnode - 1 bits.
+    count = min((maxnode + 62) // 64, _MPOL_WORDS)
+    words = memory.words(address, count) if address and count else ()
+    return f"[{', '.join(map(hex, words))}]" if words else address
+
+
+def _iovec(address: int, count: int, memory: Memory) -> Arg:
+    words = memory.words(address, 2 * min(count, _IOVEC_MOST))
+    if not words:
+        return address
+    pairs = zip(words[::2], words[1::2], strict=True)
+    return f"[{', '.join(f'{{iov_base={base:#x}, iov_len={size:#x}}}' for base, size in pairs)}]"
+
+
+def _uffd(request: int, address: int, memory: Memory) -> Arg:
+    if request == abi.UFFDIO_UNREGISTER and (words := memory.words(address, 2)):
+        return f"{{start={words[0]:#x}, len={words[1]:#x}}}"
+    if request == abi.UFFDIO_REGISTER and (words := memory.words(address, 3)):
+        modes = format_flags(words[2], ("UFFDIO_REGISTER_MODE_",))
+        return f"{{range={{start={words[0]:#x}, len={words[1]:#x}}}, mode={modes}}}"
+    return address

@@ -1,0 +1,212 @@
+"""What a descriptor of a traced process refers to: which open file, its path, its file system.
+
+The kernel compares ``struct file``, not paths: a duplicate of each descriptor that is mapped is
+kept, for kcmp(2) to compare the next one with, until its last mapping is gone. So nothing is held
+open that the traced process does not hold open itself. Knows nothing of calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from vmatrace.callgrammar import is_reserved
+from vmatrace.event import CALLS, File
+from vmatrace.kernels import FILE_SYSTEMS
+from vmatrace.layout import Layout
+
+_KCMP_FILE: Final = 0
+_O_PATH: Final = 0o10000000
+_MODES: Final = {os.O_RDONLY: "r", os.O_WRONLY: "w", os.O_RDWR: "rw"}
+#: statfs(2) f_type of file systems that are mounted nowhere.
+_MAGIC: Final = {
+    0x01021994: "tmpfs", 0x958458F6: "hugetlbfs", 0x5345434D: "secretmem", 0x858458F6: "ramfs",
+}  # fmt: skip
+_DEV_ZERO, _DEV_MEM = (1, 5), (1, 1)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+_syscall.argtypes = [ctypes.c_long] * 6
+
+
+def printable(path: str) -> str:
+    """*path* as /proc/PID/maps prints it, with bytes that are not UTF-8 written as escapes."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return text.replace("\n", "\\012")
+
+
+@dataclass
+class Opened:
+    """One open file description. ``key`` is its name among the trace's files."""
+
+    key: str
+    file: File
+    duplicate: int
+    identity: tuple[int, int]
+    pieces: int = 0
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+class Files:
+    """The files of a recording: ``described`` is the ``files`` of its trace."""
+
+    def __init__(self, numbers: dict[str, int]) -> None:
+        self.described: dict[int | str, File] = {}
+        #: File systems that the model does not know, taken for legacy drivers.
+        self.unknown: set[str] = set()
+        self._getfd, self._kcmp = numbers["pidfd_getfd"], numbers["kcmp"]
+        self._live: dict[tuple[int, int], list[Opened]] = {}
+        self._mounts: dict[int, str] = {}
+        self._devices: dict[str, str] = {}
+        self._free: dict[File, list[str]] = {}
+        self._names: dict[tuple[str, int], str] = {}
+        self._pid = os.getpid()
+
+    # --- descriptors ------------------------------------------------------------------------
+
+    def of(self, pidfd: int, pid: int, fd: int) -> Opened | None:
+        """The open file behind descriptor *fd* of process *pid*, None if there is none."""
+        own = _syscall(self._getfd, pidfd, fd, 0, 0, 0)
+        if own < 0:
+            return None
+        status = os.fstat(own)
+        identity = (status.st_dev, status.st_ino)
+        for opened in self._live.get(identity, ()):
+            if _syscall(self._kcmp, self._pid, self._pid, _KCMP_FILE, opened.duplicate, own) == 0:
+                os.close(own)
+                return opened
+        flags = fcntl.fcntl(own, fcntl.F_GETFL)
+        if flags & _O_PATH:
+            os.close(own)
+            return None
+        path = printable(os.readlink(f"/proc/self/fd/{own}"))
+        fs = self._file_system(own, pid, status)
+        path = "/dev/zero" if fs == "devzero" else path
+        file = File(path, "legacy" if fs == "devzero" else fs, _MODES.get(flags & 3, "rw"))
+        opened = Opened(self._key(file), file, own, identity)
+        self._live.setdefault(identity, []).append(opened)
+        name = path if path.startswith("/") else f"/{path}"
+        self._names[name.removesuffix(" (deleted)"), status.st_ino] = path
+        return opened
+
+    def count(self, opened: object, change: int) -> None:
+        """*change* pieces of memory more map the file; with the last, its duplicate is closed."""
+        assert isinstance(opened, Opened)
+        opened.pieces += change
+        if opened.pieces == 0 and change < 0:
+            self.release(opened)
+
+    def release(self, opened: Opened) -> None:
+        """Close the duplicate of what nothing maps; its name is free for the next like it."""
+        if opened.pieces or opened.duplicate < 0:
+            return
+        os.close(opened.duplicate)
+        opened.duplicate = -1
+        self._live[opened.identity].remove(opened)
+        self._free.setdefault(opened.file, []).append(opened.key)
+
+    def segment(self, shmid: int) -> tuple[str, int] | None:
+        """The name of System V segment *shmid* among the files, and its size in bytes."""
+        with contextlib.suppress(OSError), open("/proc/sysvipc/shm", encoding="ascii") as table:
+            for line in table.readlines()[1:]:
+                fields = line.split()
+                if int(fields[1]) == shmid:
+                    path = f"/SYSV{int(fields[0]) & 0xFFFFFFFF:08x} (deleted)"
+                    key, size = f"shm_{shmid}", int(fields[3])
+                    self.described[key] = File(path, "tmpfs", size=size)
+                    return key, size
+        return None
+
+    def _key(self, file: File) -> str:
+        if free := self._free.get(file):
+            return free.pop()
+        base = re.sub(r"\W+", "_", os.path.basename(file.path), flags=re.ASCII).strip("_") or "file"
+        if base[0].isdigit() or is_reserved(base) or base in CALLS:
+            base = f"f_{base}"
+        key, number = base, 1
+        while key in self.described:
+            number += 1
+            key = f"{base}_{number}"
+        self.described[key] = file
+        return key
+
+    # --- file systems -----------------------------------------------------------------------
+
+    def _file_system(self, fd: int, pid: int, status: os.stat_result) -> str:
+        if stat.S_ISCHR(status.st_mode):
+            device = (os.major(status.st_rdev), os.minor(status.st_rdev))
+            return {_DEV_ZERO: "devzero", _DEV_MEM: "devmem"}.get(device, "legacy")
+        if stat.S_ISBLK(status.st_mode):
+            return "bdev"
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii", errors="replace") as table:
+            found = re.search(r"^mnt_id:\s*(\d+)", table.read(), re.MULTILINE)
+        mount = int(found[1]) if found else -1
+        if mount not in self._mounts:
+            self._read_mounts(pid)
+        if mount in self._mounts:
+            return self._known(self._mounts[mount])
+        return self._unmounted(fd)
+
+    def _unmounted(self, fd: int) -> str:
+        buffer = (ctypes.c_long * 32)()
+        kind = buffer[0] if _libc.fstatfs(fd, buffer) == 0 else 0
+        return _MAGIC.get(kind, "legacy")
+
+    def _known(self, kind: str) -> str:
+        kind = "tmpfs" if kind == "devtmpfs" else kind
+        kind = kind if kind in FILE_SYSTEMS else kind.partition(".")[0]
+        if kind in FILE_SYSTEMS:
+            return kind
+        self.unknown.add(kind)
+        return "legacy"
+
+    def _read_mounts(self, pid: int) -> None:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/mountinfo", "rb") as table:
+            for line in table:
+                head, _, tail = line.decode("utf-8", "replace").partition(" - ")
+                fields, kind = head.split(), tail.split()[0]
+                self._mounts[int(fields[0])] = kind
+                self._devices[fields[2]] = kind
+
+    # --- layouts ----------------------------------------------------------------------------
+
+    def describe(self, layout: Layout, pid: int) -> None:
+        """Say of the files in the layout after an exec on which file systems they are."""
+        for path, device in dict.fromkeys((m.name, m.device) for m in layout if m.inode):
+            major, minor = (int(part, 16) for part in device.split(":"))
+            if f"{major}:{minor}" not in self._devices:
+                self._read_mounts(pid)
+            fs = self._known(self._devices.get(f"{major}:{minor}", "ext4"))
+            known = any(file.path == path for file in self.described.values())
+            if fs != "ext4" and not known and not path.startswith(("/memfd:", "/SYSV")):
+                self._key(File(path, fs))
+
+    def rename(self, layout: Layout) -> Layout:
+        """*layout* with the paths that the files had when they were mapped, made printable."""
+        for mapping in layout:
+            if mapping.name and (mapping.inode or not mapping.name.isascii()):
+                name = printable(mapping.name)
+                old = self._names.get((name.removesuffix(" (deleted)"), mapping.inode))
+                mapping.name = name if old is None else old
+        return layout
+
+    def close(self) -> None:
+        """Close every duplicate."""
+        for opened in self._everything():
+            os.close(opened.duplicate)
+            opened.duplicate = -1
+        self._live.clear()
+
+    def _everything(self) -> Iterator[Opened]:
+        for several in self._live.values():
+            yield from several

@@ -1,0 +1,247 @@
+"""Which private memory of a process may get its first page unseen, and whether it has.
+
+What matters for merging is whether a private VMA ever had a page of its own (that gives it an
+anon_vma). Ranges are kept in pieces, each inside one VMA, because every boundary that a call can
+make is a boundary here; a piece that is writable and not known to have such a page is looked at
+through /proc/PID/pagemap. Knows addresses and pages; nothing of processes and events.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
+from typing import Final
+
+PRIVATE: Final = 1
+WRITABLE: Final = 2
+#: It has an anonymous page, or had one.
+WRITTEN: Final = 4
+#: MADV_WIPEONFORK: the child starts without its pages.
+WIPED: Final = 8
+_MAY_BE_WRITTEN: Final = PRIVATE | WRITABLE
+_WHAT: Final = PRIVATE | WRITABLE | WRITTEN
+
+#: What lies in a range: end, flags, the file it maps (anything hashable) or None.
+Piece = tuple[int, int, object]
+#: Told how many pieces more or fewer map a file.
+Counter = Callable[[object, int], None]
+
+
+class Pieces:
+    """The mapped ranges of one address space in pieces. Addresses in bytes, page aligned."""
+
+    def __init__(self, count: Counter) -> None:
+        self._starts: list[int] = []
+        self._pieces: dict[int, Piece] = {}
+        #: Start to end of the pieces that may be written to for the first time.
+        self.open: dict[int, int] = {}
+        self._count = count
+
+    def copy(self) -> Pieces:
+        """What fork() leaves in the child."""
+        child = Pieces(self._count)
+        for start, (end, flags, file) in self._pieces.items():
+            child._put(start, end, flags & ~WRITTEN if flags & WIPED else flags, file)
+        child._starts = self._starts[:]
+        return child
+
+    def forget(self) -> None:
+        """The address space is gone."""
+        self.clear(0, 1 << 64)
+
+    def add(self, start: int, end: int, flags: int, file: object = None) -> None:
+        """Something new is mapped at [start, end), whatever was there."""
+        self.clear(start, end)
+        self._insert(start, end, flags, file)
+
+    def clear(self, start: int, end: int) -> None:
+        """Nothing is mapped at [start, end) any more."""
+        self.cut(start, end)
+        first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
+        for at in self._starts[first:last]:
+            _, _, file = self._pieces.pop(at)
+            self.open.pop(at, None)
+            if file is not None:
+                self._count(file, -1)
+        del self._starts[first:last]
+
+    def cut(self, *addresses: int) -> None:
+        """There may be a boundary of VMAs at each of *addresses*."""
+        for address in addresses:
+            index = bisect_right(self._starts, address) - 1
+            if index < 0:
+                continue
+            start = self._starts[index]
+            end, flags, file = self._pieces[start]
+            if start < address < end:
+                self._put(start, address, flags, file)
+                if file is not None:
+                    self._count(file, -1)
+                self._insert(address, end, flags, file)
+
+    def change(self, start: int, end: int, on: int = 0, off: int = 0) -> None:
+        """Set and clear flags of what lies in [start, end)."""
+        self.cut(start, end)
+        for at, (stop, flags, file) in self.within(start, end):
+            self._pieces[at] = (stop, flags & ~off | on, file)
+            self._note(at, stop, flags & ~off | on)
+
+    def within(self, start: int, end: int) -> list[tuple[int, Piece]]:
+        """The pieces that start in [start, end), in order."""
+        first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
+        return [(at, self._pieces[at]) for at in self._starts[first:last]]
+
+    def move(self, old: int, old_end: int, new: int, new_end: int, keep: bool) -> None:
+        """mremap() moved or resized [old, old_end) to [new, new_end); *keep*: and left it there."""
+        self.cut(old, old_end)
+        moved = self.within(old, old_end)
+        shift, last = new - old, None
+        if keep:
+            self.change(old, old_end, off=WRITTEN)
+        else:
+            self.clear(old, old_end)
+        self.clear(new, new_end)
+        for at, (end, flags, file) in moved:
+            last = (flags & ~WRITTEN, file)
+            if at + shift < new_end:
+                self._insert(at + shift, min(end + shift, new_end), flags, file)
+        if last is not None and new_end - new > old_end - old:
+            self._insert(old_end + shift, new_end, *last)
+
+    def covered(self, address: int) -> bool:
+        """Whether something is known to be mapped at *address*."""
+        index = bisect_right(self._starts, address) - 1
+        return index >= 0 and address < self._pieces[self._starts[index]][0]
+
+    def written(self, start: int) -> None:
+        """The piece at *start* has a page of its own."""
+        end, flags, file = self._pieces[start]
+        self._pieces[start] = (end, flags | WRITTEN, file)
+        self.open.pop(start, None)
+
+    def written_at(self, address: int) -> None:
+        """The piece around *address* has a page of its own."""
+        if self.covered(address):
+            self.written(self._starts[bisect_right(self._starts, address) - 1])
+
+    def grow_down(self, start: int, end: int, flags: int) -> None:
+        """A stack that ends at *end* starts at *start* now: what is new of it is written."""
+        index = bisect_left(self._starts, start)
+        first = self._starts[index] if index < len(self._starts) else end
+        self._insert(start, min(first, end), flags, None)
+
+    def _insert(self, start: int, end: int, flags: int, file: object) -> None:
+        self._starts.insert(bisect_left(self._starts, start), start)
+        self._put(start, end, flags, file)
+
+    def _put(self, start: int, end: int, flags: int, file: object) -> None:
+        self._pieces[start] = (end, flags, file)
+        if file is not None:
+            self._count(file, 1)
+        self._note(start, end, flags)
+
+    def _note(self, start: int, end: int, flags: int) -> None:
+        if flags & _WHAT == _MAY_BE_WRITTEN:
+            self.open[start] = end
+        else:
+            self.open.pop(start, None)
+
+
+# --- asking the kernel ----------------------------------------------------------------------------
+
+_PAGEMAP_SCAN: Final = 0xC0606610
+_FILE, _PRESENT, _SWAPPED, _PFNZERO, _HUGE = 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 6
+_U64 = ctypes.c_uint64
+
+
+class _Scan(ctypes.Structure):
+    """struct pm_scan_arg, include/uapi/linux/fs.h."""
+
+    _fields_ = [
+        ("size", _U64), ("flags", _U64), ("start", _U64), ("end", _U64), ("walk_end", _U64),
+        ("vec", _U64), ("vec_len", _U64), ("max_pages", _U64), ("category_inverted", _U64),
+        ("category_mask", _U64), ("category_anyof_mask", _U64), ("return_mask", _U64),
+    ]  # fmt: skip
+
+
+_region = (_U64 * 3)()
+
+
+def _scan_for(inverted: int, every: int, some: int) -> _Scan:
+    # One page is enough to know.
+    return _Scan(
+        ctypes.sizeof(_Scan), 0, 0, 0, 0, ctypes.addressof(_region), 1, 1, inverted, every, some,
+        _PRESENT,
+    )  # fmt: skip
+
+
+#: Present or swapped, and neither a page of a file nor the page of zeros.
+_own = _scan_for(_FILE | _PFNZERO, _FILE | _PFNZERO, _PRESENT | _SWAPPED)
+#: A huge page of no file, which may be of zeros: also for that one the kernel makes an anon_vma
+#: (do_huge_pmd_anonymous_page()).
+_huge = _scan_for(_FILE, _FILE | _PRESENT | _HUGE, 0)
+_libc = ctypes.CDLL(None, use_errno=True)
+_ioctl = _libc.ioctl
+_ioctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p]
+
+
+class Pagemap:
+    """The pages of one address space, also while another image takes its process over.
+
+    Raises OSError where /proc/PID/pagemap may not be read.
+    """
+
+    #: Whether the kernel has PAGEMAP_SCAN (6.7); otherwise pagemap itself is read.
+    scans = True
+
+    def __init__(self, pid: int, page_size: int) -> None:
+        self._fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        self._page = page_size
+        self._huge = page_size * page_size // 8  # what one page of page table entries maps
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def fresh(self, pieces: Pieces) -> Iterator[int]:
+        """Pages written to since the last time: one address of each piece, noted as written."""
+        find = self._scan if Pagemap.scans else self._read
+        for start, end in list(pieces.open.items()):
+            page = find(start, end)
+            if page is not None:
+                pieces.written(start)
+                yield page
+
+    def _scan(self, start: int, end: int) -> int | None:
+        found = self._ask(_own, start, end)
+        # A huge page needs a whole aligned range.
+        if found == 0 and -(-start // self._huge) < end // self._huge:
+            found = self._ask(_huge, start, end)
+        if found > 0:
+            return int(_region[0])
+        if found < 0 and ctypes.get_errno() in (errno.ENOTTY, errno.EINVAL):
+            Pagemap.scans = False
+            return self._read(start, end)
+        return None
+
+    def _ask(self, scan: _Scan, start: int, end: int) -> int:
+        scan.start, scan.end = start, end
+        return int(_ioctl(self._fd, _PAGEMAP_SCAN, ctypes.addressof(scan)))
+
+    def _read(self, start: int, end: int) -> int | None:
+        """Without privileges the page of zeros looks like any other, but is nobody's alone."""
+        for at in range(start, end, self._page << 16):
+            size = min(end - at, self._page << 16) // self._page * 8
+            try:
+                words = memoryview(os.pread(self._fd, size, at // self._page * 8)).cast("Q")
+            except OSError:
+                return None
+            for index, word in enumerate(words):
+                # Bits 63 present, 62 swapped, 61 of a file, 56 mapped once.
+                if word and (word >> 62 == 1 or (word >> 61 == 4 and word >> 56 & 1)):
+                    return at + index * self._page
+        return None

@@ -1,0 +1,298 @@
+"""What the stops of a process tree mean: events, faults and final layouts, in the order made.
+
+Knows calls, address spaces and the trace's events; not who is resumed when (tracer), nor how
+anything is written (spool). Faults are found where they can matter: before a call, a fork and the
+end, by looking at the memory that has become writable and has had no page of its own yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from typing import Final
+
+from vmatrace import abi
+from vmatrace.event import CALLS, Event, Fd
+from vmatrace.layout import Layout, parse_layout
+from vmatrace.record import decode, effects
+from vmatrace.record.files import Files
+from vmatrace.record.pages import PRIVATE, WRITABLE, WRITTEN, Pagemap, Pieces
+from vmatrace.record.spool import Spool
+from vmatrace.record.tasks import Pending, Process, Space, Task
+
+#: mmap() of what cannot be mapped: the reason is not memory's, and no model knows it.
+_NOT_MEMORY: Final = (-19, -6, -95)  # ENODEV, ENXIO, EOPNOTSUPP
+#: Lines of smaps: ranges, and what a layout holds.
+_WANTED: Final = re.compile(rb"^(?:[0-9a-f]+-|Anonymous:|VmFlags:).*", re.MULTILINE)
+_START_BRK: Final = 44  # in /proc/PID/stat, counted after the name
+
+
+class Recorder:
+    """Turns what the tracer meets into a trace.
+
+    ``maps``, ``brk`` describe the first process at the start; ``root`` is that process, None
+    before the first exec. *kernel* is the model's name that expectations are for.
+    """
+
+    def __init__(self, files: Files, spool: Spool, kernel: str, page_size: int) -> None:
+        self.files = files
+        self.spool = spool
+        self.maps: Layout = []
+        self.brk: int | None = None
+        self.root: Process | None = None
+        #: How many programs were met whose calls are not recorded (Process.foreign).
+        self.foreign = 0
+        self._closed = False
+        self._kernel = kernel
+        self._page = page_size
+
+    def recording(self, process: Process) -> bool:
+        """Whether calls of *process* are events."""
+        return self.root is not None and not process.foreign and not self._closed
+
+    def close(self) -> None:
+        """No more events."""
+        self._closed = True
+
+    # --- calls ------------------------------------------------------------------------------
+
+    def clone_flags(self, task: Task, name: str, args: tuple[int, ...]) -> int:
+        """The CLONE_* flags of a birth that begins."""
+        return decode.clone_flags(name, args, decode.Memory(task.tid))
+
+    def enter(self, task: Task, pending: Pending) -> None:
+        """*task* begins a call."""
+        process, name, args = task.process, pending.name, pending.args
+        self._note_faults(process)
+        if name in ("execve", "execveat"):
+            self._before_exec(task, pending)
+        elif name == "exit_group":
+            self.last(task)
+        elif CALLS[name].result != "pid":
+            memory = decode.Memory(task.tid)
+            values = decode.arguments(name, args, memory)
+            if name == "mmap":
+                values[4] = decode.signed(args[4])
+                if not args[3] & abi.MAP_ANONYMOUS:
+                    opened = self.files.of(process.pidfd(), task.tid, decode.signed(args[4]))
+                    if opened is not None:
+                        pending.opened = opened
+                        values[4] = Fd(opened.key)
+            elif name == "process_madvise":
+                values[0] = decode.pid_of(process.pid, decode.signed(args[0]))
+            elif name == "shmat" and (segment := self.files.segment(decode.signed(args[0]))):
+                values[0] = Fd(segment[0])
+                pending.size = segment[1]
+            pending.event = Event(name, tuple(values), "", pid=process.name)
+
+    def leave(self, task: Task, pending: Pending, result: int | None) -> None:
+        """*task* has made its call; *result* None: it was not made, or will be made again."""
+        event, space = pending.event, task.process.space
+        if space.threads > 1:
+            self._note_faults(task.process)
+        if event is not None and event.name != "execve" and result is not None:
+            if not (event.name == "mmap" and result in _NOT_MEMORY):
+                event.recorded = result
+                self.spool.add(event)
+            effects.apply(space, pending, result, self._page)
+        if pending.opened is not None:
+            self.files.release(pending.opened)
+
+    # --- processes --------------------------------------------------------------------------
+
+    def born(self, parent: Task, tid: int, pending: Pending, shared: bool) -> Process:
+        """*parent* has made process *tid*, which has not run yet."""
+        process, old = parent.process, parent.process.space
+        recorded = self.recording(process)
+        space = old
+        if not shared:
+            space = Space(old.pieces.copy(), self._pagemap(tid))
+            space.brk = old.brk
+            space.segments = dict(old.segments)
+            if recorded:
+                # What the child has got, the parent had.
+                self._note_faults(process, space)
+                self._note_growth(process, self._layout(tid))
+        child = Process(tid, str(tid), space)
+        child.foreign = process.foreign
+        if recorded or child.foreign:
+            args = decode.birth(pending.name, pending.birth)
+            self.spool.add(Event(pending.name, tuple(args), "", pid=process.name, recorded=tid))
+        return child
+
+    def _before_exec(self, task: Task, pending: Pending) -> None:
+        memory = decode.Memory(task.tid)
+        path = memory.text(pending.args[0 if pending.name == "execve" else 1])
+        pending.event = Event("execve", (path,), "", pid=task.process.name, recorded=0)
+        if len(task.process.space.processes) == 1:
+            pending.layout = self._final(task.process, task.tid)
+
+    def executed(self, task: Task, pending: Pending | None) -> None:
+        """*task* is at the first instruction of a new image; *pending* is its execve."""
+        process, old = task.process, task.process.space
+        old.processes.discard(process)
+        event = pending.event if pending is not None else None
+        if pending is not None and pending.layout is not None:
+            self.spool.expect(pending.layout, process.name, self._kernel)
+        if not old.processes:
+            self._drop(old)
+        process.space = space = Space(Pieces(self.files.count))
+        space.processes.add(process)
+        layout = self._meet(process, task.tid)
+        if self.root is None:
+            self.begin(process, layout, start_brk(task.tid))
+        else:
+            if event is None:
+                event = Event("execve", (_exe(task.tid),), "", pid=process.name, recorded=0)
+            event.maps = layout
+            self.spool.add(event)
+
+    def begin(self, root: Process, layout: Layout, brk: int | None) -> None:
+        """The trace begins here, with *root* having *layout*."""
+        self.root, self.maps, self.brk = root, layout, brk
+        root.space.brk = root.space.brk or brk
+
+    def attached(self, process: Process) -> None:
+        """The trace begins in the middle of the life of *process*, which is stopped."""
+        self.begin(process, self._meet(process, process.pid), None)
+
+    def _meet(self, process: Process, tid: int) -> Layout:
+        """The layout of an address space that is new to us; *tid* is a thread in it."""
+        space, layout = process.space, self._layout(tid)
+        space.pagemap = self._pagemap(tid)
+        process.foreign = _short(tid) or space.pagemap is None
+        self.foreign += process.foreign
+        self.files.describe(layout, tid)
+        load(space, layout)
+        return layout
+
+    def _pagemap(self, tid: int) -> Pagemap | None:
+        try:
+            return Pagemap(tid, self._page)
+        except OSError:  # it runs a program that nobody may read
+            return None
+
+    def ending(self, task: Task, status: int) -> None:
+        """The last thread of a process is about to end with wait status *status*."""
+        self.last(task)
+        self._exit(task.process, status)
+
+    def last(self, task: Task) -> None:
+        """From here on no thread of the process makes a call; *task* still has its memory."""
+        process = task.process
+        if not process.expected and all(p is process or p.exited for p in process.space.processes):
+            process.expected = True
+            self._expect(process, task.tid)
+
+    def _expect(self, process: Process, tid: int) -> None:
+        """Here *process* has the layout that the kernel shows for its thread *tid*."""
+        if not self.recording(process):
+            return
+        self._note_faults(process)
+        if layout := self._final(process, tid):  # empty where the memory is gone already
+            self.spool.expect(layout, process.name, self._kernel)
+
+    def frozen(self, space: Space) -> None:
+        """The recording ends here for *space*, no thread of which runs."""
+        for process in sorted(space.processes, key=lambda p: p.pid):
+            if process.tasks and not process.exited:
+                self._expect(process, min(process.tasks))
+                return
+
+    def ended(self, process: Process, status: int) -> None:
+        """No thread of *process* is left."""
+        self._exit(process, status)
+        process.close()
+        process.space.processes.discard(process)
+        if not process.space.processes:
+            self._drop(process.space)
+
+    def _exit(self, process: Process, status: int) -> None:
+        if process.exited or self._closed or self.root is None:
+            return
+        process.exited = True
+        code = status >> 8 & 0xFF if not status & 0x7F else 128 + (status & 0x7F)
+        self.spool.add(Event("exit_group", (code,), "", pid=process.name))
+
+    def _drop(self, space: Space) -> None:
+        space.pieces.forget()
+        if space.pagemap is not None:
+            space.pagemap.close()
+
+    # --- memory -----------------------------------------------------------------------------
+
+    def _note_faults(self, process: Process, seen: Space | None = None) -> None:
+        """Events for what was written since the last call; *seen*: as its child has it."""
+        space = seen or process.space
+        if space.pagemap is None or not space.pieces.open:
+            return
+        for page in space.pagemap.fresh(space.pieces):
+            if seen is not None:
+                process.space.pieces.written_at(page)
+            self._fault(process, page)
+
+    def _fault(self, process: Process, page: int) -> None:
+        args = (page, self._page, abi.PROT_WRITE)
+        self.spool.add(Event("fault", args, "", pid=process.name))
+
+    def _final(self, process: Process, tid: int) -> Layout:
+        layout = self._layout(tid)
+        self._note_growth(process, layout)
+        return layout
+
+    def _note_growth(self, process: Process, layout: Layout) -> None:
+        """A fault for each stack that has grown: at its lowest page."""
+        pieces = process.space.pieces
+        for vma in layout:
+            if vma.vm_flags & abi.VM_GROWSDOWN and not pieces.covered(vma.start):
+                pieces.grow_down(vma.start, vma.end, PRIVATE | WRITABLE | WRITTEN)
+                self._fault(process, vma.start)
+
+    def _layout(self, tid: int) -> Layout:
+        lines = b""
+        # Gone when it was killed meanwhile.
+        with contextlib.suppress(OSError), open(f"/proc/{tid}/smaps", "rb") as smaps:
+            lines = b"\n".join(_WANTED.findall(smaps.read()))
+        return self.files.rename(parse_layout(lines.decode("utf-8", "backslashreplace")))
+
+
+def load(space: Space, layout: Layout) -> None:
+    """Fill *space* with what a layout shows."""
+    for vma in layout:
+        flags = 0 if vma.vm_flags & abi.VM_MAYSHARE else PRIVATE
+        if vma.vm_flags & (abi.VM_PFNMAP | abi.VM_IO):
+            flags = 0
+        if vma.vm_flags & abi.VM_WRITE:
+            flags |= WRITABLE
+        if vma.faulted:
+            flags |= WRITTEN
+        space.pieces.add(vma.start, vma.end, flags)
+        if vma.name == "[heap]":
+            space.brk = vma.end
+
+
+def start_brk(pid: int) -> int | None:
+    """Where the heap of *pid* starts, None where that is not shown."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as table:
+            fields = table.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return int(fields[_START_BRK]) or None
+
+
+def _short(tid: int) -> bool:
+    """Whether thread *tid* runs a 32-bit program."""
+    try:
+        with open(f"/proc/{tid}/exe", "rb") as image:
+            return image.read(5)[4:] == b"\x01"
+    except OSError:
+        return False
+
+
+def _exe(tid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{tid}/exe")
+    except OSError:
+        return ""

@@ -1,0 +1,165 @@
+"""The stops of traced processes: ptrace(2) requests, and what waitpid(2) says.
+
+Knows wait statuses and registers as the kernel hands them out; nothing of what a call means. The
+thread that attaches must make every request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+from typing import Any, Final
+
+from vmatrace.oracle.errors import Unavailable
+
+#: How a thread goes on: to the next stop it has anyway, or to the next boundary of a call as well.
+CONT, SYSCALL = 7, 24
+_SEIZE, _INTERRUPT, _LISTEN, _DETACH = 0x4206, 0x4207, 0x4208, 17
+_GETEVENTMSG, _GETREGSET, _GET_SYSCALL_INFO = 0x4201, 0x4204, 0x420E
+_NT_PRSTATUS: Final = 1
+#: PTRACE_O_TRACE{SYSGOOD,FORK,VFORK,CLONE,EXEC,EXIT,SECCOMP}.
+OPTIONS: Final = 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80
+#: The kernel kills what is traced when the tracer is gone.
+EXITKILL: Final = 1 << 20
+FORK, VFORK, CLONE, EXEC, EXIT, SECCOMP, STOP = 1, 2, 3, 4, 6, 7, 128
+BIRTHS: Final = (FORK, VFORK, CLONE)
+#: The signal of a stop at a boundary of a call.
+AT_CALL: Final = signal.SIGTRAP | 0x80
+#: ``op`` of ptrace_syscall_info.
+ENTRY, LEAVE, FILTERED = 1, 2, 3
+_WALL: Final = 0x40000000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_ptrace = _libc.ptrace
+_ptrace.restype = ctypes.c_long
+_ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+
+# struct ptrace_syscall_info: op and arch, ip, sp, then number and arguments, or the result.
+_info = (ctypes.c_uint64 * 12)()
+_info_size, _info_at = ctypes.sizeof(_info), ctypes.addressof(_info)
+_message = ctypes.c_ulong()
+_message_at = ctypes.addressof(_message)
+
+
+class Gone(Exception):  # noqa: N818 - it states a fact
+    """The thread is no longer there, or no longer stopped: somebody killed it."""
+
+
+def seize(pid: int, options: int) -> None:
+    """Trace the running thread *pid*. Raises Unavailable."""
+    if _ptrace(_SEIZE, pid, 0, options) == -1:
+        why = os.strerror(ctypes.get_errno())
+        raise Unavailable(f"process {pid} cannot be traced (is it yours?): {why}")
+
+
+def resume(tid: int, how: int, sig: int = 0) -> None:
+    """Let a stopped thread go on; it may have been killed meanwhile."""
+    _ptrace(how, tid, 0, sig)
+
+
+def listen(tid: int) -> None:
+    """Leave a thread in the job-control stop that it is in."""
+    _ptrace(_LISTEN, tid, 0, 0)
+
+
+def interrupt(tid: int) -> None:
+    """Make a running thread stop."""
+    _ptrace(_INTERRUPT, tid, 0, 0)
+
+
+def detach(tid: int, sig: int = 0) -> bool:
+    """Let a stopped thread go on untraced; whether it was stopped."""
+    return bool(_ptrace(_DETACH, tid, 0, sig) != -1)
+
+
+def message(tid: int) -> int:
+    """What the event of the current stop is about. Raises Gone."""
+    if _ptrace(_GETEVENTMSG, tid, 0, _message_at) == -1:
+        raise Gone
+    return _message.value
+
+
+def call(tid: int) -> tuple[int, int, int, tuple[int, ...]]:
+    """At a call: op, AUDIT_ARCH, number, six arguments. Raises Gone."""
+    if _ptrace(_GET_SYSCALL_INFO, tid, _info_size, _info_at) <= 0:
+        raise Gone
+    words = _info[:10]
+    return words[0] & 0xFF, words[0] >> 32, words[3], tuple(words[4:10])
+
+
+def is_stopped(tid: int) -> bool:
+    """Whether a thread that stopped at a call is still there."""
+    return bool(_ptrace(_GET_SYSCALL_INFO, tid, _info_size, _info_at) > 0)
+
+
+def result(tid: int) -> tuple[int, int]:
+    """At a call's boundary: op, and at its end the result, -errno for a failure. Raises Gone."""
+    if _ptrace(_GET_SYSCALL_INFO, tid, _info_size, _info_at) <= 0:
+        raise Gone
+    value = _info[3]
+    return _info[0] & 0xFF, value - (1 << 64) if value >> 63 else value
+
+
+def register(tid: int, index: int, count: int) -> int:
+    """Register *index* of the *count* in NT_PRSTATUS, signed. Raises Gone."""
+    words = (ctypes.c_uint64 * count)()
+    vector = (ctypes.c_void_p * 2)(ctypes.addressof(words), ctypes.sizeof(words))
+    if _ptrace(_GETREGSET, tid, _NT_PRSTATUS, ctypes.addressof(vector)) == -1:
+        raise Gone
+    value = int(words[index])
+    return value - (1 << 64) if value >> 63 else value
+
+
+class Waiter:
+    """Waits for stops and for signals to this process, in one place, so that none gets lost.
+
+    While it is open, SIGCHLD and *signals* are blocked and are seen by ``next`` alone.
+    """
+
+    def __init__(self, signals: frozenset[signal.Signals]) -> None:
+        self._signals = signals | {signal.SIGCHLD}
+        self.before: set[int] = set()
+        self._handler: Any = None
+
+    def __enter__(self) -> Waiter:
+        self.before = set(signal.pthread_sigmask(signal.SIG_BLOCK, self._signals))
+        # Who started us may have it ignored; then ends would not be reported.
+        self._handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # A signal that came too late must not end the program now.
+        while signal.sigtimedwait(self._signals, 0) is not None:
+            pass
+        signal.signal(signal.SIGCHLD, self._handler or signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.before)
+
+    def next(self, seconds: float | None = None) -> tuple[int, int]:
+        """(thread, wait status) of the next stop or end; (0, signal) for a signal to us.
+
+        (0, 0) when nobody is left to wait for, or after *seconds* without anything.
+        """
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG | _WALL)
+            except ChildProcessError:
+                return 0, 0
+            if pid:
+                return pid, status
+            if seconds is None:
+                got = signal.sigwait(self._signals)
+            else:
+                info = signal.sigtimedwait(self._signals, seconds)
+                if info is None:
+                    return 0, 0
+                got = signal.Signals(info.si_signo)
+            if got != signal.SIGCHLD:
+                return 0, got
+
+    def reap(self, pid: int) -> None:
+        """Wait for a child that was killed."""
+        with contextlib.suppress(ChildProcessError):
+            while os.WIFSTOPPED(os.waitpid(pid, _WALL)[1]):
+                pass

@@ -1,0 +1,111 @@
+"""Threads, processes and address spaces of what is being recorded. Values without behaviour."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+
+from vmatrace.event import Event
+from vmatrace.layout import Layout
+from vmatrace.record.files import Opened
+from vmatrace.record.pages import Pagemap, Pieces
+
+
+class Space:
+    """One address space.
+
+    ``owner`` is the thread that is in a recorded call: until it has come out, others that arrive
+    at one wait in ``waiting``, so that the recorded order is the real one.
+    """
+
+    __slots__ = ("brk", "owner", "pagemap", "pieces", "processes", "segments", "threads", "waiting")
+
+    def __init__(self, pieces: Pieces, pagemap: Pagemap | None = None) -> None:
+        self.pieces = pieces
+        self.pagemap = pagemap
+        self.brk: int | None = None
+        self.owner: int | None = None
+        self.waiting: deque[int] = deque()
+        self.processes: set[Process] = set()
+        #: Address to size of the System V segments that are attached.
+        self.segments: dict[int, int] = {}
+        #: How many threads run in it.
+        self.threads = 0
+
+
+class Process:
+    """One thread group. ``name`` is what the trace calls it; ``exited``: it says that it ended."""
+
+    __slots__ = (
+        "_pidfd",
+        "exited",
+        "expected",
+        "foreign",
+        "leaving",
+        "name",
+        "pid",
+        "space",
+        "tasks",
+    )
+
+    def __init__(self, pid: int, name: str, space: Space) -> None:
+        self.pid = pid
+        self.name = name
+        self.space = space
+        self.tasks: set[int] = set()
+        self.leaving: set[int] = set()
+        #: It runs a program whose calls cannot be recorded: of 32 bits, or not readable.
+        self.foreign = False
+        self.exited = False
+        #: Its last layout has been written.
+        self.expected = False
+        self._pidfd = -1
+        space.processes.add(self)
+
+    def pidfd(self) -> int:
+        """A descriptor of the process, -1 if there is none."""
+        if self._pidfd < 0:
+            try:
+                self._pidfd = os.pidfd_open(self.pid)
+            except OSError:
+                return -1
+        return self._pidfd
+
+    def close(self) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+class Task:
+    """One thread. ``pending`` is the recorded call it is in."""
+
+    __slots__ = ("held", "pending", "process", "stopped", "tid")
+
+    def __init__(self, tid: int, process: Process) -> None:
+        self.tid = tid
+        self.process = process
+        self.pending: Pending | None = None
+        #: Stopped and not yet let go.
+        self.stopped = True
+        #: The signal to go on with after a freeze.
+        self.held = 0
+
+
+class Pending:
+    """A recorded call from its entry on. *args* are the registers; ``event`` lacks its result.
+
+    ``birth``: the CLONE_* flags of a call that makes a process. ``layout``: what an execve ends.
+    ``size``: bytes of the segment of a shmat.
+    """
+
+    __slots__ = ("args", "birth", "event", "layout", "name", "opened", "size")
+
+    def __init__(self, name: str, args: tuple[int, ...]) -> None:
+        self.name = name
+        self.args = args
+        self.event: Event | None = None
+        self.opened: Opened | None = None
+        self.birth = 0
+        self.layout: Layout | None = None
+        self.size = 0

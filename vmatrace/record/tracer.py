@@ -1,0 +1,331 @@
+"""The loop over the stops of a process tree: who goes on when, and who has to wait.
+
+Knows threads, stops, signals and address spaces; what a call means, the Recorder knows. Each
+thread is resumed exactly once for each of its stops, with the signal that it stopped for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from typing import Final
+
+from vmatrace.abi import CLONE_VM
+from vmatrace.oracle.errors import Unavailable
+from vmatrace.record import stops
+from vmatrace.record.filter import CLONE_THREAD, Calls, wanted
+from vmatrace.record.pages import Pieces
+from vmatrace.record.recorder import Recorder
+from vmatrace.record.stops import Gone, Waiter
+from vmatrace.record.tasks import Pending, Process, Space, Task
+
+#: Job control stops the whole thread group.
+_STOPPING: Final = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+#: Results of calls that were not made: the kernel makes them again after a signal (-ERESTART…), or
+#: the caller was killed before (-EINTR: it did not get the lock; -ENOSYS: it never got there).
+_NOT_MADE: Final = (-512, -513, -514, -516, -4)
+_ENOSYS: Final = -38
+#: Seconds that freeze() waits.
+_PATIENCE: Final = 0.5
+_BIRTHS: Final = ("fork", "vfork", "clone", "clone3")
+#: Calls that do not come back, if they succeed.
+_FAREWELLS: Final = ("execve", "execveat", "exit_group")
+
+
+class Tracer:
+    """Follows a process tree and tells *recorder* of its calls.
+
+    *every*: without a filter, all calls of all threads stop.
+    """
+
+    def __init__(self, recorder: Recorder, calls: Calls, waiter: Waiter, every: bool) -> None:
+        self.tasks: dict[int, Task] = {}
+        self._recorder = recorder
+        self._calls = calls
+        self._waiter = waiter
+        self._every = every
+        self._go = stops.SYSCALL if every else stops.CONT
+        #: Threads that stopped before the birth of them was reported.
+        self._early: dict[int, int] = {}
+        #: Wait statuses of the processes that ended, by pid.
+        self.ended: dict[int, int] = {}
+        #: Nothing is recorded any more: everybody just goes on.
+        self.passive = False
+        self._freezing = False
+
+    def adopt(self, process: Process, tid: int) -> Task:
+        """Note a new thread of *process*."""
+        task = self.tasks[tid] = Task(tid, process)
+        process.tasks.add(tid)
+        process.space.threads += 1
+        return task
+
+    def attach(self, process: Process) -> None:
+        """Seize every thread of a running process and stop it. Raises Unavailable."""
+        folder = f"/proc/{process.pid}/task"
+        self._freezing = True
+        while True:
+            try:
+                found = {int(name) for name in os.listdir(folder)} - set(self.tasks)
+            except OSError:
+                raise Unavailable(f"no process {process.pid}") from None
+            if not found:
+                break
+            for tid in sorted(found):
+                stops.seize(tid, stops.OPTIONS)
+                self.adopt(process, tid).stopped = False
+                stops.interrupt(tid)
+            while any(not task.stopped for task in self.tasks.values()):
+                tid, status = self._waiter.next(_PATIENCE)
+                if not tid:
+                    break
+                self.handle(tid, status)
+
+    def go(self) -> None:
+        """Let those go on that attach() or freeze() stopped."""
+        self._freezing = False
+        for task in self.tasks.values():
+            if task.stopped:
+                self._resume(task, task.held)
+
+    def run(self) -> int:
+        """Until nobody is left: 0. Or a signal to us, at once: its number; call again to go on."""
+        while self.tasks:
+            tid, status = self._waiter.next()
+            if tid == 0:
+                if status:
+                    return status
+                break
+            self.handle(tid, status)
+        return 0
+
+    def handle(self, tid: int, status: int) -> None:
+        """One wait status."""
+        task = self.tasks.get(tid)
+        if not os.WIFSTOPPED(status):
+            self._gone(tid, status)
+        elif task is None and not self.passive:
+            self._early[tid] = status
+        else:
+            task = task or self._stranger(tid)
+            task.stopped = True
+            # Killed while it was stopped: its end will be reported.
+            with contextlib.suppress(Gone):
+                self._stopped(task, status)
+
+    def _stranger(self, tid: int) -> Task:
+        """A thread that nobody has to know more of than that it must go on."""
+        return self.adopt(Process(tid, "", Space(Pieces(lambda file, change: None))), tid)
+
+    def freeze(self) -> None:
+        """Bring everybody to a stop, for half a second at most, and tell the recorder.
+
+        The parent of a vfork cannot stop before its child is done; neither does it run.
+        """
+        self._freezing = True
+        for task in self.tasks.values():
+            if not task.stopped:
+                stops.interrupt(task.tid)
+        end = time.monotonic() + _PATIENCE
+        while not all(task.stopped for task in self.tasks.values()):
+            tid, status = self._waiter.next(max(0, end - time.monotonic()))
+            if tid:
+                self.handle(tid, status)
+            elif not status:
+                break
+        for space in {task.process.space for task in self.tasks.values()}:
+            owner = self.tasks.get(space.owner) if space.owner is not None else None
+            if owner is None or owner.stopped:  # or somebody is in the middle of a call
+                self._recorder.frozen(space)
+
+    def thaw(self) -> None:
+        """Everybody goes on, and nothing is recorded any more."""
+        self.passive = True
+        self._recorder.close()
+        for task in self.tasks.values():
+            task.pending = None
+        self.go()
+        for tid, status in self._early.items():
+            self.handle(tid, status)
+
+    def detach(self) -> None:
+        """Everybody goes on without us."""
+        for task in self.tasks.values():
+            stops.detach(task.tid, task.held)
+        self.tasks.clear()
+
+    # --- stops ------------------------------------------------------------------------------
+
+    def _stopped(self, task: Task, status: int) -> None:
+        event, sig = status >> 16, status >> 8 & 0xFF
+        if self.passive and event not in (stops.STOP, 0):
+            self._resume(task)
+        elif event == stops.SECCOMP or (event == 0 and sig == stops.AT_CALL):
+            self._at_call(task)
+        elif event in stops.BIRTHS:
+            self._birth(task)
+        elif event == stops.EXEC:
+            self._exec(task)
+        elif event == stops.EXIT:
+            self._exit(task)
+        elif event == stops.STOP:
+            if sig in _STOPPING and not self._freezing:
+                task.stopped = False
+                stops.listen(task.tid)
+            else:
+                self._resume(task)
+        else:
+            self._resume(task, sig)
+
+    def _resume(self, task: Task, sig: int = 0) -> None:
+        if self._freezing:
+            task.held = sig
+            return
+        task.stopped = False
+        how = stops.SYSCALL if task.pending is not None else self._go
+        stops.resume(task.tid, how, sig)
+
+    def _at_call(self, task: Task) -> None:
+        if task.pending is None:
+            self._enter(task)
+            return
+        op, result = stops.result(task.tid)
+        if op != stops.LEAVE:
+            self._resume(task)
+            return
+        self._leave(task, result)
+        self._resume(task)
+
+    def _enter(self, task: Task) -> None:
+        op, audit, number, args = stops.call(task.tid)
+        name = self._calls.names.get(number)
+        if (
+            name is None
+            or op not in (stops.FILTERED, stops.ENTRY)
+            or not self._recorder.recording(task.process)
+            or audit != self._calls.audit
+            or (self._every and not wanted(name, args))
+        ):
+            self._resume(task)
+            return
+        space = task.process.space
+        if space.owner is not None:
+            space.waiting.append(task.tid)
+            return
+        pending = Pending(name, args)
+        if name in _BIRTHS:
+            pending.birth = self._recorder.clone_flags(task, name, args)
+            if pending.birth & CLONE_THREAD:
+                self._resume(task)
+                return
+        task.pending = pending
+        space.owner = task.tid
+        self._recorder.enter(task, pending)
+        self._resume(task)
+
+    def _leave(self, task: Task, result: int) -> None:
+        pending = task.pending
+        assert pending is not None
+        task.pending = None
+        self._recorder.leave(task, pending, None if result in _NOT_MADE else result)
+        self._release(task)
+
+    def _release(self, task: Task) -> None:
+        """The next thread that waits for this address space may make its call."""
+        space = task.process.space
+        if space.owner != task.tid:
+            return
+        space.owner = None
+        while space.waiting and space.owner is None:
+            waiting = self.tasks.get(space.waiting.popleft())
+            if waiting is not None:
+                with contextlib.suppress(Gone):
+                    self._enter(waiting)
+
+    def _birth(self, parent: Task) -> None:
+        tid = stops.message(parent.tid)
+        pending = parent.pending
+        if pending is None or pending.name not in _BIRTHS:
+            if os.path.exists(f"/proc/{parent.process.pid}/task/{tid}"):
+                self._adopt_now(parent.process, tid)
+                self._resume(parent)
+                return
+            pending = Pending("fork", ())  # of a program whose calls are not recorded
+        # The parent of a vfork comes out of its call only when the child is done.
+        parent.pending = None
+        shared = bool(pending.birth & CLONE_VM)
+        child = self._recorder.born(parent, tid, pending, shared)
+        self._adopt_now(child, tid)
+        self._release(parent)
+        self._resume(parent)
+
+    def _adopt_now(self, process: Process, tid: int) -> None:
+        task = self.adopt(process, tid)
+        task.stopped = False
+        status = self._early.pop(tid, None)
+        if status is not None:
+            self.handle(tid, status)
+
+    def _exec(self, task: Task) -> None:
+        former = stops.message(task.tid)
+        process, old = task.process, task.process.space
+        pending = task.pending
+        for tid in process.tasks - {task.tid}:
+            # The others are gone; if one of them made the call, it has the leader's number now.
+            other = self.tasks.pop(tid)
+            old.threads -= 1
+            if tid == former:
+                pending = other.pending
+            self._forget(other, old)
+        self._forget(task, old)
+        process.tasks, process.leaving = {task.tid}, set()
+        task.pending = None
+        old.threads -= 1
+        self._recorder.executed(task, pending)
+        process.space.threads += 1
+        self._resume(task)
+
+    def _forget(self, task: Task, space: Space) -> None:
+        # Whatever call it was in, it does not come out of it.
+        if task.tid in space.waiting:
+            space.waiting.remove(task.tid)
+        if space.owner == task.tid:
+            self._release(task)
+
+    # --- ends -------------------------------------------------------------------------------
+
+    def _exit(self, task: Task) -> None:
+        process, space = task.process, task.process.space
+        process.leaving.add(task.tid)
+        status = stops.message(task.tid)
+        if task.pending is not None and task.pending.name not in (*_BIRTHS, *_FAREWELLS):
+            # Killed on its way out of a call, which has been made all the same.
+            result = stops.register(task.tid, self._calls.result, self._calls.registers)
+            made = result not in (*_NOT_MADE, _ENOSYS)
+            self._recorder.leave(task, task.pending, result if made else None)
+        task.pending = None
+        # One that was killed while it waited does not stop at its end.
+        process.leaving |= {tid for tid in space.waiting if not stops.is_stopped(tid)}
+        self._forget(task, space)
+        if process.leaving >= process.tasks:
+            self._recorder.ending(task, status)
+        elif status & 0x7F and space.owner is None:
+            # All its threads die, and not each has to stop for it.
+            self._recorder.last(task)
+        self._resume(task)
+
+    def _gone(self, tid: int, status: int) -> None:
+        self._early.pop(tid, None)
+        self.ended[tid] = status
+        task = self.tasks.pop(tid, None)
+        if task is None:
+            return
+        process, space = task.process, task.process.space
+        process.tasks.discard(tid)
+        process.leaving.discard(tid)
+        space.threads -= 1
+        self._forget(task, space)
+        if not process.tasks:
+            self._recorder.ended(process, status)
