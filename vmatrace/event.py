@@ -195,11 +195,12 @@ class Fd:
     """A descriptor argument other than a plain number.
 
     ``key`` is the number or name under which the trace's ``files`` may describe it; ``path`` is the
-    path that strace -y printed with it, if any.
+    path that strace -y printed with it, if any. ``file`` describes it where there are no ``files``.
     """
 
     key: int | str
     path: str | None = None
+    file: File | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return str(self.key) if self.path is None else f"{self.key}<{self.path}>"
@@ -232,11 +233,13 @@ class Event:
     ``args`` follow the parameters of ``CALLS[name]``; optional ones that were not given are absent.
     ``symbolic`` says that some argument is an Expr. ``recorded`` is the recorded return value
     (-errno for a failure) or None where there is none. ``line`` and ``column`` count from 1.
-    ``maps`` is the layout right after an execve, where the trace holds it.
+    ``maps`` is the layout right after an execve, where the trace holds it; ``caller`` the function
+    that made the call, where a log has stacks.
     """
 
     __slots__ = (
-        "args", "column", "label", "line", "maps", "name", "pid", "recorded", "symbolic", "text",
+        "args", "caller", "column", "label", "line", "maps", "name", "pid", "recorded", "symbolic",
+        "text",
     )  # fmt: skip
 
     def __init__(
@@ -261,6 +264,7 @@ class Event:
         self.recorded = recorded
         self.symbolic = symbolic
         self.maps: Layout | None = None
+        self.caller: str | None = None
 
     def __repr__(self) -> str:
         return f"Event({self.pid}: {self.text!r}, line {self.line})"
@@ -337,7 +341,7 @@ def format_flags(value: int, families: tuple[str, ...]) -> str:
 
 _FLAGS_TEXT: dict[tuple[int, tuple[str, ...]], str] = {}
 #: Families whose constants are numbers, not bits.
-_ENUMS: Final = ("MADV_", "PR_", "MPOL_")
+_ENUMS: Final = ("MADV_", "PR_", "MPOL_", "UFFDIO_")
 _ALIASES: Final = ("MAP_ANON", "MAP_FILE")
 
 

@@ -42,7 +42,7 @@ class Trace:
     for the first process, and for another the label of the fork that created it, or else the
     recorded result of that fork as text, whichever of the two the event itself used.
 
-    ``partial``: the events are a log that does not show all memory; what its results prove is
+    ``partial``: the events are of a log that does not show all memory; what its results prove is
     assumed. ``notes`` is what reading that log leaves to say, filled by each run through the items.
     """
 
@@ -82,6 +82,8 @@ class Trace:
         """
         if not isinstance(fd, Fd):
             return self.files.get(fd) if isinstance(fd, int) else None
+        if fd.file is not None:
+            return fd.file
         entry = self.files.get(fd.key)
         if fd.path is None or (entry is not None and entry.path == fd.path):
             return entry
@@ -123,6 +125,7 @@ def load_trace(source: str | PathLike[str] | bytes | BinaryIO, path: str | None 
         header.process,
         header.files,
         header.maps,
+        header.partial,
     )
     if errors:
         for _ in document.items(trace, errors):

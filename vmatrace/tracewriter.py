@@ -16,6 +16,9 @@ from vmatrace.traceheader import Process, Sysctl
 
 _SPECIAL = frozenset("#:{}[]\"'&*!>%@`\\\n\t")
 
+#: Plain, these are no text to readers of YAML 1.1.
+_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"})
+
 
 def scalar(text: str) -> str:
     """*text* as a YAML scalar: plain where that is safe."""
@@ -26,6 +29,7 @@ def scalar(text: str) -> str:
         and text.strip() == text
         and not text[0].isdigit()
         and text[0] not in "-?,|"
+        and text.lower() not in _WORDS
     ):
         return text
     return quoted(text)
@@ -64,6 +68,7 @@ def header(
     page_size: int = 4096,
     sysctl: Sysctl | None = None,
     maps: Layout = (),  # type: ignore[assignment]
+    partial: bool = False,
 ) -> str:
     """Everything above the first event, the line ``events:`` included."""
     lines = ["vmatrace: 1", f"name: {scalar(name)}"]
@@ -83,6 +88,8 @@ def header(
     if maps:
         lines.append("maps: |")
         lines += [f"  {line}" for line in snapshot(maps)]
+    if partial:
+        lines.append("partial: true")
     return "\n".join([*lines, "events:", ""])
 
 

@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from logs import everything, memory_calls
+from recording import overheads
 from streams import HEADER, STREAMS, Process, Stream, call_strings, map_and_unmap, unmap_and_place
 from toy import Toy
 
@@ -192,10 +194,68 @@ def bench_replay(report: Report, runs: int, count: int, folder: Path) -> None:
         report.add(f"replay_{output}_peak_mb", "peak memory", memory, "MB")
 
 
-def write_trace(path: Path, count: int) -> None:
+def bench_logs(report: Report, runs: int, count: int, folder: Path) -> None:
+    """Large logs of strace through the whole command."""
+    report.title(f"vmatrace replay, {count:,} lines of strace")
+    for name, label, lines in (
+        ("log", "a log of all calls", everything),
+        ("memory_log", "a log of memory calls", memory_calls),
+    ):
+        path = folder / f"{name}.log"
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines(count))
+        results = [run(command("replay", str(path))) for _ in range(runs)]
+        seconds = statistics.median(seconds for seconds, _ in results)
+        memory = statistics.median(memory for _, memory in results)
+        size = f"{path.stat().st_size / 1e6:.0f} MB"
+        report.add(f"{name}_lines_per_second", label, count / seconds, "lines/s", size)
+        report.add(f"{name}_peak_mb", "peak memory", memory, "MB")
+
+
+def bench_record(report: Report, runs: int) -> None:
+    """Programs beside themselves when they are recorded."""
+    report.title("vmatrace record, wall time of the program")
+    for key, label, alone, recorded in overheads(runs):
+        note = f"{recorded / alone:.2f} times {1000 * alone:.1f} ms alone"
+        report.add(f"record_{key}_ms", label, 1000 * recorded, "ms", note)
+        report.figures[f"record_{key}_times"] = round(recorded / alone, 3)
+
+
+#: What `check` does for a folder, without check: every replay, one after another.
+REPLAYS = """
+import sys
+from pathlib import Path
+from vmatrace.engine.replay import replay
+from vmatrace.kernels import get_kernel
+from vmatrace.trace import load_trace
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    for kernel in ("pre-patch", "post-patch"):
+        replay(load_trace(path), get_kernel(kernel))
+"""
+
+
+def bench_check(report: Report, runs: int, folder: Path) -> None:
+    """A folder of small traces under two models, beside the same replays in one process."""
+    traces = folder / "traces"
+    traces.mkdir()
+    expected = "  - expect: {on: [pre-patch, post-patch], vmas: '>= 1'}\n"
+    for number in range(1000):
+        write_trace(traces / f"{number}.yaml", 20, expected)
+    check = command("check", str(traces))
+    alone = [sys.executable, "-c", REPLAYS, str(traces)]
+    times = [(run(check)[0], run(alone)[0]) for _ in range(runs)]
+    seconds, reference = (statistics.median(column) for column in zip(*times, strict=True))
+    report.title("vmatrace check, 1,000 traces of 20 events, 2 models")
+    note = f"{seconds / reference:.0%} of the replays in one process"
+    report.add("check_1000_seconds", "wall time", seconds, "s", note)
+    report.figures["check_1000_ratio"] = round(seconds / reference, 4)
+
+
+def write_trace(path: Path, count: int, more: str = "") -> None:
     with path.open("w", encoding="utf-8") as file:
         file.write(HEADER)
         file.writelines(f"  - {text}\n" for text in Process().calls(count))
+        file.write(more)
 
 
 # --- all of it ----------------------------------------------------------------------------------
@@ -217,7 +277,10 @@ def main() -> None:
     # Whole commands first: a child's peak memory is never less than that of its parent.
     with tempfile.TemporaryDirectory() as folder:
         bench_startup(report, 5 if quick else 15, Path(folder))
+        bench_check(report, 1 if quick else 3, Path(folder))
         bench_replay(report, 1 if quick else 3, 100_000 if quick else 1_000_000, Path(folder))
+        bench_logs(report, 1 if quick else 3, 100_000 if quick else 1_000_000, Path(folder))
+    bench_record(report, 5 if quick else 15)
     bench_reading(report, runs, 10_000 if quick else 100_000)
     bench_engine(report, runs, 10_000 if quick else 50_000)
     if options.json is not None:

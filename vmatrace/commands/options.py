@@ -92,7 +92,7 @@ def assume_faulted(function: _F) -> _F:
     """The option --assume-faulted."""
     return click.option(
         "--assume-faulted", type=click.Choice(["none", "writable"]),
-        help="Of a log, which has no page faults: what counts as written to.",
+        help="Of a log, which has no page faults: what counts as written to.  [default: writable]",
     )(function)  # fmt: skip
 
 

@@ -36,6 +36,10 @@ _PLACED: Final = {
 }
 
 
+#: Calls for which clear() or believed() has something to say.
+PLACED: Final = frozenset({*_PLACED, "shmat", "prctl"})
+
+
 def range_of(name: str, arguments: tuple[object, ...]) -> tuple[int, int] | None:
     """The bytes [start, end) that the call needs mapped, None where it needs none."""
     where = _RANGES.get(name)
@@ -46,6 +50,16 @@ def range_of(name: str, arguments: tuple[object, ...]) -> tuple[int, int] | None
         return None
     start, length = start & abi.ULONG_MAX, length & abi.ULONG_MAX
     return (start, start + length) if 0 < length <= abi.TASK_SIZE - start else None
+
+
+def believed(name: str, arguments: tuple[object, ...]) -> bool:
+    """Whether a recorded failure of a call of PLACED is taken as it is, and the call not made.
+
+    What it would have done could not be undone, and limits or the kernel's configuration, which a
+    log does not show, may have refused it. A mapping where nothing was can be taken back.
+    """
+    flags = arguments[3] if name == "mmap" else 0
+    return name != "mmap" or (isinstance(flags, int) and bool(flags & abi.MAP_FIXED))
 
 
 def fill(mm: Mm, start: int, end: int) -> int:

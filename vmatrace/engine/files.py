@@ -5,6 +5,8 @@ Knows which descriptors are one open file and what a file system's driver does; 
 
 from __future__ import annotations
 
+from weakref import WeakValueDictionary
+
 from vmatrace import abi, kernels
 from vmatrace.engine.vma import VmFile
 from vmatrace.event import Fd, File
@@ -23,12 +25,19 @@ class Files:
             key: self._open(file) for key, file in trace.files.items()
         }
         self._by_path: dict[Fd, VmFile | None] = {}
+        # Of a log, by key: forgotten with the last mapping, so that a long one needs no more room.
+        self._described: WeakValueDictionary[int | str, VmFile] = WeakValueDictionary()
 
     def of(self, fd: object) -> VmFile | None:
         """What the descriptor argument refers to, None where no such descriptor is open."""
         if isinstance(fd, int):
             return self._files.get(fd)
         assert isinstance(fd, Fd)
+        if fd.file is not None:
+            opened = self._described.get(fd.key)
+            if opened is None:
+                opened = self._described[fd.key] = self._open(fd.file)
+            return opened
         if fd not in self._by_path:
             described = self._trace.file(fd)
             if described is None:

@@ -105,6 +105,7 @@ class Replay:
         )
         self._ended: list[ProcessResult] = []
         self._partial = trace.partial
+        self._forced = bool(ksm)
 
     def _first_process(self, ksm: bool | None) -> Mm:
         start = self.trace.process
@@ -186,7 +187,9 @@ class Replay:
             )
         self.world.event = event
         name, recorded = event.name, event.recorded
-        if self._partial and recorded is not None:
+        if self._partial and recorded is not None and name in assumptions.PLACED:
+            if recorded < 0 and assumptions.believed(name, arguments):
+                return self._refused(event, recorded)
             self.result.cleared += assumptions.clear(mm, name, arguments, recorded)
         if name == "mmap":
             addr, length, prot, flags, fd, offset = arguments
@@ -218,14 +221,22 @@ class Replay:
             mm.peak_vmas = mm.vmas.count
         return result
 
+    def _refused(self, event: Event, recorded: int) -> int:
+        """Of a partial trace: a call that failed, maybe for reasons that it does not show."""
+        self.result.events += 1
+        self.result.errors += 1
+        if event.label is not None:
+            self._labels[event.label] = recorded
+        return recorded
+
     def _assume(
         self, mm: Mm, event: Event, arguments: tuple[object, ...], recorded: int, result: int
     ) -> int:
         """Of a partial trace: make true what the record proves; the result as it is then."""
         name = event.name
         if recorded < 0 <= result and name == "mmap":
-            # Refused for reasons that a log does not show.
-            region.unmap(mm, result, result + cast(int, arguments[1]))
+            # Refused for reasons that the trace does not show; what it says is a divergence.
+            region.unmap(mm, result, result + _pages(mm, cast(int, arguments[1])))
         if recorded >= 0 > result and (needs := assumptions.range_of(name, arguments)):
             filled = assumptions.fill(mm, *needs)
             self.result.assumed += filled
@@ -235,12 +246,12 @@ class Replay:
 
     # --- calls that are more than numbers and one address space --------------------------------
 
-    def _special(self, mm: Mm, event: Event, arguments: tuple[object, ...]) -> int | None:
+    def _special(self, mm: Mm, event: Event, arguments: Any) -> int | None:
         name = event.name
         if name == "prctl":
-            option = cast(int, arguments[0])
+            option = arguments[0]
             if option in control.MODELLED_OPTIONS:
-                rest = cast("tuple[int, ...]", arguments[1:])
+                rest = arguments[1:]
                 return control.prctl(
                     mm, option, *(a & _MASK if type(a) is int else a for a in rest)
                 )
@@ -258,22 +269,22 @@ class Replay:
             self._execute_image(event)
             return 0
         if name == "shmat":
-            shmid, addr, flags = cast("tuple[int, int, int]", arguments)
+            shmid, addr, flags = arguments
             segment = self._files.of(shmid)
             return sharing.shmat(mm, segment, addr & _MASK, flags, event.recorded)
         if name == "mbind":
-            addr, length, mode, nodes, most, flags = cast("tuple[int, ...]", arguments)
+            addr, length, mode, nodes, most, flags = arguments
             return policy.mbind(
                 mm, addr & _MASK, length & _MASK, mode & _INT, nodes, most & _MASK, flags & _INT
             )
         if name == "process_madvise":
-            pidfd, iovec, _, what, flags = cast("tuple[int, int | str, int, int, int]", arguments)
+            pidfd, iovec, _, what, flags = arguments
             target = self._target(pidfd, mm)
             if target is None:
                 return -abi.EBADF
             return advice.process_madvise(target, target is mm, iovec, what, flags)
         if name == "ioctl":
-            fd, request, argument = cast("tuple[int | Fd, int, int | str]", arguments)
+            fd, request, argument = arguments
             result = uffd.ioctl(mm, self._context(fd), request, str(argument))
             if result is not None:
                 return result
@@ -305,6 +316,8 @@ class Replay:
         if event.maps is not None:
             view.load(mm, event.maps, self._files.of_mapping)
             mm.peak_vmas = mm.vmas.count
+            if self._forced and mm.merge_any:  # the layout is that of a run without it
+                mm.set_mergeable()
 
     def _exit(self, pid: str) -> None:
         """A process ends. The first one's last layout is kept: it is what the trace led to."""
@@ -342,6 +355,11 @@ class Replay:
             self._outcome(pid, mm) for pid, mm in self._processes
         ]
         return self.result
+
+
+def _pages(mm: Mm, length: int) -> int:
+    """*length* bytes, rounded up to whole pages."""
+    return length + mm.world.page_mask & ~mm.world.page_mask
 
 
 def replay(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> Result:

@@ -28,8 +28,8 @@ class VmFile:
     """
 
     __slots__ = (
-        "anonymous", "close", "fresh", "fs", "hook", "inode", "path", "readable", "sets", "size",
-        "special", "writable",
+        "__weakref__", "anonymous", "close", "fresh", "fs", "hook", "inode", "path", "readable",
+        "sets", "size", "special", "writable",
     )  # fmt: skip
 
     def __init__(

@@ -33,9 +33,9 @@ class Printer:
             from vmatrace.render import jsonform
 
             if steps is None:
-                jsonform.write(self._out, result)
+                jsonform.write(self._out, result, None, trace.notes)
             else:
-                jsonform.write(self._out, steps.result, steps.steps())
+                jsonform.write(self._out, steps.result, steps.steps(), trace.notes)
         elif self._form == "table":
             self._write_table(trace, result, steps)
         else:
@@ -55,4 +55,4 @@ class Printer:
         if steps is not None:
             page.line("")
             stepwise.write(page, steps)
-        summary.write(page, result)
+        summary.write(page, result, trace.notes)

@@ -1,0 +1,179 @@
+"""Inputs as they come: compressed, cut short, from a pipe, as a set of files, or nothing at all."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from stracelogs import FOLDER, outcome
+
+from vmatrace.diagnostic import TraceError
+from vmatrace.engine.replay import replay
+from vmatrace.importers import open_trace
+from vmatrace.kernels import get_kernel
+
+LOG = FOLDER / "f.log"
+KERNEL = get_kernel("post-patch")
+
+
+def zstd(data: bytes) -> bytes:
+    """*data* in a frame of zstd that stores and does not compress: anybody can write that."""
+    blocks = [data[i : i + 100_000] for i in range(0, len(data), 100_000)]
+    frame = b"\x28\xb5\x2f\xfd" + bytes([0b10_0_0_0_0_00, 0x58]) + len(data).to_bytes(4, "little")
+    for block in blocks:
+        last = block is blocks[-1]
+        frame += (len(block) << 3 | last).to_bytes(3, "little") + block
+    return frame
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress, "xz": lzma.compress, "zst": zstd,
+}  # fmt: skip
+
+
+@pytest.fixture(params=["zstandard", "program"])
+def unpacker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One way to read zstd at a time; where it is not installed, one that does the same."""
+    real = import_module
+    wanted = "zstandard" if request.param == "zstandard" else None
+
+    def only(name: str, package: str | None = None) -> ModuleType:
+        if name != wanted:
+            raise ImportError(name)
+        return real(name, package)
+
+    if request.param == "program" and shutil.which("zstd") is None:
+        pytest.skip("the program zstd is not installed")
+    if request.param == "zstandard":
+        pytest.importorskip("zstandard", reason="the package zstandard is not installed")
+    monkeypatch.setattr("vmatrace.importers.sources.import_module", only)
+    return str(request.param)
+
+
+def same(path: str) -> bool:
+    return outcome(replay(open_trace(path), KERNEL)) == outcome(
+        replay(open_trace(str(LOG)), KERNEL)
+    )
+
+
+@pytest.mark.parametrize("suffix", ["gz", "xz"])
+def test_a_compressed_log_reads_as_the_log(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.log.{suffix}"
+    data = LOG.read_bytes()
+    half = len(data) // 2
+    # In two members, as appending to a compressed file makes it.
+    path.write_bytes(PACKERS[suffix](data[:half]) + PACKERS[suffix](data[half:]))
+    assert same(str(path))
+
+
+def test_a_log_of_zstd_reads_as_the_log(tmp_path: Path, unpacker: str) -> None:
+    path = tmp_path / "a.log.zst"
+    path.write_bytes(zstd(LOG.read_bytes()))
+    assert same(str(path))
+
+
+@pytest.mark.parametrize("suffix", ["gz", "xz"])
+def test_compressed_data_that_is_cut_or_damaged_is_an_error(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.log.{suffix}"
+    packed = PACKERS[suffix](LOG.read_bytes() * 50)
+    path.write_bytes(packed[: len(packed) - 9])
+    with pytest.raises(TraceError, match=r"a\.log\.\w+: error: cannot be read: .*cut short"):
+        open_trace(str(path)).validate()
+    path.write_bytes(packed[:500] + b"\0\xff" * 50 + packed[600:])
+    with pytest.raises(TraceError, match="the compressed data is damaged"):
+        open_trace(str(path)).validate()
+
+
+def test_zstd_that_is_cut_short_is_an_error(tmp_path: Path, unpacker: str) -> None:
+    path = tmp_path / "a.log.zst"
+    path.write_bytes(zstd(LOG.read_bytes() * 20)[:-1000])
+    with pytest.raises(TraceError, match="cannot be read: "):
+        open_trace(str(path)).validate()
+
+
+def test_without_any_zstd_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(name: str, package: str | None = None) -> ModuleType:
+        raise ImportError(name)
+
+    monkeypatch.setattr("vmatrace.importers.sources.import_module", none)
+    monkeypatch.setenv("PATH", "")
+    path = tmp_path / "a.log.zst"
+    path.write_bytes(zstd(LOG.read_bytes()))
+    with pytest.raises(TraceError, match=r"vmatrace\[zstd\]"):
+        open_trace(str(path))
+
+
+def test_a_compressed_trace_file_is_read_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml.gz"
+    path.write_bytes(gzip.compress(b"vmatrace: 1\nevents:\n  - munmap(0x1000, 0x1000)\n"))
+    assert replay(open_trace(str(path)), KERNEL).events == 1
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_log_comes_through_a_pipe_and_can_be_read_twice(packed: bool) -> None:
+    data = LOG.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-m", "vmatrace", "replay", "--steps", "--format", "json", "-"],
+        input=gzip.compress(data) if packed else data,
+        capture_output=True, check=True, env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+    )  # fmt: skip
+    assert b'"trace":"stdin"' in done.stdout
+    assert b'"misread":0' in done.stdout
+
+
+def test_a_trace_file_comes_through_a_pipe_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Standard:
+        buffer = io.BytesIO(b"vmatrace: 1\nevents:\n  - munmap(0x1000, 0x1000\n")
+
+    monkeypatch.setattr(sys, "stdin", Standard)
+    with pytest.raises(TraceError, match="<stdin>:3:"):
+        open_trace("-").validate()
+
+
+def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    with subprocess.Popen(["cp", str(LOG), str(fifo)]):
+        trace = open_trace(str(fifo))
+    assert replay(trace, KERNEL).events == replay(trace, KERNEL).events > 0
+
+
+def test_what_has_no_end_and_no_text_is_given_up() -> None:
+    with pytest.raises(TraceError, match="/dev/zero"):
+        open_trace("/dev/zero")
+
+
+def test_the_files_of_a_set_go_by_the_name_that_strace_was_given(tmp_path: Path) -> None:
+    for path in FOLDER.glob("ff.log.*"):
+        shutil.copy(path, tmp_path / path.name.replace("ff.log", "run"))
+    assert replay(open_trace(str(tmp_path / "run")), KERNEL).events > 0
+    with pytest.raises(TraceError, match="No such file"):
+        open_trace(str(tmp_path / "other"))
+
+
+def test_a_set_with_times_is_read_in_their_order(tmp_path: Path) -> None:
+    first = 'execve("./a", ["a"], 0x7ffc /* 2 vars */) = 0'
+    call = "mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = {0}"
+    (tmp_path / "a.10").write_text(
+        f"23:59:58 {first}\n23:59:59 clone(flags=CLONE_VM|CLONE_THREAD) = 9\n"
+        f"00:00:01 {call.format('0x7f0000003000')}\n"
+    )
+    (tmp_path / "a.9").write_text(f"00:00:00 {call.format('0x7f0000001000')}\n")
+    events = list(open_trace(str(tmp_path / "a"), "none").items())
+    assert [(e.pid, getattr(e, "name", "")) for e in events] == [
+        ("main", "execve"), ("main", "clone"), ("9", "mmap"), ("main", "mmap"),
+    ]  # fmt: skip

@@ -1,0 +1,199 @@
+"""Where the bytes of an input come from: a file, standard input, a compressed one of either.
+
+Knows compression and how to read the same input several times; knows nothing of what is in it.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import weakref
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
+from typing import Any, BinaryIO, Final, Protocol
+
+from vmatrace.diagnostic import Diagnostic, TraceError
+
+#: Bytes read at once; fewer of compressed ones, which become more.
+BLOCK: Final = 1 << 15
+_PACKED: Final = 1 << 13
+_NO_ZSTD: Final = (
+    "it is compressed with zstd, which nothing here can read (expected Python 3.14, the package"
+    " zstandard as pip install 'vmatrace[zstd]' has it, or the program zstd)"
+)
+
+
+class _Decoder(Protocol):
+    """What zlib, lzma, compression.zstd and zstandard have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+class _UnpackError(Exception):
+    """Compressed data that cannot be read; the text says why."""
+
+
+class Input:
+    """One input that can be read from the start as often as wanted.
+
+    ``name`` is what messages call it. What is no regular file is kept in a temporary one, because
+    nobody can read it twice. ``packed`` says that it is compressed.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Raises TraceError when nothing can be read at *path* ("-": standard input)."""
+        self.name = "<stdin>" if path == "-" else path
+        self._path = path
+        self._spool: int | None = None
+        with _reported(self.name):
+            if path == "-":
+                self._keep(sys.stdin.buffer)
+            elif not stat.S_ISREG(os.stat(path).st_mode):
+                with open(path, "rb") as stream:
+                    self._keep(stream)
+            with self._open() as file:
+                self._unpack = _unpacker(file.read(8))
+        self.packed = self._unpack is not None
+
+    def head(self, size: int) -> bytes:
+        """The first bytes of the content, *size* or some more. Raises TraceError."""
+        parts: list[bytes] = []
+        for block in self.blocks():
+            parts.append(block)
+            size -= len(block)
+            if size <= 0:
+                break
+        return b"".join(parts)
+
+    def blocks(self) -> Iterator[bytes]:
+        """The content, decompressed, in blocks. Raises TraceError."""
+        with _reported(self.name), self._open() as file:
+            if self._unpack is None:
+                yield from iter(partial(file.read, BLOCK), b"")
+            else:
+                yield from self._unpack(file)
+
+    def _keep(self, stream: BinaryIO) -> None:
+        """Store all of *stream*, but of what is no text only the start: /dev/zero has no end."""
+        with tempfile.TemporaryFile() as kept:
+            start = stream.read(BLOCK)
+            kept.write(start)
+            if b"\0" not in start or _unpacker(start):
+                shutil.copyfileobj(stream, kept, BLOCK)
+            kept.flush()
+            self._spool = os.dup(kept.fileno())
+        weakref.finalize(self, os.close, self._spool)
+
+    def _open(self) -> BinaryIO:
+        if self._spool is None:
+            return open(self._path, "rb", buffering=0)
+        # Opened anew, so that two readers do not share a position.
+        return open(f"/proc/self/fd/{self._spool}", "rb", buffering=0)
+
+
+def _unpacker(start: bytes) -> Callable[[BinaryIO], Iterator[bytes]] | None:
+    return next((unpack for magic, unpack in _UNPACK.items() if start.startswith(magic)), None)
+
+
+@contextmanager
+def _reported(name: str) -> Iterator[None]:
+    """What goes wrong while the input called *name* is read becomes a TraceError."""
+    try:
+        yield
+    except (OSError, ValueError, _UnpackError) as error:  # ValueError: a null character in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise TraceError([Diagnostic(name, 0, 0, f"cannot be read: {reason}")]) from error
+
+
+def _members(
+    new: Callable[[], _Decoder], broken: type[Exception]
+) -> Callable[..., Iterator[bytes]]:
+    """A reader of compressed members (frames, streams) one after the other."""
+
+    def unpacked(file: BinaryIO) -> Iterator[bytes]:
+        decoder = new()
+        started = False
+        try:
+            for packed in iter(partial(file.read, _PACKED), b""):
+                data = packed
+                while data:
+                    if decoder.eof:
+                        if not data.strip(b"\0"):
+                            break  # padding
+                        decoder = new()
+                    started = True
+                    if content := decoder.decompress(data):
+                        yield content
+                    data = decoder.unused_data if decoder.eof else b""
+        except (broken, EOFError) as error:
+            raise _UnpackError(f"the compressed data is damaged: {error}") from error
+        if started and not decoder.eof:
+            raise _UnpackError("the compressed data is cut short")
+
+    return unpacked
+
+
+def _zstd(file: BinaryIO) -> Iterator[bytes]:
+    """With what this machine has: Python 3.14's module, the package zstandard, the program zstd."""
+    for module, new in (
+        ("compression.zstd", lambda found: found.ZstdDecompressor),
+        ("zstandard", lambda found: lambda: found.ZstdDecompressor().decompressobj()),
+    ):
+        try:
+            found: Any = import_module(module)
+        except ImportError:
+            continue
+        return _members(new(found), found.ZstdError)(file)
+    return _zstd_program(file)
+
+
+def _zstd_program(file: BinaryIO) -> Iterator[bytes]:
+    program = shutil.which("zstd")
+    if program is None:
+        raise _UnpackError(_NO_ZSTD)
+    command = [program, "--decompress", "--stdout", "--quiet"]
+    with subprocess.Popen(
+        command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            yield from iter(partial(process.stdout.read, BLOCK), b"")
+        except GeneratorExit:
+            process.kill()
+            raise
+        said = process.stderr.read().decode("utf-8", "replace").strip()
+    if process.returncode:
+        raise _UnpackError(said.rpartition("\n")[2] or "the compressed data is damaged")
+
+
+#: By the first bytes of a file.
+_UNPACK: Final[dict[bytes, Callable[[BinaryIO], Iterator[bytes]]]] = {
+    b"\x1f\x8b": _members(lambda: zlib.decompressobj(wbits=31), zlib.error),
+    b"\xfd7zXZ\0": _members(lzma.LZMADecompressor, lzma.LZMAError),
+    b"\x28\xb5\x2f\xfd": _zstd,
+}
+
+
+def set_of(path: str) -> list[str]:
+    """The files that strace -ff wrote for *path*, LOG.PID, by number; empty if there are none."""
+    folder, base = os.path.split(path)
+    try:
+        names = os.listdir(folder or ".")
+    except (OSError, ValueError):
+        return []
+    numbered = [n for n in names if n.startswith(base + ".") and n[len(base) + 1 :].isdecimal()]
+    numbered.sort(key=lambda name: int(name[len(base) + 1 :]))
+    return [os.path.join(folder, name) for name in numbered] if base else []
