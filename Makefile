@@ -22,7 +22,7 @@ run: $(STAMP) ## replay an exhibit before and after the KSM series (EXHIBIT=FILE
 	done
 
 test: check ## everything that CI runs: the checks below, then all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(STAMP) ## ruff (lint and format) and mypy, no tests
 	$(BIN)/ruff check

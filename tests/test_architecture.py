@@ -50,8 +50,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "program": (
         {"", "cli", "__main__", "inputs", "workers", "commands", "pytest_plugin", "pytest_items"},
         {
-            "values", "trace", "schema", "importers", "engine", "replay", "oracle", "verify", "analysis",
-            "record", "render",
+            "values", "trace", "schema", "importers", "engine", "replay", "oracle", "verify",
+            "analysis", "record", "render",
         },
     ),
 }  # fmt: skip

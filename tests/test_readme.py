@@ -101,7 +101,8 @@ def test_every_field_in_the_json_table_is_in_the_output(capsys: pytest.CaptureFi
     mapping = "mmap(0x10000, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)"
     wrong = f"['{mapping}', 'munmap(0x10000, 0) = 0', {{expect: {{vmas: 2}}}}]"
     trace = load_trace(f"vmatrace: 1\nevents: {wrong}\n".encode())
-    rows = re.findall(r"^\| (`.*`.*?) \| (.*) \|$", TEXT, re.MULTILINE)
+    section = TEXT.split("## Output for programs")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`.*`.*?) \| (.*) \|$", section, re.MULTILINE)
     kernel = get_kernel("post-patch")
     Printer("json", sys.stdout).write(trace, Replay(trace, kernel).run(), Replay(trace, kernel))
     printed = capsys.readouterr().out

@@ -109,13 +109,14 @@ class _Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Examples:
-  vmatrace replay traces/ksm-adjacent-anon.yaml --kernel pre-patch
   vmatrace replay trace.yaml --steps     what every call did, and why not more
-  vmatrace kernels                       the models and what sets them apart
+  vmatrace diff trace.yaml               before the KSM series and after it
+  vmatrace check traces/                 in CI: do all expectations hold?
+  vmatrace report strace.log --ksm       what KSM by default costs a program
 
 \b
-Exit status: 0 done; 1 a failed expectation or (--strict) a divergence;
-2 bad usage or bad input.""",
+Exit status: 0 done, nothing differs; 1 a difference, a failed expectation, a
+mismatch or (--strict) a divergence; 2 bad usage or bad input.""",
 )
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version,
               help="Show the version and exit.")  # fmt: skip

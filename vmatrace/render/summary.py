@@ -13,7 +13,7 @@ from vmatrace.render import layouts, lognotes, words
 from vmatrace.render.paper import Paper
 
 #: So many divergences, and so many failed expectations, are shown.
-_MOST: Final = 100
+MOST: Final = 100
 
 
 def write_title(paper: Paper, result: Result, description: str) -> None:
@@ -79,7 +79,7 @@ def _write_divergences(paper: Paper, result: Result) -> None:
         return
     paper.line("")
     paper.line((words.plural(result.diverged, "divergence") + " from the record", "bold red"))
-    for divergence in result.divergences[:_MOST]:
+    for divergence in result.divergences[:MOST]:
         event = divergence.event
         kind = CALLS[event.name].result
         place = f"  {result.path}:{event.line}: "
@@ -89,7 +89,7 @@ def _write_divergences(paper: Paper, result: Result) -> None:
             f"      recorded {recorded}, modelled ",
             (format_result(divergence.modelled, kind), "red"),
         )
-    _write_rest(paper, result.diverged)
+    write_rest(paper, result.diverged)
 
 
 def _write_failures(paper: Paper, result: Result) -> None:
@@ -97,9 +97,9 @@ def _write_failures(paper: Paper, result: Result) -> None:
         return
     paper.line("")
     paper.line((words.plural(len(result.failures), "expectation") + " failed", "bold red"))
-    for failure in result.failures[:_MOST]:
+    for failure in result.failures[:MOST]:
         write_failure(paper, result.path, failure)
-    _write_rest(paper, len(result.failures))
+    write_rest(paper, len(result.failures))
 
 
 def write_failure(paper: Paper, path: str, failure: Failure, under: Sequence[str] = ()) -> None:
@@ -122,9 +122,10 @@ def write_failure(paper: Paper, path: str, failure: Failure, under: Sequence[str
         paper.line(indent + last.removesuffix(actual), (actual, "red"))
 
 
-def _write_rest(paper: Paper, count: int) -> None:
-    if count > _MOST:
-        more = f"and {count - _MOST} more (--format json has them all)"
+def write_rest(paper: Paper, count: int) -> None:
+    """Say how many of *count* are not among the first MOST, which were shown."""
+    if count > MOST:
+        more = f"and {count - MOST} more (--format json has them all)"
         paper.line(f"  {paper.glyph('…', '...')} {more}")
 
 
