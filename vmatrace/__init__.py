@@ -1,8 +1,8 @@
 """Replay mmap/prctl traces against an exact model of Linux's VMA engine.
 
 The public interface: ``load_trace`` reads a trace, ``replay`` runs it under one of ``KERNELS``,
-``diff`` compares two of them, and ``TraceError`` is what each raises for bad input. Names are loaded
-when they are first used, so that importing the package costs nothing.
+``diff`` compares two of them, and ``TraceError`` is what each raises for bad input. Names are
+loaded when they are first used, so that importing the package costs nothing.
 """
 
 from __future__ import annotations

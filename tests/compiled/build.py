@@ -43,7 +43,7 @@ def main() -> None:
             shutil.copy(built, PACKAGE.parent / built)
         for shared in Path().glob("*__mypyc*.so"):  # what the modules have in common
             shutil.copy(shared, sysconfig.get_path("platlib"))
-    print(f"compiled {len(MODULES)} modules", file=sys.stderr)
+    sys.stderr.write(f"compiled {len(MODULES)} modules\n")
 
 
 if __name__ == "__main__":
