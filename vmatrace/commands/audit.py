@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -54,7 +53,7 @@ def command(source: str, kernel: Kernel | None, max_map_count: int | None, form:
     from vmatrace.analysis import audit
     from vmatrace.diagnostic import Diagnostic, TraceError
     from vmatrace.layout import LayoutError
-    from vmatrace.render import auditing
+    from vmatrace.render import auditing, paper
 
     path = f"/proc/{source}/smaps" if source.isascii() and source.isdigit() else source
     live = path.startswith("/proc/")
@@ -76,9 +75,7 @@ def command(source: str, kernel: Kernel | None, max_map_count: int | None, form:
         kernel = kernel or audit.running(os.uname().release)
         max_map_count = max_map_count or _limit()
     found = audit.audit(snapshot, kernel, max_map_count or audit.DEFAULT_MAX_MAP_COUNT)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        encoding = "utf-8" if form == "json" else sys.stdout.encoding
-        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
+    paper.set_encoding(sys.stdout, form)
     shown = "<stdin>" if source == "-" else path
     write = auditing.write_json if form == "json" else auditing.write
     write(sys.stdout, shown, found, max_map_count is None)

@@ -231,11 +231,9 @@ def _written(path: str, text: str) -> bool:
 
 def _writers(count: int, junit: str | None, report: io.StringIO, form: str) -> list[Writer]:
     """What takes the results: that of the report before that of standard output."""
-    from vmatrace.render import checks
+    from vmatrace.render import checks, paper
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        encoding = sys.stdout.encoding if form == "table" and junit != "-" else "utf-8"
-        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
+    paper.set_encoding(sys.stdout, "junit" if junit == "-" else form)
     writers: list[Writer] = []
     if junit is not None:
         from vmatrace.render.junit import JUnit

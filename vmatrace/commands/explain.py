@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -40,15 +39,7 @@ Exit status: 0 explained; 2 bad usage or bad input.""",
 )
 @click.argument("trace", metavar="TRACE", shell_complete=options.complete_files)
 @click.argument("address", metavar="ADDRESS|all")
-@click.option("-k", "--kernel", type=options.Model(), metavar="MODEL",
-              help="Explain under this kernel model (see `vmatrace kernels`), whatever the trace "
-              "says.  [default: the trace's, else post-patch]")  # fmt: skip
-@click.option("--with", "features_on", metavar="FEATURE", multiple=True,
-              shell_complete=options.complete_features,
-              help="Switch a feature of the model on; may be repeated.")  # fmt: skip
-@click.option("--without", "features_off", metavar="FEATURE", multiple=True,
-              shell_complete=options.complete_features,
-              help="Switch a feature of the model off; may be repeated.")  # fmt: skip
+@options.model
 @click.option("-p", "--pid", metavar="PROCESS",
               help="The process: a label of fork() or its number.  [default: main; of all: every "
               "process]")  # fmt: skip
@@ -74,21 +65,13 @@ def command(
     TRACE is a file or - for standard input. ADDRESS is a number (hex takes 0x), a label, or an
     expression of both such as a+0x1000; `all` stands for every border of every process.
     """
-    from vmatrace import kernels
     from vmatrace.analysis import explain
-    from vmatrace.render import explanation, explanationjson, progress
+    from vmatrace.render import explanation, explanationjson, paper, progress
 
     if os.path.isdir(trace):
         raise click.UsageError(f"{trace!r} is a directory (expected one trace)")
 
-    def model(name: str | None) -> Kernel:
-        chosen = kernel or kernels.get_kernel(name or kernels.DEFAULT)
-        return chosen.with_features(features_on, features_off)
-
-    try:
-        model(None)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    model = options.choice(kernel, features_on, features_off)
 
     def show(read: Trace) -> int:
         under = model(read.kernel)
@@ -103,9 +86,7 @@ def command(
                     )
         except (explain.UnknownName, explain.NoAddress, explain.Ended) as error:
             raise click.UsageError(explanation.refusal(error)) from None
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            encoding = "utf-8" if form == "json" else sys.stdout.encoding
-            sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
+        paper.set_encoding(sys.stdout, form)
         if form == "json":
             explanationjson.write(sys.stdout, overview if where is None else account)
         elif where is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -69,8 +68,7 @@ def _write(trace: Trace, output: str, strict: bool) -> int:
     with progress.watching(trace):
         files = tracefile.survey(trace)
     if output == "-":
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")
+        paper.set_encoding(sys.stdout, "yaml")
         tracefile.write(trace, files, sys.stdout)
         sys.stdout.flush()
     else:

@@ -80,6 +80,46 @@ def traces(function: _F) -> _F:
     )(function)
 
 
+def model(function: _F) -> _F:
+    """The options --kernel, --with and --without: the parameters of choice()."""
+    for option in (
+        click.option(
+            "--without", "features_off", metavar="FEATURE", multiple=True,
+            shell_complete=complete_features,
+            help="Switch a feature of the model off; may be repeated.",
+        ),
+        click.option(
+            "--with", "features_on", metavar="FEATURE", multiple=True,
+            shell_complete=complete_features,
+            help="Switch a feature of the model on; may be repeated.",
+        ),
+        click.option(
+            "-k", "--kernel", type=Model(), metavar="MODEL",
+            help="Use this kernel model (see `vmatrace kernels`), whatever the trace says.  "
+            "[default: the trace's, else post-patch]",
+        ),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def choice(
+    kernel: Kernel | None, features_on: Iterable[str], features_off: Iterable[str]
+) -> Callable[[str | None], Kernel]:
+    """The model for a trace that names one or none. Raises click.UsageError for a bad feature."""
+    from vmatrace import kernels
+
+    def model(name: str | None) -> Kernel:
+        chosen = kernel or kernels.get_kernel(name or kernels.DEFAULT)
+        return chosen.with_features(features_on, features_off)
+
+    try:
+        model(None)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return model
+
+
 def ksm(function: _F) -> _F:
     """The option --ksm/--no-ksm."""
     return click.option(

@@ -37,15 +37,7 @@ Exit status: 0 done; 1 a failed expectation or (--strict) a divergence;
 2 bad usage or bad input.""",
 )
 @options.traces
-@click.option("-k", "--kernel", type=options.Model(), metavar="MODEL",
-              help="Replay under this kernel model (see `vmatrace kernels`), whatever the trace "
-              "says.  [default: the trace's, else post-patch]")  # fmt: skip
-@click.option("--with", "features_on", metavar="FEATURE", multiple=True,
-              shell_complete=options.complete_features,
-              help="Switch a feature of the model on; may be repeated.")  # fmt: skip
-@click.option("--without", "features_off", metavar="FEATURE", multiple=True,
-              shell_complete=options.complete_features,
-              help="Switch a feature of the model off; may be repeated.")  # fmt: skip
+@options.model
 @options.ksm
 @options.assume_faulted
 @click.option("--steps", is_flag=True, help="Show what every call did (table and json).")
@@ -68,7 +60,6 @@ def command(
     TRACE is a file, a directory (all *.yaml below it) or - for standard input; a log of strace
     will do as well.
     """
-    from vmatrace import kernels
     from vmatrace.engine.replay import Replay
     from vmatrace.render import progress
     from vmatrace.render.printer import Printer
@@ -76,14 +67,7 @@ def command(
     if steps and form in ("maps", "smaps"):
         raise click.UsageError(f"--steps does not go with --format {form}")
 
-    def model(name: str | None) -> Kernel:
-        chosen = kernel or kernels.get_kernel(name or kernels.DEFAULT)
-        return chosen.with_features(features_on, features_off)
-
-    try:
-        model(None)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    model = options.choice(kernel, features_on, features_off)
     named = sources(traces)
     printer = Printer(form, sys.stdout, alone=len(named) == 1)
 

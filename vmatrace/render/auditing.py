@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, Final, TextIO
 
@@ -29,7 +28,7 @@ from vmatrace.kernels import Kernel
 from vmatrace.layout import Mapping
 from vmatrace.render import layouts, words
 from vmatrace.render import paper as papers
-from vmatrace.render.jsonform import mapping_json
+from vmatrace.render.jsonform import encode, mapping_json
 from vmatrace.render.paper import Paper
 
 FORMAT: Final = "vmatrace-audit/1"
@@ -202,8 +201,7 @@ def write_json(out: TextIO, source: str, audit: Audit, assumed: bool) -> None:
         "special": audit.special,
         "runs": [_run(run) for run in audit.runs],
     }
-    json.dump(document, out, ensure_ascii=False, separators=(",", ":"))
-    out.write("\n")
+    out.write(encode(document) + "\n")
 
 
 def _run(run: Run) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from typing import TextIO
 
 from vmatrace.analysis.across import Across
 from vmatrace.analysis.diff import Diff, EventDiff
 from vmatrace.render import across, diffjson, diffs, github, markdown, paper
-from vmatrace.render.paper import visible
+from vmatrace.render.paper import set_encoding, visible
 
 
 class Printer:
@@ -19,7 +18,7 @@ class Printer:
     """
 
     def __init__(self, form: str, out: TextIO, traces: int) -> None:
-        _prepare(form, out)
+        set_encoding(out, form)
         self._form = form
         self._out = out
         self._traces = traces
@@ -69,7 +68,7 @@ class AcrossPrinter:
     """The same for comparisons across *models*; table, json or markdown."""
 
     def __init__(self, form: str, out: TextIO, traces: int, models: list[str]) -> None:
-        _prepare(form, out)
+        set_encoding(out, form)
         self._form = form
         self._out = out
         self._traces = traces
@@ -94,9 +93,3 @@ class AcrossPrinter:
             self._out.write(across.comment(self._kept, self._models, errors))
         elif self._form == "table" and self._traces > 1:
             diffs.write_total(paper.on(self._out), [one.equal for one in self._kept], errors)
-
-
-def _prepare(form: str, out: TextIO) -> None:
-    if isinstance(out, io.TextIOWrapper):
-        encoding = out.encoding if form == "table" else "utf-8"
-        out.reconfigure(encoding=encoding, errors="backslashreplace")

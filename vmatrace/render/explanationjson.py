@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final, TextIO
 
 from vmatrace import abi
@@ -22,7 +21,7 @@ from vmatrace.engine.merge import Side, blockers
 from vmatrace.event import Event
 from vmatrace.layout import Mapping
 from vmatrace.render import advice, contrasts, lognotes
-from vmatrace.render.jsonform import mapping_json
+from vmatrace.render.jsonform import encode, mapping_json
 
 FORMAT: Final = "vmatrace-explain/1"
 
@@ -30,8 +29,7 @@ FORMAT: Final = "vmatrace-explain/1"
 def write(out: TextIO, what: Account | Overview) -> None:
     """Write one object."""
     document = _account(what) if isinstance(what, Account) else _overview(what)
-    json.dump(document, out, ensure_ascii=False, separators=(",", ":"))
-    out.write("\n")
+    out.write(encode(document) + "\n")
 
 
 def _head(what: Account | Overview) -> dict[str, Any]:

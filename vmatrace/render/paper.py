@@ -6,6 +6,7 @@ that takes colour, so that a pipe does not pay for it.
 
 from __future__ import annotations
 
+import io
 import os
 import textwrap
 from collections.abc import Callable
@@ -70,6 +71,18 @@ class Paper:
             return [text]
         room = max(self.width - before, 12)
         return [text[i : i + room] for i in range(0, len(text), room)]
+
+
+def set_encoding(stream: TextIO, form: str) -> None:
+    """Let *stream* take every character: what is for programs is UTF-8 whatever the locale.
+
+    For people (table, maps, smaps) a character that the stream lacks is escaped.
+    """
+    if isinstance(stream, io.TextIOWrapper):
+        people = form in ("table", "maps", "smaps")
+        stream.reconfigure(
+            encoding=stream.encoding if people else "utf-8", errors="backslashreplace"
+        )
 
 
 def on(stream: TextIO) -> Paper:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import Final, TextIO
 
 from vmatrace.engine.replay import Replay
 from vmatrace.engine.result import Result
+from vmatrace.render.paper import set_encoding
 from vmatrace.trace import Trace
 
 FORMATS: Final = ("table", "json", "maps", "smaps")
@@ -19,9 +19,7 @@ class Printer:
     """
 
     def __init__(self, form: str, out: TextIO, alone: bool = True) -> None:
-        if isinstance(out, io.TextIOWrapper):
-            encoding = "utf-8" if form == "json" else out.encoding
-            out.reconfigure(encoding=encoding, errors="backslashreplace")
+        set_encoding(out, form)
         self._form = form
         self._out = out
         self._alone = alone

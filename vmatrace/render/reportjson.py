@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final, TextIO
 
 from vmatrace.analysis.patterns import Pattern
 from vmatrace.analysis.report import Count, Moment, Process, Report
 from vmatrace.engine.result import Result
 from vmatrace.event import CALLS, format_flags
+from vmatrace.render.jsonform import encode
 from vmatrace.render.reportwords import names, remarks
 
 FORMAT: Final = "vmatrace-report/1"
@@ -16,7 +16,6 @@ FORMAT: Final = "vmatrace-report/1"
 
 def write(out: TextIO, found: Report) -> None:
     """The whole report as one object on one line."""
-    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
     out.write(encode(as_json(found)) + "\n")
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import Final, TextIO
 
 from vmatrace.analysis.report import Process, Report
 from vmatrace.render import plot, words
-from vmatrace.render.paper import Paper, on, visible
+from vmatrace.render.paper import Paper, on, set_encoding, visible
 from vmatrace.render.reportwords import (
     OFF,
     at_words,
@@ -159,9 +158,7 @@ class Printer:
     """Writes reports in *form* (table, json or html) to *out*, as render.printer does results."""
 
     def __init__(self, form: str, out: TextIO) -> None:
-        if isinstance(out, io.TextIOWrapper):
-            encoding = out.encoding if form == "table" else "utf-8"
-            out.reconfigure(encoding=encoding, errors="backslashreplace")
+        set_encoding(out, form)
         self._form = form
         self._out = out
         self._first = True

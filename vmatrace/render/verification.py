@@ -5,7 +5,6 @@ Knows how to say it; the values come from vmatrace.verify, as tables for people 
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from vmatrace import abi, kernels
 from vmatrace.event import CALLS, format_result
 from vmatrace.layout import Layout, Mapping
 from vmatrace.render import words
-from vmatrace.render.jsonform import errno_name, layout_json
+from vmatrace.render.jsonform import encode, errno_name, layout_json
 from vmatrace.render.layouts import ORDINARY
 from vmatrace.render.paper import Paper, visible
 from vmatrace.verify.campaign import Campaign, Reduced, Total
@@ -25,7 +24,6 @@ from vmatrace.verify.lockstep import Mismatch, first_difference
 from vmatrace.verify.verdict import Verdict
 
 FORMAT: Final = "vmatrace-verify/1"
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 #: Columns of the two layouts where the paper has no edge.
 _WIDTH: Final = 80
 _STYLES: Final = {"exact": "green", "mismatch": "bold red", "skipped": "yellow"}
@@ -185,7 +183,7 @@ def write_findings_json(out: TextIO, findings: Findings) -> None:
         "differing": findings.differing(),
         "features": {name: findings.found.get(name) for name in kernels.FEATURES},
     }
-    out.write(_encode(document) + "\n")
+    out.write(encode(document) + "\n")
 
 
 # --- random programs ------------------------------------------------------------------------------
@@ -288,7 +286,7 @@ def write_json(out: TextIO, verdict: Verdict) -> None:
         "skipped": verdict.skipped,
         "mismatch": None if verdict.mismatch is None else mismatch_json(verdict.mismatch),
     }
-    out.write(_encode(document) + "\n")
+    out.write(encode(document) + "\n")
 
 
 def mismatch_json(mismatch: Mismatch) -> dict[str, Any]:
@@ -325,4 +323,4 @@ def write_total_json(
         "exhibit": written,
         "mismatch": None if reduced is None else mismatch_json(reduced.mismatch),
     }
-    out.write(_encode(document) + "\n")
+    out.write(encode(document) + "\n")
