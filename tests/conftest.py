@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from program import ROOT, Run, RunProgram
 
 from vmatrace.cli import main
+
+
+def pytest_configure() -> None:
+    """A job in the background ignores signals, and so would what tests start and interrupt."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
