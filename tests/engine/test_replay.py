@@ -164,6 +164,14 @@ def test_what_exits_is_gone_but_the_last_layout_of_the_first_process_stays() -> 
     assert [(p.pid, p.exited, len(p.layout)) for p in result.processes] == [("main", True, 1)]
 
 
+def test_the_first_process_lives_on_in_its_threads() -> None:
+    thread = "clone(child_stack=NULL, flags=CLONE_VM|CLONE_THREAD) = 7"
+    later = [f"{{pid: '7', call: '{fixed(4)}'}}", "{pid: '7', call: exit_group(0)}"]
+    result = run(fixed(0), thread, "exit(0)", *later)
+    assert ranges(result) == [(0, 1), (4, 5)]
+    assert [(process.pid, process.exited) for process in result.processes] == [("main", True)]
+
+
 def test_vma_counts_are_sums_over_processes() -> None:
     result = run(fixed(0), "p = fork()", '{pid: p, call: "' + fixed(4) + '"}')
     assert (result.vmas, result.peak_vmas) == (3, 2)

@@ -104,6 +104,7 @@ class Replay:
             trace.name, trace.path, kernel.name, trace.page_size, trace.sysctl.max_map_count
         )
         self._ended: list[ProcessResult] = []
+        self._main: Mm | None = None  # the memory of the first process, when that has ended
         self._partial = trace.partial
         self._forced = bool(ksm)
 
@@ -320,12 +321,17 @@ class Replay:
                 mm.set_mergeable()
 
     def _exit(self, pid: str) -> None:
-        """A process ends. The first one's last layout is kept: it is what the trace led to."""
+        """A process ends. The first one's last layout is kept: it is what the trace led to.
+
+        Its memory lives on while it has threads.
+        """
+        if pid == "main":
+            self._main = self._alive[pid]
         mm = self._processes.end(pid)
         if mm is not None:
             self._note_peak(mm)
-        if mm is not None and pid == "main":
-            self._ended.append(self._outcome(pid, mm, exited=True))
+            if mm is self._main:
+                self._ended.append(self._outcome("main", mm, exited=True))
 
     def _note_peak(self, mm: Mm) -> None:
         self.result.past_peak = max(self.result.past_peak, mm.peak_vmas)

@@ -226,10 +226,12 @@ function drawBorder(side, below, y, tight, first) {
 const isChosen = (what, side, start) => maps.chosen !== null && maps.chosen.what === what
   && maps.chosen.side === side && maps.chosen.start === start;
 
-// Bring what the event changed into view, unless something of it is there.
+// Bring what the event changed into view, unless something of it is there; of an event that changed
+// nothing, any VMA at all (the addresses of an older image may be all that is there).
 function revealChange() {
   const { axis } = maps;
-  const starts = [...maps.changed[0], ...maps.changed[1]];
+  let starts = [...maps.changed[0], ...maps.changed[1]];
+  if (!starts.length) starts = maps.layouts.flatMap((layout) => (layout || []).map((vma) => vma.start));
   if (!starts.length) return;
   const box = $('maps');
   const ys = starts.map((start) => yOf(axis, start));
