@@ -1,17 +1,15 @@
 """Where the bytes of an input come from: a file, standard input, a compressed one of either.
 
 Knows compression and how to read the same input several times; knows nothing of what is in it.
+What few inputs need is imported where they need it: every command starts here.
 """
 
 from __future__ import annotations
 
 import lzma
 import os
-import shutil
 import stat
-import subprocess
 import sys
-import tempfile
 import weakref
 import zlib
 from collections.abc import Callable, Iterator
@@ -87,6 +85,9 @@ class Input:
 
     def _keep(self, stream: BinaryIO) -> None:
         """Store all of *stream*, but of what is no text only the start: /dev/zero has no end."""
+        import shutil
+        import tempfile
+
         with tempfile.TemporaryFile() as kept:
             start = stream.read(BLOCK)
             kept.write(start)
@@ -160,6 +161,9 @@ def _zstd(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _zstd_program(file: BinaryIO) -> Iterator[bytes]:
+    import shutil
+    import subprocess
+
     program = shutil.which("zstd")
     if program is None:
         raise _UnpackError(_NO_ZSTD)
