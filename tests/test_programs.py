@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,13 @@ def vmas(path: Path, kernel: str) -> tuple[int, int]:
     return len(main.layout), result.peak_vmas
 
 
-def test_every_recording_is_in_the_table() -> None:
+def test_every_recording_is_in_the_table_and_that_of_the_readme() -> None:
     assert [path.stem for path in PROGRAMS] == sorted(TABLE)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("*", "")
+    for name, counts in TABLE.items():
+        cells = " | ".join(f"{end}/{peak}" for end, peak in counts)
+        row = next(line for line in readme.splitlines() if f"| {cells} |" in line)
+        assert re.search(rf"`{name}\b|/{name}\b", row), row
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)

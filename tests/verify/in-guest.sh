@@ -9,5 +9,10 @@ status=0
 .venv/bin/vmatrace verify traces/ || status=$?
 .venv/bin/vmatrace verify --random "${PROGRAMS:-250}" --exhibit /tmp/found.yaml || status=$?
 if [ -e /tmp/found.yaml ]; then cat /tmp/found.yaml; fi
+for program in "sort /etc/services -o /dev/null" "perl -MPOSIX -e 1" "git --version"; do
+    command -v "${program%% *}" >/dev/null || continue
+    .venv/bin/vmatrace record --ksm --check -o /tmp/recorded.yaml -- $program >/dev/null || status=$?
+    rm -f /tmp/recorded.yaml
+done
 echo "exit status: $status"
 exit $status
