@@ -88,3 +88,16 @@ def test_an_empty_log_after_its_first_line_is_a_trace_without_memory(
     assert done.out.endswith("events: []\n")
     (tmp_path / "a.yaml").write_text(done.out)
     assert run("replay", str(tmp_path / "a.yaml")).status == 0
+
+
+def test_an_interrupted_import_leaves_the_file_as_it_was(
+    run: RunProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    kept = tmp_path / "kept.yaml"
+    kept.write_text("what was there")
+    monkeypatch.setattr("vmatrace.importers.tracefile.write", interrupted)
+    assert run("import", "strace", "traces/logs/sort.log", "-o", str(kept)).status == 130
+    assert kept.read_text() == "what was there"

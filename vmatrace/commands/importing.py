@@ -72,9 +72,16 @@ def _write(trace: Trace, output: str, strict: bool) -> int:
         tracefile.write(trace, files, sys.stdout)
         sys.stdout.flush()
     else:
+        import shutil
+        import tempfile
+
         try:
-            with open(output, "w", encoding="utf-8") as file:
-                tracefile.write(trace, files, file)
+            # All of it before the first byte there: an interrupted run leaves no half of a trace.
+            with tempfile.TemporaryFile("w+", encoding="utf-8") as whole:
+                tracefile.write(trace, files, whole)
+                whole.seek(0)
+                with open(output, "w", encoding="utf-8") as file:
+                    shutil.copyfileobj(whole, file)
         except OSError as error:
             raise click.UsageError(f"{output}: cannot be written: {error.strerror}") from None
     assert trace.notes is not None
