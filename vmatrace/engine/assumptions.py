@@ -19,33 +19,25 @@ from vmatrace.engine.vma import Vma, VmFile
 NAME: Final = "[assumed]"
 _FLAGS: Final = abi.VM_READ | abi.VM_WRITE | abi.VM_MAY_ALL | abi.VM_ACCOUNT
 
-#: By call: where in its arguments are the address and the length that have to be mapped.
-_RANGES: Final = {
-    **dict.fromkeys(
-        (
-            "mprotect", "pkey_mprotect", "madvise", "mlock", "mlock2", "munlock", "mbind", "mseal",
-            "msync", "mremap", "fault",
-        ),
-        (0, 1),
-    ),
-}  # fmt: skip
+#: Calls that begin with the address and the length that have to be mapped.
+_RANGED: Final = frozenset({
+    "mprotect", "pkey_mprotect", "madvise", "mlock", "mlock2", "munlock", "mbind", "mseal", "msync",
+    "mremap", "fault",
+})  # fmt: skip
 #: Calls that place memory: the length in their arguments, the flags, and which of those fix it.
 _PLACED: Final = {
     "mmap": (1, 3, abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE),
     "mremap": (2, 3, abi.MREMAP_FIXED),
 }
-
-
 #: Calls for which clear() or believed() has something to say.
 PLACED: Final = frozenset({*_PLACED, "shmat", "prctl"})
 
 
 def range_of(name: str, arguments: tuple[object, ...]) -> tuple[int, int] | None:
     """The bytes [start, end) that the call needs mapped, None where it needs none."""
-    where = _RANGES.get(name)
-    if where is None:
+    if name not in _RANGED:
         return None
-    start, length = arguments[where[0]], arguments[where[1]]
+    start, length = arguments[:2]
     if not isinstance(start, int) or not isinstance(length, int):
         return None
     start, length = start & abi.ULONG_MAX, length & abi.ULONG_MAX
