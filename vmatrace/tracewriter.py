@@ -67,7 +67,7 @@ def header(
     kernel: str | None = None,
     page_size: int = 4096,
     sysctl: Sysctl | None = None,
-    maps: Layout = (),  # type: ignore[assignment]
+    maps: Layout | None = None,
     partial: bool = False,
 ) -> str:
     """Everything above the first event, the line ``events:`` included."""
