@@ -373,7 +373,8 @@ class VmaMap:
         """The lowest start of *length* free bytes within [low, high) (unmapped_area())."""
         bottom = low
         vma = self.find(low)
-        while vma is not None and vma.start < high:
+        # A guard gap reaches down from beyond *high*, too.
+        while vma is not None and _floor(vma, guard) < high:
             if _floor(vma, guard) - bottom >= length:
                 return bottom
             bottom = max(bottom, vma.end)
