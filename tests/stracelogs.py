@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from vmatrace.engine.result import Result
 from vmatrace.notes import Notes
+from vmatrace.replayer.result import Result
 
 FOLDER: Final = Path(__file__).parent / "importers" / "strace"
 #: One for each form that strace has: files, and the sets of -ff by the name that was given.

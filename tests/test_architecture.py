@@ -20,39 +20,30 @@ PACKAGE = Path(__file__).parent.parent / "vmatrace"
 
 #: Each room: what lives in it (a module, or a package with everything below), whom it may import.
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
-    "values": (
-        {
-            "abi", "layout", "layoutdiff", "event", "features", "kernels", "_version", "diagnostic",
-            "notes",
-        },
+    "facts": (
+        {"abi", "_version", "diagnostic", "kernels", "layout", "layoutdiff", "notes", "workers"},
         set(),
     ),
-    "trace": (
+    "event": ({"event"}, {"facts"}),
+    "trace": ({"trace"}, {"facts", "event"}),
+    "engine": ({"engine"}, {"facts", "event"}),
+    "oracle": ({"oracle"}, {"facts", "event"}),
+    "replayer": ({"replayer"}, {"facts", "event", "trace", "engine"}),
+    "importers": ({"importers"}, {"facts", "event", "trace"}),
+    "record": ({"record"}, {"facts", "event", "trace", "oracle"}),
+    "schema": ({"schema"}, {"facts", "event", "trace"}),
+    "verify": ({"verify"}, {"facts", "event", "trace", "engine", "oracle", "replayer"}),
+    "render": ({"render"}, {"facts", "event", "trace", "engine", "replayer"}),
+    "commands": (
+        {"commands"},
         {
-            "trace", "tracewriter", "traceevents", "traceexpect", "traceheader", "tracenames",
-            "traceupdate", "yamlitems", "yamlstream", "yamltext", "yamlvalues",
-            "callgrammar", "callstring", "calltokens",
+            "facts", "event", "trace", "engine", "oracle", "replayer", "importers", "record",
+            "schema", "verify", "render",
         },
-        {"values"},
-    ),
-    "schema": ({"schema"}, {"values", "trace"}),
-    "importers": ({"importers"}, {"values", "trace"}),
-    "engine": ({"engine"}, {"values"}),
-    "replay": ({"engine.replay", "engine.files"}, {"values", "trace", "engine"}),
-    "oracle": ({"oracle"}, {"values"}),
-    "verify": ({"verify"}, {"values", "trace", "engine", "replay", "oracle"}),
-    "analysis": ({"analysis"}, {"values", "trace", "importers", "engine", "replay"}),
-    "record": ({"record"}, {"values", "trace", "oracle"}),
-    "render": (
-        {"render"},
-        {"values", "trace", "engine", "replay", "verify", "analysis", "record"},
     ),
     "program": (
-        {"", "cli", "__main__", "inputs", "workers", "commands", "pytest_plugin", "pytest_items"},
-        {
-            "values", "trace", "schema", "importers", "engine", "replay", "oracle", "verify",
-            "analysis", "record", "render",
-        },
+        {"", "cli", "__main__", "pytest_plugin", "pytest_items"},
+        {"facts", "event", "trace", "engine", "replayer", "importers", "render", "commands"},
     ),
 }  # fmt: skip
 
@@ -63,23 +54,19 @@ ENGINE = [
     {"engine.world"},
     {"engine.mm"},
     {"engine.faults", "engine.region", "engine.view", "engine.walk"},
-    {"engine.assumptions"},
     {"engine.syscalls", "engine.syscalls.mapping"},
     {
         "engine.syscalls.advice", "engine.syscalls.control", "engine.syscalls.locking",
         "engine.syscalls.policy", "engine.syscalls.protection", "engine.syscalls.remapping",
         "engine.syscalls.sharing", "engine.syscalls.uffd",
     },
-    {"engine.processes", "engine.result"},
-    {"engine.expectations", "engine.files"},
-    {"engine.replay"},
 ]  # fmt: skip
 
 #: Third parties: who may import them.
 THIRD_PARTIES = {
-    "yaml": {"yamlstream"},
-    "rich": {"render", "cli"},
-    "click": {"cli", "inputs", "commands"},
+    "yaml": {"trace.yamlstream"},
+    "rich": {"render", "commands", "cli"},
+    "click": {"cli", "commands"},
     "pytest": {"pytest_plugin", "pytest_items"},
 }
 

@@ -146,7 +146,7 @@ def test_a_broken_invariant_is_not_caught(run: RunProgram, monkeypatch: pytest.M
     def broken(*_: object) -> None:
         raise AssertionError("VMAs overlap")
 
-    monkeypatch.setattr("vmatrace.engine.replay.Replay.run", broken)
+    monkeypatch.setattr("vmatrace.replayer.run.Replay.run", broken)
     with pytest.raises(AssertionError, match="VMAs overlap"):
         run("replay", GOOD)
 
@@ -305,7 +305,8 @@ def test_the_version_loads_no_more_than_it_needs(run: RunProgram) -> None:
     assert run("--version").out == f"vmatrace {__version__}\n"
     loaded = _imported("--version")
     assert {name for name in loaded if name.startswith("vmatrace")} == {
-        "vmatrace", "vmatrace.cli", "vmatrace._version", "vmatrace.inputs",
+        "vmatrace", "vmatrace.cli", "vmatrace._version", "vmatrace.commands",
+        "vmatrace.commands.inputs",
     }  # fmt: skip
     assert not {"rich", "yaml", "json"} & loaded
 

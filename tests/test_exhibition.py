@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from vmatrace.engine.expectations import applies
-from vmatrace.engine.replay import Replay, replay
-from vmatrace.engine.result import Result
 from vmatrace.event import Expectation
 from vmatrace.kernels import KERNELS, get_kernel
-from vmatrace.trace import Trace, load_trace
+from vmatrace.replayer.expectations import applies
+from vmatrace.replayer.result import Result
+from vmatrace.replayer.run import Replay, replay
+from vmatrace.trace.file import Trace, load_trace
 
 TRACES = sorted((Path(__file__).parent.parent / "traces").glob("*.yaml"))
 SHOWN = (

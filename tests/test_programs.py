@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from program import ROOT
 
-from vmatrace.engine.replay import replay
 from vmatrace.kernels import get_kernel
-from vmatrace.trace import load_trace
+from vmatrace.replayer.run import replay
+from vmatrace.trace.file import load_trace
 
 FOLDER = ROOT / "traces" / "programs"
 #: VMAs of the first process at its end, and at the peak of all: before the series, and with it.

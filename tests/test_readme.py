@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from vmatrace.engine.replay import Replay, replay
+from vmatrace.commands.replay.forms import Printer
 from vmatrace.kernels import get_kernel
-from vmatrace.render.printer import Printer
-from vmatrace.trace import load_trace
+from vmatrace.replayer.run import Replay, replay
+from vmatrace.trace.file import load_trace
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 from vmatrace._version import __version__
 
 if TYPE_CHECKING:
-    from vmatrace.analysis.diff import diff
+    from vmatrace.commands.diff.diff import diff
     from vmatrace.diagnostic import TraceError
-    from vmatrace.engine.replay import replay
     from vmatrace.kernels import KERNELS
-    from vmatrace.trace import load_trace
+    from vmatrace.replayer.run import replay
+    from vmatrace.trace.file import load_trace
 
 __all__ = ["KERNELS", "TraceError", "__version__", "diff", "load_trace", "replay"]
 
 _HOMES = {
     "TraceError": "vmatrace.diagnostic",
-    "replay": "vmatrace.engine.replay",
-    "diff": "vmatrace.analysis.diff",
+    "replay": "vmatrace.replayer.run",
+    "diff": "vmatrace.commands.diff.diff",
     "KERNELS": "vmatrace.kernels",
-    "load_trace": "vmatrace.trace",
+    "load_trace": "vmatrace.trace.file",
 }
 
 

@@ -14,11 +14,11 @@ from importlib import import_module
 
 import click
 
-from vmatrace.inputs import BAD, OK, write_nowhere
+from vmatrace.commands.inputs import BAD, OK, write_nowhere
 
 _INTERRUPTED = 130
 _COMPLETE = "_VMATRACE_COMPLETE"
-#: Each command and its module in vmatrace.commands, in the order of the help.
+#: Each command and its room in vmatrace.commands, in the order of the help.
 _COMMANDS = {
     "replay": "replay",
     "diff": "diff",
@@ -26,7 +26,7 @@ _COMMANDS = {
     "explain": "explain",
     "report": "report",
     "record": "record",
-    "import": "importing",
+    "import": "import_",
     "verify": "verify",
     "audit": "audit",
     "kernels": "kernels",
@@ -100,7 +100,7 @@ class _Commands(click.Group):
             raise click.UsageError(
                 f"no command {quoted(cmd_name)}{suggestion(cmd_name, _COMMANDS)}", ctx
             )
-        found: click.Command = import_module(f"vmatrace.commands.{module}").command
+        found: click.Command = import_module(f"vmatrace.commands.{module}.command").command
         return found
 
 

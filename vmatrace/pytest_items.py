@@ -15,14 +15,14 @@ from typing import Any, Final
 
 import pytest
 
-from vmatrace.analysis.checks import models
-from vmatrace.engine.expectations import applies
-from vmatrace.engine.replay import replay
-from vmatrace.engine.result import Failure, Result
+from vmatrace.commands.check.as_text import failure_text, uncovered_text
+from vmatrace.commands.check.checks import models
 from vmatrace.event import Expectation
 from vmatrace.kernels import KERNELS, Kernel, get_kernel
-from vmatrace.render.checks import failure_text, uncovered_text
-from vmatrace.trace import Trace, TraceError, load_trace
+from vmatrace.replayer.expectations import applies
+from vmatrace.replayer.result import Failure, Result
+from vmatrace.replayer.run import replay
+from vmatrace.trace.file import Trace, TraceError, load_trace
 
 #: The key that every trace has, at the start of a line or of a JSON object.
 _KEY: Final = re.compile(rb"^(?:\{\s*)?[\"']?vmatrace[\"']?\s*:", re.MULTILINE)

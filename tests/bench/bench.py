@@ -24,10 +24,10 @@ from recording import overheads
 from streams import HEADER, STREAMS, Process, Stream, call_strings, map_and_unmap, unmap_and_place
 from toy import Toy
 
-from vmatrace.callstring import CallParser
-from vmatrace.engine.replay import Replay
 from vmatrace.kernels import DEFAULT, get_kernel
-from vmatrace.trace import Item, Trace, load_trace
+from vmatrace.replayer.run import Replay
+from vmatrace.trace.callstring import CallParser
+from vmatrace.trace.file import Item, Trace, load_trace
 
 #: Live VMAs in the small and in the large address space.
 SMALL, LARGE = 1_000, 60_000

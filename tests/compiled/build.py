@@ -16,11 +16,12 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent.parent / "vmatrace"
 #: Where the time of a replay goes. Others gain nothing, or use what mypyc does not know.
 MODULES = (
-    "abi", "layout", "callstring", "traceevents",
+    "abi", "layout", "trace/callstring", "trace/entries",
     *(f"engine/{name}" for name in (
-        "faults", "files", "ksm", "limits", "merge", "mm", "placement", "processes", "ranges",
-        "region", "replay", "view", "vma", "walk", "world",
+        "faults", "ksm", "limits", "merge", "mm", "placement", "ranges", "region", "view", "vma",
+        "walk", "world",
     )),
+    *(f"replayer/{name}" for name in ("files", "processes", "run")),
     *(f"engine/syscalls/{name}" for name in (
         "advice", "control", "locking", "mapping", "policy", "protection", "remapping", "sharing",
         "uffd",

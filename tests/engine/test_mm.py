@@ -11,9 +11,9 @@ from drawing import BASE, KINDS, PAGE, at, draw, forked, new_mm, same_anon, stri
 
 from vmatrace import abi
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.processes import fork
 from vmatrace.engine.region import brk_region, map_region, unmap
 from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.replayer.processes import fork
 
 
 def change(mm: Mm, start: int, end: int, kind: str) -> Vma | int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from drawing import draw
 
-from vmatrace.engine.processes import fork
 from vmatrace.engine.world import World
 from vmatrace.kernels import get_kernel
+from vmatrace.replayer.processes import fork
 
 
 def test_anon_vmas_are_numbered_across_processes_and_never_0() -> None:

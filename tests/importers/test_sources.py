@@ -18,9 +18,9 @@ import pytest
 from stracelogs import FOLDER, outcome
 
 from vmatrace.diagnostic import TraceError
-from vmatrace.engine.replay import replay
 from vmatrace.importers import open_trace
 from vmatrace.kernels import get_kernel
+from vmatrace.replayer.run import replay
 
 LOG = FOLDER / "f.log"
 KERNEL = get_kernel("post-patch")

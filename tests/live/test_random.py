@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from program import RunProgram
 
-from vmatrace.trace import load_trace
+from vmatrace.trace.file import load_trace
 from vmatrace.verify import campaign, findings
 from vmatrace.verify.campaign import Campaign
 from vmatrace.verify.findings import Findings

@@ -20,7 +20,7 @@ from program import ROOT
 
 from vmatrace.event import Event
 from vmatrace.record.pages import PRIVATE, WRITABLE, Pagemap, Pieces
-from vmatrace.trace import load_trace
+from vmatrace.trace.file import load_trace
 
 PYTHON = os.path.realpath(sys.executable)
 LIMIT = 60

@@ -19,13 +19,13 @@ from vmatrace import abi
 from vmatrace.engine import vma as vma_module
 from vmatrace.engine.faults import fault
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.processes import fork
-from vmatrace.engine.replay import DEFAULT_BRK, DEFAULT_MMAP_BASE, replay
 from vmatrace.engine.syscalls import advice, control, locking, mapping, protection, remapping
 from vmatrace.engine.vma import Vma, VmaMap
 from vmatrace.engine.world import World
 from vmatrace.kernels import get_kernel
-from vmatrace.trace import load_trace
+from vmatrace.replayer.processes import fork
+from vmatrace.replayer.run import DEFAULT_BRK, DEFAULT_MMAP_BASE, replay
+from vmatrace.trace.file import load_trace
 
 PAGE = 4096
 BASE = 0x10000  # pages

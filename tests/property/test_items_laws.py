@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmatrace import yamlitems
 from vmatrace.diagnostic import Source, TraceError
-from vmatrace.trace import load_trace
-from vmatrace.yamlstream import MappingNode, Node, SequenceNode, position
+from vmatrace.trace import items
+from vmatrace.trace.file import load_trace
+from vmatrace.trace.yamlstream import MappingNode, Node, SequenceNode, position
 
 PIECES = (
     "munmap(a, 0x1000) = 0", "brk(NULL)", "x", "xy", "a: b", "a:", "a #b", "a#b", "  ", "\t", "-",
@@ -53,13 +53,13 @@ def events(text: str, slow: bool) -> tuple[list[object], str]:
         column: int,
         everything: Callable[[], Iterator[Node | None]],
     ) -> Iterator[Node | None]:
-        cut = yamlitems.items(source, start, line, column, everything)
+        cut = items.items(source, start, line, column, everything)
         for item in everything() if slow else cut:
             given.append(plain(item))
             yield item
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vmatrace.trace.items", noted)
+        patch.setattr("vmatrace.trace.file.items", noted)
         try:
             list(load_trace(f"vmatrace: 1\nevents:\n{text}".encode(), "t").items())
         except TraceError as error:

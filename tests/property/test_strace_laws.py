@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from stracelogs import LOGS, SETS, check_counts, outcome
 
 from vmatrace.diagnostic import TraceError
-from vmatrace.engine.replay import replay
 from vmatrace.importers import open_trace, tracefile
 from vmatrace.kernels import get_kernel
-from vmatrace.trace import Trace, load_trace
+from vmatrace.replayer.run import replay
+from vmatrace.trace.file import Trace, load_trace
 
 _FILES: Final = [path for path in LOGS if path not in SETS]
 _NUMBER: Final = re.compile(rb"0x[0-9a-f]+|\b\d+\b")

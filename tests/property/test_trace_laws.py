@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmatrace import abi
-from vmatrace.callgrammar import Grammar
-from vmatrace.callstring import CallError, CallParser, ParsedCall, parse_call
 from vmatrace.event import CALLS, Arg, Event, Expectation, Fd, Param, format_call, format_result
-from vmatrace.trace import TraceError, load_trace
+from vmatrace.trace.callstring import CallError, CallParser, ParsedCall, parse_call
+from vmatrace.trace.file import TraceError, load_trace
+from vmatrace.trace.grammar import Grammar
 
 HEAD = "vmatrace: 1\nevents:\n"
 

@@ -9,10 +9,10 @@ import struct
 import pytest
 
 from vmatrace import abi
-from vmatrace.callstring import CallParser
 from vmatrace.event import CALLS, format_call
 from vmatrace.record import decode
 from vmatrace.record.decode import Memory
+from vmatrace.trace.callstring import CallParser
 
 MEMORY = Memory(os.getpid())
 

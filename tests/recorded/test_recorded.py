@@ -11,10 +11,10 @@ import pytest
 
 from vmatrace.engine import view
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.replay import Replay
 from vmatrace.event import Event
 from vmatrace.kernels import get_kernel
-from vmatrace.trace import load_trace
+from vmatrace.replayer.run import Replay
+from vmatrace.trace.file import load_trace
 from vmatrace.verify.recording import Recording
 from vmatrace.verify.verdict import replay
 

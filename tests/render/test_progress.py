@@ -9,7 +9,7 @@ import pytest
 from program import ROOT, exhibit
 
 from vmatrace.render import progress
-from vmatrace.trace import TraceError, load_trace
+from vmatrace.trace.file import TraceError, load_trace
 
 
 class Terminal(io.StringIO):

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from vmatrace.event import CALLS, Event
-from vmatrace.trace import Trace, load_trace
-from vmatrace.tracewriter import call_text
+from vmatrace.trace.file import Trace, load_trace
+from vmatrace.trace.writer import call_text
 from vmatrace.verify import exhibit
 from vmatrace.verify.generate import FAMILIES, family, files, generate
 from vmatrace.verify.shrink import consistent

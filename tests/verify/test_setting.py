@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vmatrace.kernels import KERNELS
-from vmatrace.trace import Sysctl, Trace, load_trace
+from vmatrace.trace.file import Sysctl, Trace, load_trace
 from vmatrace.verify import setting
 from vmatrace.verify.setting import Skip
 

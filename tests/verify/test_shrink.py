@@ -8,7 +8,7 @@ import pytest
 
 from vmatrace import abi
 from vmatrace.event import Event, Expr
-from vmatrace.tracewriter import call_text
+from vmatrace.trace.writer import call_text
 from vmatrace.verify.generate import generate
 from vmatrace.verify.shrink import Fails, Shrinker, consistent
 

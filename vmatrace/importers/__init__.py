@@ -6,10 +6,10 @@ import os
 from io import BytesIO
 
 from vmatrace.diagnostic import Diagnostic
-from vmatrace.importers import straceline
 from vmatrace.importers.sources import Input, set_of
-from vmatrace.importers.strace import HEAD, head_lines, log_trace, set_trace
-from vmatrace.trace import Trace, TraceError, load_trace
+from vmatrace.importers.strace import logline
+from vmatrace.importers.strace.log import HEAD, head_lines, log_trace, set_trace
+from vmatrace.trace.file import Trace, TraceError, load_trace
 
 __all__ = ["open_trace"]
 
@@ -30,7 +30,7 @@ def open_trace(source: str, assume_faulted: str | None = None) -> Trace:
         return set_trace(source, files, lines, assume_faulted)
     found = Input(source)
     lines = head_lines(found.head(HEAD))
-    if straceline.looks_like_log(lines):
+    if logline.looks_like_log(lines):
         return log_trace(found, lines, assume_faulted)
     try:
         if source != "-" and not found.packed and os.path.isfile(source):

@@ -11,8 +11,8 @@ from typing import TextIO
 
 from vmatrace.event import Event, Fd, File
 from vmatrace.notes import Notes
-from vmatrace.trace import Trace
-from vmatrace.tracewriter import comment, event_line, header, quoted
+from vmatrace.trace.file import Trace
+from vmatrace.trace.writer import comment, event_line, header, quoted
 
 #: So many kinds of lines that were passed over are named.
 _KINDS = 12

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from vmatrace.callgrammar import is_reserved
 from vmatrace.event import CALLS, File
 from vmatrace.kernels import FILE_SYSTEMS
 from vmatrace.layout import Layout
+from vmatrace.trace.grammar import is_reserved
 
 _KCMP_FILE: Final = 0
 _O_PATH: Final = 0o10000000

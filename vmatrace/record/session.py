@@ -26,9 +26,9 @@ from vmatrace.record.spool import Spool
 from vmatrace.record.stops import Waiter
 from vmatrace.record.tasks import Process, Space
 from vmatrace.record.tracer import Tracer
-from vmatrace.traceheader import Process as ProcessState
-from vmatrace.traceheader import Sysctl
-from vmatrace.tracewriter import comment, header
+from vmatrace.trace.header import Process as ProcessState
+from vmatrace.trace.header import Sysctl
+from vmatrace.trace.writer import comment, header
 
 #: Signals that end the recording, but not at once what is recorded.
 _ENDING: Final = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM})

@@ -12,7 +12,7 @@ from typing import IO, Final
 
 from vmatrace.event import CALLS, Event
 from vmatrace.layout import Layout
-from vmatrace.tracewriter import event_line, expected_layout
+from vmatrace.trace.writer import event_line, expected_layout
 
 _COUNTED_APART: Final = "fault"
 

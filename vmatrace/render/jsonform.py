@@ -13,11 +13,11 @@ from typing import Any, Final, TextIO
 from vmatrace import abi
 from vmatrace.engine import merge
 from vmatrace.engine.merge import Border, MergeDecision, blockers
-from vmatrace.engine.result import Divergence, Failure, ProcessResult, Result, Step
 from vmatrace.event import CALLS, ExpectedMapping, format_result
 from vmatrace.layout import Layout, Mapping
 from vmatrace.notes import Notes
 from vmatrace.render import lognotes
+from vmatrace.replayer.result import Divergence, Failure, ProcessResult, Result, Step
 
 FORMAT: Final = "vmatrace-replay/1"
 encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

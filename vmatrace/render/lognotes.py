@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from vmatrace.diagnostic import Diagnostic
-from vmatrace.engine.result import Result
 from vmatrace.notes import Notes
 from vmatrace.render import words
 from vmatrace.render.paper import Paper
+from vmatrace.replayer.result import Result
 
 #: So many kinds of lines that were passed over are named, and so many misread lines shown.
 _KINDS: Final = 6

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from vmatrace.render.paper import visible
-from vmatrace.trace import Item, Trace
+from vmatrace.trace.file import Item, Trace
 
 if TYPE_CHECKING:
     from rich.progress import Progress

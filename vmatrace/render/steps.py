@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from vmatrace.engine import view
 from vmatrace.engine.merge import MergeDecision, Side
-from vmatrace.engine.replay import Replay
-from vmatrace.engine.result import Step
 from vmatrace.event import CALLS, format_result
 from vmatrace.layout import Layout, Mapping
 from vmatrace.render import layouts, words
 from vmatrace.render.paper import Paper
+from vmatrace.replayer.result import Step
+from vmatrace.replayer.run import Replay
 
 _INDENT = " " * 9
 #: How the neighbours of an attempt are called, by the kind of a merge or its side.

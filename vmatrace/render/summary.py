@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
-from vmatrace.engine.result import Failure, ProcessResult, Result
 from vmatrace.event import CALLS, ExpectedMapping, format_result
 from vmatrace.layout import Layout, Mapping
 from vmatrace.notes import Notes
 from vmatrace.render import layouts, lognotes, words
 from vmatrace.render.paper import Paper
+from vmatrace.replayer.result import Failure, ProcessResult, Result
 
 #: So many divergences, and so many failed expectations, are shown.
 MOST: Final = 100

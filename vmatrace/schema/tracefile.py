@@ -12,12 +12,12 @@ from dataclasses import fields
 from typing import Any, Final
 
 from vmatrace import abi, kernels
-from vmatrace.callgrammar import NUMBERS
 from vmatrace.event import CALLS, EXPECTED_COUNTS, Call, Param
 from vmatrace.schema.parts import FLAG, Schema, array, closed, matching, words
-from vmatrace.traceevents import EVENT_KEYS
-from vmatrace.traceexpect import EXPECT_KEYS, MAPPING_KEYS
-from vmatrace.traceheader import (
+from vmatrace.trace.entries import EVENT_KEYS
+from vmatrace.trace.expect import EXPECT_KEYS, MAPPING_KEYS
+from vmatrace.trace.grammar import NUMBERS
+from vmatrace.trace.header import (
     FILE_KEYS,
     FILE_MODES,
     KEYS,

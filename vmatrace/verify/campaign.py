@@ -18,12 +18,12 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from vmatrace import tracewriter
 from vmatrace.abi import SHM_EXEC, TASK_SIZE
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 from vmatrace.oracle import OracleError
-from vmatrace.trace import Trace
+from vmatrace.trace import writer
+from vmatrace.trace.file import Trace
 from vmatrace.verify import exhibit, setting
 from vmatrace.verify.generate import family, files, generate
 from vmatrace.verify.lockstep import Mismatch, compare, program, starting_at
@@ -280,7 +280,7 @@ def readable(events: Sequence[Event]) -> list[Event]:
     """The events with their text and the lines that they have in a trace of nothing else."""
     made = []
     for i, event in enumerate(events):
-        text = tracewriter.call_text(event)
+        text = writer.call_text(event)
         made.append(
             Event(
                 event.name, event.args, text, i + 1, 1, event.pid, event.label, event.recorded,

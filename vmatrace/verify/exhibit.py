@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from vmatrace.event import CALLS, Event, File, format_result
-from vmatrace.trace import Process, Trace
-from vmatrace.tracewriter import (
-    call_text,
-    comment,
-    event_line,
-    expected_layout,
-    header,
-    scalar,
-)
+from vmatrace.trace.file import Process, Trace
+from vmatrace.trace.writer import call_text, comment, event_line, expected_layout, header, scalar
 from vmatrace.verify.lockstep import BIRTHS, Mismatch
 
 

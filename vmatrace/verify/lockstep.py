@@ -17,13 +17,13 @@ from typing import Protocol
 from vmatrace import abi
 from vmatrace.engine import view
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.replay import Replay
-from vmatrace.engine.result import Step
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout
 from vmatrace.oracle.sandbox import Start
-from vmatrace.trace import Item, Trace
+from vmatrace.replayer.result import Step
+from vmatrace.replayer.run import Replay
+from vmatrace.trace.file import Item, Trace
 
 BIRTHS = frozenset({"fork", "vfork", "clone", "clone3"})
 DEATHS = frozenset({"exit", "exit_group"})

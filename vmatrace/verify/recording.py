@@ -23,7 +23,7 @@ from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout, Mapping
 from vmatrace.oracle import OracleError, Sandbox
 from vmatrace.oracle.sandbox import Start
-from vmatrace.trace import Trace, load_trace
+from vmatrace.trace.file import Trace, load_trace
 from vmatrace.verify import exhibit
 from vmatrace.verify.lockstep import BIRTHS, DEATHS, starting_at, without_record
 

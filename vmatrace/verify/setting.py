@@ -21,7 +21,7 @@ from vmatrace.event import Event, File
 from vmatrace.kernels import Kernel
 from vmatrace.oracle.files import filesystem_of
 from vmatrace.oracle.sandbox import Sandbox, Start
-from vmatrace.trace import Sysctl, Trace
+from vmatrace.trace.file import Sysctl, Trace
 from vmatrace.verify.lockstep import starting_at
 
 

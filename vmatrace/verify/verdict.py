@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 from vmatrace.oracle import OracleError, Unavailable
-from vmatrace.trace import Trace, TraceError
+from vmatrace.trace.file import Trace, TraceError
 from vmatrace.verify import setting
 from vmatrace.verify.lockstep import Mismatch, Witness, compare
 from vmatrace.verify.recording import Recorder, bare

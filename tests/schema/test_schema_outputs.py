@@ -1,0 +1,155 @@
+"""Every JSON output of every command, on every exhibit, is what its schema says."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from program import EXHIBITS, ROOT, RunProgram, exhibit
+
+from vmatrace import schema
+from vmatrace.commands.verify import as_text
+from vmatrace.event import Event
+from vmatrace.kernels import KERNELS
+from vmatrace.layout import parse_layout, smaps_text
+from vmatrace.replayer.run import replay
+from vmatrace.schema.outputs import OUTPUTS
+from vmatrace.trace.file import Trace, load_trace
+from vmatrace.verify.campaign import Campaign, Reduced, Total
+from vmatrace.verify.findings import conclude
+from vmatrace.verify.lockstep import Mismatch
+from vmatrace.verify.verdict import Verdict
+
+FAILING = "tests/golden/failing.yaml"
+#: The exhibits that are small enough to print every event of, with the layout after it.
+SMALL = " ".join(map(exhibit, EXHIBITS))
+#: Command lines that print an output; with traces/ an object for each exhibit.
+COMMANDS = {
+    "replay": ["replay traces/", f"replay {SMALL} --steps", f"replay {FAILING} --steps"],
+    "diff": [
+        f"diff {SMALL} --steps",
+        f"diff {FAILING} --steps",
+        f"diff {FAILING} --from 6.12 --to 6.18",
+    ],
+    "across": [f"diff {SMALL} --across 6.12,6.18", f"diff {FAILING} --across 6.4..6.18"],
+    "explain": [
+        *(f"explain {exhibit(name)} all --kernel pre-patch --no-models" for name in EXHIBITS),
+        "explain traces/fork-hole-refill.yaml all",
+        "explain traces/ksm-fill-the-hole.yaml all --kernel pre-patch",
+        f"explain {FAILING} 0x10000000",
+        f"explain {FAILING} all",
+    ],
+    "check": ["check traces/ --kernel 6.12 --kernel 6.18", f"check {FAILING}"],
+    "audit": [
+        "audit tests/golden/starting-layout-smaps.maps",
+        "audit tests/golden/starting-layout-smaps.smaps --kernel 6.12",
+    ],
+    "report": ["report traces/", f"report {FAILING}"],
+    "kernels": ["kernels"],
+}
+
+
+@cache
+def validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(schema.schema(name))
+
+
+def complaints(document: Any, name: str) -> list[str]:
+    return [f"{e.json_path}: {e.message[:200]}" for e in validator(name).iter_errors(document)]
+
+
+def printed_for(command: str) -> int:
+    """How many objects *command* is to print."""
+    if " traces/ " in f"{command} ":
+        return len(list((ROOT / "traces").rglob("*.yaml")))
+    return max(command.count(".yaml"), 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        pytest.param(name, command, id=command[:60])
+        for name, commands in COMMANDS.items()
+        for command in commands
+    ],
+)
+def test_an_output_is_what_its_schema_says(run: RunProgram, name: str, command: str) -> None:
+    _, out, err = run(*command.split(), "--format", "json")
+    assert err == ""
+    lines = out.splitlines()
+    assert len(lines) == printed_for(command)
+    for line in lines:
+        document = json.loads(line)
+        assert complaints(document, name) == [], document.get("trace")
+
+
+def test_an_audit_of_every_exhibit_is_what_its_schema_says(run: RunProgram, tmp_path: Path) -> None:
+    snapshot = tmp_path / "smaps"
+    for name in EXHIBITS:
+        result = replay(load_trace(ROOT / exhibit(name)), KERNELS["pre-patch"])
+        snapshot.write_text(smaps_text(result.processes[0].layout, result.page_size))
+        _, out, err = run("audit", str(snapshot), "--kernel", "6.12", "--format", "json")
+        assert err == "" or not result.processes[0].layout, name
+        assert err or complaints(json.loads(out), "audit") == [], name
+
+
+def verified() -> Iterable[tuple[str, str]]:
+    """What verify prints, which on this machine may have no kernel to ask: its outcomes, made."""
+    layout = parse_layout("1000-2000 rw-p 00000000 00:00 0 \nVmFlags: rd wr\n")
+    event = Event("munmap", (0, 1), "munmap(0, 1)", 3)
+    mismatch = Mismatch(0, event, "main", "result", 0, -22, layout, [])
+    verdicts = [Verdict("t", "t.yaml", "6.18", 5), Verdict("t", "t.yaml", "6.18", 0, None, "why"),
+                Verdict("t", "t.yaml", "6.18", 0, mismatch)]  # fmt: skip
+    total = Total(Campaign("seed", 5, 40, KERNELS["6.18"]))
+    reduced = Reduced(Trace("t", "t", lambda: iter(())), [event], mismatch, 1)
+    out = io.StringIO()
+    for verdict in verdicts:
+        as_text.write_json(out, verdict)
+    as_text.write_total_json(out, total, None, None)
+    total.failed = 4
+    as_text.write_total_json(out, total, reduced, "mismatch.yaml")
+    yield from (("verify", line) for line in out.getvalue().splitlines())
+    out = io.StringIO()
+    as_text.write_findings_json(out, conclude({"ksm": True, "pkeys": False}))
+    yield "probe", out.getvalue()
+
+
+def test_what_verify_prints_is_what_its_schemas_say() -> None:
+    for name, line in verified():
+        assert complaints(json.loads(line), name) == [], line
+
+
+def formats_printed() -> set[str]:
+    """Every format that the package's source names."""
+    package = ROOT / "vmatrace"
+    sources = (path for path in package.rglob("*.py") if path.parent.name != "schema")
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    return set(re.findall(r"\bvmatrace-([a-z]+)/1\b", text))
+
+
+def test_every_format_has_a_schema_and_an_example_here() -> None:
+    assert formats_printed() == set(OUTPUTS)
+    assert {*COMMANDS, *(name for name, _ in verified())} == set(OUTPUTS)
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_an_output_may_have_more_fields_but_lack_none(run: RunProgram, name: str) -> None:
+    printed = dict(verified())
+    if name in COMMANDS:
+        command = COMMANDS[name][-1]
+        printed[name] = run(*command.split(), "--format", "json").out
+    document = json.loads(printed[name])
+    assert complaints({**document, "more": 1}, name) == []
+    for field in OUTPUTS[name]["required"]:
+        less = copy.copy(document)
+        del less[field]
+        assert complaints(less, name), field
+        assert complaints({**document, field: 0.5}, name), field

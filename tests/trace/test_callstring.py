@@ -1,0 +1,140 @@
+"""One call string at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from vmatrace import abi
+from vmatrace.event import Arg, Expr, Fd
+from vmatrace.trace.callstring import CallError, parse_call
+from vmatrace.trace.tokens import MAX_TEXT
+
+RW = abi.PROT_READ | abi.PROT_WRITE
+ANON = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS
+
+
+def test_a_call_has_label_name_arguments_and_recorded_result() -> None:
+    text = "a = mmap(NULL, 3*PAGE_SIZE, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)"
+    parsed = parse_call(text + " = 0x7f0000000000")
+    assert (parsed.label, parsed.name, parsed.recorded) == ("a", "mmap", 0x7F0000000000)
+    assert parsed.args == (0, 3 * 4096, RW, ANON, -1, 0)
+    assert parsed.text == text.removeprefix("a = ")
+
+
+def test_page_size_is_that_of_the_trace() -> None:
+    assert parse_call("munmap(0, PAGE_SIZE)", 65536).args == (0, 65536)
+    assert parse_call("munmap(0, PAGE_SIZE)", 4096).args == (0, 4096)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("010", 8),
+        ("0x10", 16),
+        ("2+3*4", 14),
+        ("(2+3)*4", 20),
+        ("2 - 3 - 4", -5),
+        ("-1", -1),
+        ("1|6", 7),
+        ("0x43 /* PR_??? */", 0x43),
+        ("0xffffffffffffffff", abi.ULONG_MAX),
+    ],
+)
+def test_a_size_is_an_integer_expression(text: str, value: int) -> None:
+    assert parse_call(f"munmap(0, {text})").args == (0, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "args"),
+    [
+        ('prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, 0x1000, 1, "a, (b) = c")', '"a, (b) = c"'),
+        ("prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, 0x1000, 1, NULL)", 0),
+        ("mbind(0, 1, MPOL_BIND, [0x1, 0], 65, MPOL_MF_STRICT)", "[0x1, 0]"),
+        ('execve("/bin/a\\"b", ["x", "y"...], 0x7ffe /* 20 vars */)', '/bin/a"b'),
+        ("mmap(0, 1, PROT_NONE, 0, 3</a, (b)>, 0)", Fd(3, "/a, (b)")),
+        ("mmap(0, 1, PROT_NONE, 0, 3</dev/fuse<char 10:229>>, 0)", Fd(3, "/dev/fuse")),
+        ("mmap(0, 1, PROT_NONE, 0, shm, 0)", Fd("shm")),
+        ("mmap(0, 1, PROT_NONE, MAP_HUGETLB|21<<MAP_HUGE_SHIFT, -1, 0)", 0x40000 | 21 << 26),
+        ("munmap(a + 0x1000, 1)", Expr(("+", "a", 0x1000), "")),
+        ("clone(child_stack=NULL, flags=CLONE_VM|SIGCHLD)", "flags=CLONE_VM|SIGCHLD"),
+    ],
+)
+def test_what_strace_prints_is_read(text: str, args: Arg) -> None:
+    assert args in parse_call(text).args
+
+
+@pytest.mark.parametrize(
+    ("tail", "recorded"),
+    [
+        ("", None),
+        (" = 0", 0),
+        (" = ?", None),
+        ("    = 1234", 1234),
+        (" = -1 ENOMEM (Cannot allocate memory)", -12),
+        (" = -1 EINVAL (Invalid argument) <0.000012>", -22),
+        (" = ? ERESTARTNOINTR (To be restarted)", None),
+    ],
+)
+def test_a_recorded_result_is_a_value_a_negative_errno_or_unknown(
+    tail: str, recorded: int | None
+) -> None:
+    assert parse_call("munmap(0x1000, 1)" + tail).recorded == recorded
+
+
+#: The caret stands below the offending token.
+MISTAKES = """
+mmap(NULL, 1, PROT_REDA|PROT_WRITE, 2, -1, 0)
+              ^ unknown constant 'PROT_REDA' (did you mean 'PROT_READ'?)
+mmap(NULL, 1, MAP_PRIVATE, 2, -1, 0)
+              ^ MAP_PRIVATE does not belong in prot (expected PROT_*)
+mprotect(0, PROT_READ, 1)
+            ^ PROT_READ does not belong in len (expected a size)
+a = mummap(0, 1)
+    ^ unknown call 'mummap' (did you mean 'munmap'?)
+munmap(0x1000)
+^ munmap takes 2 arguments (addr, length), got 1
+munmap(0x1000, 1, 2)
+                  ^ too many arguments: munmap takes 2 arguments (addr, length)
+munmap(0x10000000000000000, 1)
+       ^ the value does not fit in 64 bits
+munmap(0x1_000, 1)
+       ^ '0x1_000' is not a number
+munmap(08, 1)
+       ^ '08' is not a number
+munmap(0, 1) = -1 ENOMM
+                  ^ unknown errno 'ENOMM' (did you mean 'ENOMEM'?)
+munmap(0, 1) = -1
+               ^ which error? (expected such as -1 ENOMEM)
+munmap(0, 1) x
+             ^ unexpected 'x'
+munmap(0, 1
+           ^ expected ',' or ')' after an argument, found the end
+munmap("0", 1)
+       ^ addr is an address, not a string
+PROT_READ = munmap(0, 1)
+^ 'PROT_READ' is a constant and cannot be a label
+prctl(PR_SET_VMA, 0, 1, 2, {a)
+                             ^ unbalanced ')'
+munmap
+      ^ expected '(' after 'munmap'
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize(("text", "marked"), list(zip(MISTAKES[::2], MISTAKES[1::2], strict=True)))
+def test_a_mistake_is_named_at_its_token(text: str, marked: str) -> None:
+    with pytest.raises(CallError) as caught:
+        parse_call(text)
+    offset, message = len(marked) - len(marked.lstrip()), marked.lstrip(" ^")
+    assert (caught.value.offset, caught.value.message) == (offset, message)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["munmap(" + "(" * 100_000, "munmap(" + "(" * 60_000, "munmap(0, " + "-" * 60_000 + "1)",
+     "munmap(0, " + "1+" * 20_000 + "1)", "munmap(0, a" + "+a" * 20_000 + ")",
+     "prctl(" * 10_000, "clone(" + "[" * 60_000, "munmap(0, " + "9" * 60_000 + ")",
+     "munmap(0, 1)" + " " * MAX_TEXT],
+)  # fmt: skip
+def test_size_and_nesting_are_bounded_by_an_error(text: str) -> None:
+    with pytest.raises(CallError):
+        parse_call(text)

@@ -1,1 +1,0 @@
-"""Questions asked of replays: what differs, why, what it costs. No word of output."""

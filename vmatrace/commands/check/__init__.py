@@ -1,0 +1,1 @@
+"""`vmatrace check`: whether what traces expect holds under the models they name."""

@@ -1,0 +1,116 @@
+"""Checks as JUnit XML: a suite for each trace, a case for each model and expectation.
+
+Written so that both published schemas take it: Ant's (JUnit.xsd by Windy Road, which knows no
+attribute on <testsuites> and wants every element of a suite) and that of Jenkins' xUnit plugin
+(junit-10.xsd).
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Final, TextIO
+from xml.etree import ElementTree
+
+from vmatrace.commands.check.as_ktap import place
+from vmatrace.commands.check.as_text import failure_text, nothing_expected, uncovered_text
+from vmatrace.commands.check.checks import Checked
+
+Element = ElementTree.Element
+#: What XML 1.0 cannot hold in any spelling.
+_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class JUnit:
+    """Gathers the suites; ``finish()`` writes the document to *out*."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._root = Element("testsuites")
+        self._when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+        self._host = safe(socket.gethostname()) or "localhost"
+
+    def write(self, checked: Checked) -> None:
+        """Add the suite of one trace."""
+        cases = list(_cases(checked))
+        kinds = [case[0].tag if len(case) else "" for case in cases]
+        taken = sum(float(case.get("time", "0")) for case in cases)
+        path = PurePath(checked.path)
+        suite = ElementTree.SubElement(
+            self._root, "testsuite",
+            {
+                "name": safe(checked.path),
+                "package": _dotted(path.parent) or ".",
+                "id": str(len(self._root)),
+                "tests": str(len(cases)),
+                "failures": str(kinds.count("failure")),
+                "errors": str(kinds.count("error")),
+                "skipped": str(kinds.count("skipped")),
+                "time": f"{taken:.3f}",
+                "timestamp": self._when,
+                "hostname": self._host,
+            },
+        )  # fmt: skip
+        ElementTree.SubElement(suite, "properties")
+        suite.extend(cases)
+        ElementTree.SubElement(suite, "system-out")
+        ElementTree.SubElement(suite, "system-err")
+
+    def finish(self) -> None:
+        """Write the document."""
+        ElementTree.indent(self._root)
+        self._out.write('<?xml version="1.0" encoding="UTF-8"?>\n')
+        self._out.write(ElementTree.tostring(self._root, encoding="unicode") + "\n")
+
+
+def safe(text: str) -> str:
+    """*text* with an escape for each character that XML cannot hold."""
+    return _NOT_XML.sub(lambda m: m[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def _dotted(path: PurePath) -> str:
+    """A path as CI servers want packages and classes, with dots."""
+    return safe(".".join(part for part in path.parts if part not in ("/", ".", "..")))
+
+
+def _cases(checked: Checked) -> Iterator[Element]:
+    path = PurePath(checked.path)
+    suite = _dotted(path.with_suffix("") if path.suffix == ".yaml" else path)
+
+    def case(name: str, seconds: float = 0) -> Element:
+        return Element(
+            "testcase", {"name": safe(name), "classname": suite, "time": f"{seconds:.6f}"}
+        )
+
+    if checked.error is not None:
+        wrong = checked.error.diagnostics
+        found = case("the trace can be read")
+        _outcome(found, "error", wrong[0].message, str(checked.error), "TraceError")
+        yield found
+    for model in checked.models:
+        if not model.checks:
+            found = case(f"nothing under {model.kernel}", model.seconds)
+            _outcome(found, "skipped", nothing_expected(model.kernel))
+            yield found
+        for check in model.checks:
+            name = f"{place(check.line, check.column)} under {model.kernel}"
+            found = case(name, model.seconds / len(model.checks))
+            if check.failures:
+                texts = [failure_text(checked.path, failure) for failure in check.failures]
+                message = "; ".join(text.partition("\n")[0] for text in texts)
+                _outcome(found, "failure", message, "\n".join(texts), "expectation")
+            yield found
+    for line, column, on in checked.uncovered:
+        found = case(place(line, column))
+        _outcome(found, "skipped", uncovered_text(on))
+        yield found
+
+
+def _outcome(case: Element, kind: str, message: str, text: str = "", type_: str = "") -> None:
+    element = ElementTree.SubElement(case, kind, {"message": safe(message)})
+    if type_:
+        element.set("type", type_)
+        element.text = safe(text)

@@ -1,0 +1,89 @@
+"""Checks as KTAP, version 1: a test for each trace, a subtest for each model and expectation.
+
+Source of the format: Documentation/dev-tools/ktap.rst. Names are those of files and lines, so that
+two runs can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple, TextIO
+
+from vmatrace.commands.check.as_text import failure_text, nothing_expected, uncovered_text
+from vmatrace.commands.check.checks import Checked
+from vmatrace.render.paper import visible
+
+_VERSION: Final = "KTAP version 1"
+
+
+class _Test(NamedTuple):
+    """One result: its name, whether it is ok, what follows the ``#``, and the lines before it."""
+
+    name: str
+    ok: bool
+    directive: str = ""
+    diagnostics: tuple[str, ...] = ()
+
+
+class Ktap:
+    """Writes the results of *count* traces to *out* as they come."""
+
+    def __init__(self, out: TextIO, count: int) -> None:
+        self._out = out
+        self._number = 0
+        out.write(f"{_VERSION}\n1..{count}\n")
+
+    def write(self, checked: Checked) -> None:
+        """Write the results of one trace."""
+        tests = list(_tests(checked))
+        if tests:
+            self._out.write(f"  {_VERSION}\n  1..{len(tests)}\n")
+        for number, test in enumerate(tests, 1):
+            self._write(number, test, "  ")
+        self._number += 1
+        self._write(self._number, _whole(checked, tests), "")
+
+    def finish(self) -> None:
+        """Nothing comes after the traces."""
+
+    def _write(self, number: int, test: _Test, indent: str) -> None:
+        for text in test.diagnostics:
+            self._out.write(f"{indent}# {text}".rstrip() + "\n")
+        result = "ok" if test.ok else "not ok"
+        directive = f" # {test.directive}" if test.directive else ""
+        self._out.write(f"{indent}{result} {number} {_name(test.name)}{directive}\n")
+
+
+def _tests(checked: Checked) -> Iterator[_Test]:
+    for model in checked.models:
+        if not model.checks:
+            yield _Test(model.kernel, True, f"SKIP {nothing_expected(model.kernel)}")
+        for check in model.checks:
+            lines = [failure_text(checked.path, failure).splitlines() for failure in check.failures]
+            yield _Test(
+                f"{model.kernel} {place(check.line, check.column)}",
+                not check.failures,
+                diagnostics=tuple(text for block in lines for text in block),
+            )
+    for line, column, on in checked.uncovered:
+        yield _Test(place(line, column), True, f"SKIP {uncovered_text(on)}")
+
+
+def place(line: int, column: int) -> str:
+    """The name of the expectation there, the only one in the trace."""
+    return f"line {line} column {column}"
+
+
+def _whole(checked: Checked, tests: list[_Test]) -> _Test:
+    if checked.error is not None:
+        wrong = checked.error.diagnostics
+        lines = tuple(visible(text) for text in str(checked.error).splitlines())
+        return _Test(checked.path, False, f"ERROR {visible(wrong[0].message)}", lines)
+    if all(test.directive for test in tests):
+        return _Test(checked.path, True, "SKIP nothing is expected")
+    return _Test(checked.path, all(test.ok for test in tests))
+
+
+def _name(text: str) -> str:
+    """*text* without what has a meaning in a result line."""
+    return visible(text.replace("\\", "\\\\")).replace("#", "\\x23")

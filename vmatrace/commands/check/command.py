@@ -1,0 +1,307 @@
+"""The command `vmatrace check`."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar, Union
+
+import click
+
+from vmatrace.commands import options
+from vmatrace.commands.inputs import BAD, DIFFERS, OK, sources, write_nowhere
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from vmatrace.commands.check.as_text import Writer
+    from vmatrace.commands.check.checks import Checked
+    from vmatrace.diagnostic import TraceError
+    from vmatrace.kernels import Kernel
+    from vmatrace.trace.update import Updated
+
+    Source = Union[str, TraceError]
+
+_Result = TypeVar("_Result", covariant=True)
+
+
+class _Work(Protocol[_Result]):
+    """What is done with one trace under models; *watch*: progress may be shown."""
+
+    def __call__(
+        self, kernels: Sequence[Kernel], source: Source, watch: bool = False
+    ) -> _Result: ...
+
+
+class _Models(options.Model):
+    """As options.Model, or ``all`` of them: a tuple of models."""
+
+    def convert(  # type: ignore[override]
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Kernel, ...]:
+        """The models that *value* names."""
+        from vmatrace.kernels import KERNELS
+
+        return tuple(KERNELS.values()) if value == "all" else (super().convert(value, param, ctx),)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The models whose names start so, and ``all``."""
+        named = super().shell_complete(ctx, param, incomplete)
+        return [*options.matching(["all"], incomplete), *named]
+
+
+@click.command(
+    "check",
+    short_help="Check what traces expect of each kernel model.",
+    epilog="""\b
+Examples:
+  vmatrace check traces/                      all traces below a directory
+  vmatrace check trace.yaml --kernel 6.12 --kernel 6.18
+  vmatrace check traces/ --kernel all         under every model there is
+  vmatrace check traces/ --junit report.xml   for CI servers
+  vmatrace check traces/ --format github      annotations at the lines
+  vmatrace check traces/ --format ktap        as kernel tests print it
+  vmatrace check trace.yaml --update          expect what is there now
+
+\b
+Models, unless --kernel names them: those that an expectation names with 'on';
+for one without 'on' the trace's own (its 'kernel', else post-patch); for a
+range such as '>=6.12' the trace's own if it is in it, else the oldest and the
+newest in it. Each expectation is checked under those of them it is about.
+
+\b
+Reading the table: a number is how many expectations held; - says that the
+trace expects nothing of that model, a blank that it was not checked under it.
+
+\b
+Exit status: 0 all held; 1 an expectation failed, or --update found that it
+cannot hold under all its models; 2 bad usage or bad input.""",
+)
+@options.traces
+@click.option("-k", "--kernel", "chosen", type=_Models(), metavar="MODEL", multiple=True,
+              help="Check under this model, or `all`; may be repeated (see `vmatrace "
+              "kernels`).  [default: see below]")  # fmt: skip
+@click.option(
+    "--junit",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Write a JUnit report too; - is standard output, instead of the table.",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    metavar="N",
+    type=click.IntRange(1),
+    help="How many processes to use.  [default: as many as there are cores]",
+)
+@click.option(
+    "--update",
+    is_flag=True,
+    help="Write what was seen into the expectations that failed, in the trace files.",
+)
+@options.form("table", "json", "github", "ktap")
+@click.pass_context
+def command(
+    context: click.Context,
+    traces: tuple[str, ...],
+    chosen: tuple[tuple[Kernel, ...], ...],
+    junit: str | None,
+    jobs: int | None,
+    update: bool,
+    form: str,
+) -> int:
+    """Check what traces expect, under every model that they name or that --kernel gives.
+
+    TRACE is a file, a directory (all *.yaml below it) or - for standard input.
+    """
+    said = context.get_parameter_source("form") is not click.core.ParameterSource.DEFAULT
+    if said and junit == "-":
+        raise click.UsageError("--junit - and --format both write to standard output")
+    if update and (said or junit):
+        raise click.UsageError("--update goes neither with --format nor with --junit")
+    if update and "-" in traces:
+        raise click.UsageError("--update cannot rewrite standard input")
+    kernels = list({kernel.name: kernel for group in chosen for kernel in group}.values())
+    named = list(dict.fromkeys(sources(traces)))
+    if update:
+        return _update(_each(_update_one, kernels, named, jobs, alone=True))
+    alone = form == "table" or not sys.stdout.isatty()
+    return _report(_each(_check_one, kernels, named, jobs, alone), len(named), junit, form)
+
+
+def _each(
+    work: _Work[_Result], kernels: Sequence[Kernel], named: Sequence[Source], jobs: int | None,
+    alone: bool,
+) -> Iterator[_Result]:  # fmt: skip
+    """*work* done with each of *named*, in order; *alone*: nothing else is printed meanwhile."""
+    from vmatrace import workers
+    from vmatrace.render import progress
+    from vmatrace.trace.file import Diagnostic, TraceError
+
+    def died(path: str) -> _Result:
+        what = "the process that checked it died (out of memory?)"
+        return work(kernels, TraceError([Diagnostic(path, 0, 0, what)]))
+
+    # Errors need no work, and only this process has the standard input.
+    paths = [source for source in named if isinstance(source, str) and source != "-"]
+    processes = min(jobs or workers.cores(), len(paths))
+    if processes < 2 or not workers.worthwhile(paths):
+        yield from (work(kernels, source, alone) for source in named)
+        return
+    done = workers.each_of(partial(work, kernels), paths, processes, died)
+    if alone:
+        done = progress.counted(done, len(paths))
+    for source in named:
+        shared = isinstance(source, str) and source != "-"
+        yield next(done) if shared else work(kernels, source)
+
+
+# --- check ----------------------------------------------------------------------------------------
+
+
+def _check_one(kernels: Sequence[Kernel], source: Source, watch: bool = False) -> Checked:
+    """What came of a trace, also of one in error."""
+    from vmatrace.commands.check.checks import Checked, check
+    from vmatrace.importers import open_trace
+    from vmatrace.render import progress
+    from vmatrace.trace.file import TraceError
+
+    try:
+        if isinstance(source, TraceError):
+            raise source
+        trace = open_trace(source)
+        if not watch:
+            return check(trace, kernels)
+        with progress.watching(trace):
+            return check(trace, kernels)
+    except TraceError as error:
+        path = error.diagnostics[0].path
+        return Checked(path, path, error=error)
+
+
+def _report(results: Iterator[Checked], count: int, junit: str | None, form: str) -> int:
+    """Print what came of the checks; the exit status."""
+    report = io.StringIO()
+    errors = []
+    status = OK
+    try:
+        writers = _writers(count, junit, report, form)
+        for checked in results:
+            status = DIFFERS if checked.failed else status
+            if checked.error is not None:
+                errors.append(checked.error)
+            try:
+                for writer in writers:
+                    writer.write(checked)
+            except BrokenPipeError:
+                write_nowhere()
+                if junit is None:
+                    break
+                del writers[1:]  # the first is the report
+        sys.stdout.flush()
+        for error in errors:
+            click.echo(str(error), err=True)
+        for writer in writers:
+            writer.finish()
+        if junit == "-":
+            sys.stdout.write(report.getvalue())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        write_nowhere()
+    if junit is not None and junit != "-" and not _written(junit, report.getvalue()):
+        return BAD
+    return BAD if errors else status
+
+
+def _written(path: str, text: str) -> bool:
+    """Write *text* to the file at *path*; False, and a message, where that is not possible."""
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        click.echo(f"{path}: error: cannot be written: {error.strerror}", err=True)
+        return False
+    return True
+
+
+def _writers(count: int, junit: str | None, report: io.StringIO, form: str) -> list[Writer]:
+    """What takes the results: that of the report before that of standard output."""
+    from vmatrace.commands.check import as_text
+    from vmatrace.render import paper
+
+    paper.set_encoding(sys.stdout, "junit" if junit == "-" else form)
+    writers: list[Writer] = []
+    if junit is not None:
+        from vmatrace.commands.check.as_junit import JUnit
+
+        writers.append(JUnit(report))
+    if form == "ktap":
+        from vmatrace.commands.check.as_ktap import Ktap
+
+        writers.append(Ktap(sys.stdout, count))
+    elif junit != "-":
+        kinds: dict[str, Callable[[TextIO], Writer]] = {
+            "table": as_text.Table, "json": as_text.Json, "github": as_text.Annotations,
+        }  # fmt: skip
+        writers.append(kinds[form](sys.stdout))
+    return writers
+
+
+# --- update ---------------------------------------------------------------------------------------
+
+
+def _update_one(
+    kernels: Sequence[Kernel], source: Source, watch: bool = False
+) -> Updated | TraceError:
+    """Rewrite the expectations in one trace file; what was done, or why nothing could be."""
+    from vmatrace.commands.check.checks import update
+    from vmatrace.importers import open_trace
+    from vmatrace.importers.sources import Input
+    from vmatrace.trace.file import Diagnostic, TraceError
+    from vmatrace.trace.update import replace
+
+    path = source if isinstance(source, str) else ""
+    try:
+        if isinstance(source, TraceError):
+            raise source
+        # No pipe is opened: it could be read, but never be written back.
+        special = os.path.exists(source) and not os.path.isfile(source)
+        if special or open_trace(source).notes is not None or Input(source).packed:
+            what = "--update rewrites trace files only, neither logs nor compressed files"
+            raise TraceError([Diagnostic(path, 0, 0, what)])
+        with open(source, "rb") as file:
+            data = file.read()
+        done = update(source, data, kernels)
+        if done.data != data:
+            replace(source, done.data)
+        return done
+    except TraceError as error:
+        return error
+    except OSError as error:
+        what = f"cannot be written: {error.strerror}"
+        return TraceError([Diagnostic(path, 0, 0, what)])
+
+
+def _update(results: Iterator[Updated | TraceError]) -> int:
+    from vmatrace.commands.check.as_text import updated_text
+    from vmatrace.trace.file import TraceError
+
+    status, files, values = OK, 0, 0
+    for done in results:
+        if isinstance(done, TraceError):
+            click.echo(str(done), err=True)
+            status = BAD
+            continue
+        for problem in done.problems:
+            click.echo(str(problem), err=True)
+            status = max(status, DIFFERS)
+        if done.rewritten:
+            files, values = files + 1, values + done.rewritten
+            click.echo(updated_text(done.path, done.rewritten), err=True)
+    click.echo(updated_text("", values, files), err=True)
+    return status

@@ -1,0 +1,112 @@
+"""The command `vmatrace explain`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from vmatrace.commands import options
+from vmatrace.commands.inputs import OK, each
+
+if TYPE_CHECKING:
+    from vmatrace.event import Expr
+    from vmatrace.kernels import Kernel
+    from vmatrace.trace.file import Trace
+
+
+@click.command(
+    "explain",
+    short_help="Why a VMA is not one with its neighbours.",
+    epilog="""\b
+Examples:
+  vmatrace explain trace.yaml 0x7ffff7ffd000     what is there, and why
+  vmatrace explain trace.yaml a+0x1000           by the label of a call
+  vmatrace explain trace.yaml a --kernel 6.12 --pid child
+  vmatrace explain trace.yaml all                every border, by reason
+  vmatrace explain trace.yaml all --format json | jq '.borders[].today'
+
+\b
+Of two that touch it says since when, what the last attempt to merge them
+found, what separates them today, under which kernel models they are one VMA,
+and what can be done. The other models take a replay for each kind of them
+that can differ on the trace; --no-models leaves them out.
+
+\b
+Exit status: 0 explained; 2 bad usage or bad input.""",
+)
+@click.argument("trace", metavar="TRACE", shell_complete=options.complete_files)
+@click.argument("address", metavar="ADDRESS|all")
+@options.model
+@click.option("-p", "--pid", metavar="PROCESS",
+              help="The process: a label of fork() or its number.  [default: main; of all: every "
+              "process]")  # fmt: skip
+@click.option("--models/--no-models", default=True, show_default=True,
+              help="Say what the other models make of it.")  # fmt: skip
+@options.ksm
+@options.assume_faulted
+@options.form("table", "json")
+def command(
+    trace: str,
+    address: str,
+    kernel: Kernel | None,
+    features_on: tuple[str, ...],
+    features_off: tuple[str, ...],
+    pid: str | None,
+    models: bool,
+    ksm: bool | None,
+    assume_faulted: str | None,
+    form: str,
+) -> int:
+    """Explain what is at ADDRESS at the end of TRACE, and why it is not one with its neighbours.
+
+    TRACE is a file or - for standard input. ADDRESS is a number (hex takes 0x), a label, or an
+    expression of both such as a+0x1000; `all` stands for every border of every process.
+    """
+    from vmatrace.commands.explain import as_json, as_text, explain
+    from vmatrace.render import paper, progress
+
+    if os.path.isdir(trace):
+        raise click.UsageError(f"{trace!r} is a directory (expected one trace)")
+
+    model = options.choice(kernel, features_on, features_off)
+
+    def show(read: Trace) -> int:
+        under = model(read.kernel)
+        where = None if address == "all" else _address(address, read.page_size)
+        try:
+            with progress.watching(read):
+                if where is None:
+                    overview = explain.overview(read, under, pid, ksm, models)
+                else:
+                    account = explain.explain(
+                        read, under, address, where, pid or "main", ksm, models
+                    )
+        except (explain.UnknownName, explain.NoAddress, explain.Ended) as error:
+            raise click.UsageError(as_text.refusal(error)) from None
+        paper.set_encoding(sys.stdout, form)
+        if form == "json":
+            as_json.write(sys.stdout, overview if where is None else account)
+        elif where is None:
+            as_text.write_overview(sys.stdout, overview)
+        else:
+            as_text.write(sys.stdout, account)
+        return OK
+
+    return each([trace], show, assume_faulted)
+
+
+def _address(text: str, page_size: int) -> int | Expr:
+    """The argument ADDRESS as a number or an expression of labels."""
+    from vmatrace.trace.callstring import CallError, CallParser
+
+    try:
+        where = CallParser(page_size).expression(text)
+    except CallError as error:
+        hint = f"; hex takes 0x: 0x{text}" if set(text) <= set("0123456789abcdefABCDEF") else ""
+        raise click.UsageError(f"ADDRESS {text!r}: {error.message}{hint}") from None
+    if isinstance(where, int) and not 0 <= where < 1 << 64:
+        raise click.UsageError(f"ADDRESS {text!r} is {where}, which is no address")
+    return where

@@ -1,0 +1,272 @@
+"""Whether two neighbours of one replay are one VMA under other kernel models, and what changed it.
+
+Replays the trace once for each group of models that can differ on it (``MATTERS``), all groups in
+one reading. A border is looked for where the events that placed its two sides put them there.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final, NamedTuple
+
+from vmatrace import abi
+from vmatrace.commands.explain.survey import Origin, Survey
+from vmatrace.kernels import KERNELS, Kernel
+from vmatrace.kernels import features as f
+from vmatrace.kernels.features import FEATURES, Feature
+from vmatrace.layout import Mapping
+from vmatrace.replayer.result import Step
+from vmatrace.replayer.run import Replay, together
+from vmatrace.trace.file import Trace
+
+#: What can have become of a border: the sides are one VMA; they are two that touch; they do not
+#: touch; one of them is not mapped.
+ONE: Final = "one"
+APART: Final = "apart"
+ELSEWHERE: Final = "elsewhere"
+GONE: Final = "gone"
+
+_LARGE: Final = ("large", "mremap", "shmat")
+#: For each feature what of Survey.uses it needs to make a difference; a feature that is not here
+#: can always make one.
+MATTERS: Final[dict[Feature, tuple[str, ...]]] = {
+    f.KSM_EXEC_INHERIT: ("execve",),
+    f.KSM_BEFORE_MERGE: ("ksm",),
+    f.KSM_LATE_CHECK_BEFORE_HOOK: ("file", "shmat"),
+    f.MPROTECT_UNACCOUNT: ("mprotect", "pkey_mprotect"),
+    f.MAP_STACK_NOHUGEPAGE: ("stack",),
+    **dict.fromkeys(
+        (f.THP_ALIGN_ANON, f.THP_ALIGN_FILES, f.THP_ALIGN_MULTIPLE, f.THP_ALIGN_UNHINTED), _LARGE
+    ),
+    **dict.fromkeys((f.MSEAL, f.MSEAL_IN_LOOP), ("mseal", "maps")),
+    **dict.fromkeys(
+        (f.DROPPABLE, f.DROPPABLE_NEVER_LOCKED, f.UFFD_NOT_DROPPABLE), ("droppable", "maps")
+    ),
+    f.MAP_FIXED_KEEPS_ON_FAILURE: ("fixed",),
+    **dict.fromkeys(
+        (f.GUARD_REGIONS, f.GUARD_FILES, f.MAYBE_GUARD_FLAG), ("madvise", "process_madvise")
+    ),
+    **dict.fromkeys((f.PROCESS_MADVISE_SELF, f.PIDFD_SELF), ("process_madvise",)),
+    f.VVAR_VCLOCK: ("execve", "maps"),
+    **dict.fromkeys(
+        (
+            f.DRIVER_FLAGS_RETRY_NEW, f.DRIVER_FLAGS_RETRY_EXISTING, f.MMAP_PREPARE,
+            f.FS_MMAP_PREPARE, f.SHMEM_MMAP_PREPARE, f.SECRETMEM_UNLOCKED,
+        ),
+        ("file", "shmat", "maps"),
+    ),
+    **dict.fromkeys(
+        (
+            f.MREMAP_COPIED_FROM, f.MREMAP_MULTI_VMA, f.MREMAP_CHECKS_FIRST,
+            f.DONTUNMAP_UNACCOUNTS_SOURCE, f.DONTUNMAP_SPLITS_LOCKED, f.DONTUNMAP_NO_SELF_MERGE,
+            f.DONTUNMAP_RESETS_PGOFF,
+        ),
+        ("mremap",),
+    ),
+    f.UFFD_UNREGISTER_STRICT: ("ioctl",),
+    f.THP_DISABLE_EXCEPT_ADVISED: (f"prctl {abi.PR_SET_THP_DISABLE}",),
+    f.ANON_VMA_NAME: (f"prctl {abi.PR_SET_VMA}",),
+    f.PKEYS: ("pkey_mprotect",),
+}  # fmt: skip
+
+
+class Place(NamedTuple):
+    """A border of a process: the address at which its upper side starts, in the first replay."""
+
+    pid: str
+    address: int
+
+
+class Verdict(NamedTuple):
+    """What a border is under a model; ``mapping`` is the VMA there, of the upper side if apart."""
+
+    state: str
+    mapping: Mapping | None
+
+
+class Cause(NamedTuple):
+    """What makes a border of model ``before`` the ``becomes`` that it is under ``after``.
+
+    The models are next to each other. ``features``, each with whether ``after`` has it and not
+    ``before``, holds one that does it alone; or all that may have a part, where none does.
+    """
+
+    features: tuple[tuple[Feature, bool], ...]
+    before: str
+    after: str
+    becomes: str
+
+
+#: The mainline releases among the models, oldest first.
+RELEASES: Final = tuple(name for name in KERNELS if re.fullmatch(r"\d+\.\d+", name))
+
+
+class Answer(NamedTuple):
+    """``verdicts`` by model, in the order of kernels.KERNELS, and why they change."""
+
+    verdicts: dict[str, Verdict]
+    causes: list[Cause]
+
+    def one_from(self, name: str) -> bool:
+        """Whether *name* is a release that, and every later one, makes them one VMA."""
+        later = RELEASES[RELEASES.index(name) :] if name in RELEASES else ()
+        return bool(later) and all(self.verdicts[other].state == ONE for other in later)
+
+
+def predecessors() -> Iterator[tuple[Kernel, Kernel]]:
+    """Each model with the one that its ``changes`` are from."""
+    rows = list(KERNELS.values())
+    for i, kernel in enumerate(rows):
+        changed = frozenset(feature.name for feature, _ in kernel.changes)
+        for before in reversed(rows[:i]):
+            if changed and before.features ^ kernel.features == changed:
+                yield before, kernel
+                break
+
+
+def relevant(kernel: Kernel, uses: Collection[str]) -> frozenset[str]:
+    """The features of *kernel* that can make a difference to a trace of which *uses* holds."""
+    return frozenset(name for name in kernel.features if _matters(FEATURES[name], uses))
+
+
+def _matters(feature: Feature, uses: Collection[str]) -> bool:
+    needs = MATTERS.get(feature)
+    return needs is None or any(need in uses for need in needs)
+
+
+class Elsewhere:
+    """The replays of *trace* under other models, and what they say of *places*.
+
+    *survey* is that of the replay under *kernel* whose borders the places are. run() comes first.
+    """
+
+    def __init__(
+        self, trace: Trace, survey: Survey, kernel: Kernel, ksm: bool | None,
+        places: Iterable[Place],
+    ) -> None:  # fmt: skip
+        self._trace = trace
+        self._uses = survey.uses
+        self._ksm = ksm
+        self._verdicts: dict[frozenset[str], dict[Place, Verdict]] = {}
+        self._keys: dict[str, frozenset[str]] = {}  # relevant() of each model, by its name
+        self._origins: dict[Place, tuple[Origin | None, Origin | None]] = {}
+        by_pid: dict[str, list[Place]] = {}
+        for place in places:
+            by_pid.setdefault(place.pid, []).append(place)
+        for pid, here in by_pid.items():
+            wanted = {p.address for p in here} | {p.address - 1 for p in here}
+            origins = survey.placements[pid].origins(wanted)
+            for p in here:
+                self._origins[p] = origins.get(p.address - 1), origins.get(p.address)
+        self._nths = {o.nth for pair in self._origins.values() for o in pair if o is not None}
+        layouts = {process.pid: process.layout for process in survey.result.processes}
+        self._verdicts[relevant(kernel, self._uses)] = {
+            place: Verdict(APART, _at(layouts[place.pid], place.address)) for place in self._origins
+        }
+
+    def run(self, watched: Replay) -> Iterator[Step]:
+        """Replay every group of models, and *watched* with them; the steps of *watched*."""
+        return self._replay(KERNELS.values(), watched)
+
+    def answers(self) -> dict[Place, Answer]:
+        """What becomes of each place. Replays once more where features are to be told apart."""
+        pairs = list(predecessors())
+        verdicts = {
+            place: {kernel.name: self._verdict(kernel, place) for kernel in KERNELS.values()}
+            for place in self._origins
+        }
+        changed = {
+            (before.name, after.name)
+            for seen in verdicts.values()
+            for before, after in pairs
+            if seen[before.name].state != seen[after.name].state
+        }
+        switched = [
+            (before, after, feature, added, _switch(before, feature, added))
+            for before, after in pairs
+            if (before.name, after.name) in changed
+            for feature, added in after.changes
+            if _matters(feature, self._uses)
+        ]
+        for _ in self._replay([kernel for *_, kernel in switched], None):
+            pass
+        return {
+            place: self._answer(place, seen, pairs, switched) for place, seen in verdicts.items()
+        }
+
+    def _answer(
+        self,
+        place: Place,
+        seen: dict[str, Verdict],
+        pairs: list[tuple[Kernel, Kernel]],
+        switched: list[tuple[Kernel, Kernel, Feature, bool, Kernel]],
+    ) -> Answer:
+        causes = []
+        for before, after in pairs:
+            state = seen[after.name].state
+            if seen[before.name].state == state:
+                continue
+            here = [x for x in switched if (x[0], x[1]) == (before, after)]
+            alone = [x for x in here if self._verdict(x[4], place).state == state]
+            for part in [[x] for x in alone] or [here]:
+                features = tuple((x[2], x[3]) for x in part)
+                causes.append(Cause(features, before.name, after.name, state))
+        return Answer(seen, causes)
+
+    def _replay(self, wanted: Iterable[Kernel], watched: Replay | None) -> Iterator[Step]:
+        """Replay under each of *wanted* that has not been; the steps of *watched*, if given."""
+        groups = {relevant(kernel, self._uses): kernel for kernel in wanted}
+        new = {key: Replay(self._trace, kernel, self._ksm) for key, kernel in groups.items()
+               if key not in self._verdicts}  # fmt: skip
+        replays = list(new.values()) + ([watched] if watched is not None else [])
+        if not replays:
+            return
+        returned: list[dict[int, int]] = [{} for _ in new]
+        for steps in together(replays):
+            nth = steps[0].index
+            if nth in self._nths:
+                for results, step in zip(returned, steps, strict=False):
+                    results[nth] = step.result
+            yield steps[-1]
+        for (key, replay), results in zip(new.items(), returned, strict=True):
+            layouts = {process.pid: process.layout for process in replay.result.processes}
+            self._verdicts[key] = {
+                place: self._find(place, layouts.get(place.pid, []), results)
+                for place in self._origins
+            }
+
+    def _verdict(self, kernel: Kernel, place: Place) -> Verdict:
+        if kernel.name not in self._keys:
+            self._keys[kernel.name] = relevant(kernel, self._uses)
+        return self._verdicts[self._keys[kernel.name]][place]
+
+    def _find(self, place: Place, layout: list[Mapping], returned: dict[int, int]) -> Verdict:
+        """What *place* is in a layout at the end of a replay whose events returned these."""
+        below, above = self._origins[place]
+        low = _find(below, place.address - 1, returned)
+        high = _find(above, place.address, returned)
+        lower, upper = _at(layout, low), _at(layout, high)
+        if lower is None or upper is None:
+            return Verdict(GONE, upper or lower)
+        if low + 1 != high:
+            return Verdict(ELSEWHERE, upper)
+        return Verdict(ONE if lower is upper else APART, upper)
+
+
+def _find(origin: Origin | None, address: int, returned: dict[int, int]) -> int:
+    """Where the byte at *address* is in a replay whose events returned these; -1 for nowhere."""
+    if origin is None:
+        return address
+    result = returned[origin.nth]
+    return result + origin.offset if result >= 0 else -1
+
+
+def _at(layout: list[Mapping], address: int) -> Mapping | None:
+    i = bisect_right(layout, address, key=lambda mapping: mapping.start) - 1
+    return layout[i] if i >= 0 and layout[i].end > address else None
+
+
+def _switch(kernel: Kernel, feature: Feature, on: bool) -> Kernel:
+    return kernel.with_features([feature.name] if on else [], [] if on else [feature.name])

@@ -1,0 +1,385 @@
+"""What is at an address at the end of a replay, how it came to be, and why it is not one with its
+neighbours: explain() for one place, overview() for every border of every process.
+
+Values only. What was refused comes from the engine's decisions, what is now from its VMAs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from vmatrace import abi
+from vmatrace.commands.explain.elsewhere import ONE, Answer, Elsewhere, Place
+from vmatrace.commands.explain.lives import TOUCHING, BorderLife, Change, Watch, standing
+from vmatrace.commands.explain.survey import Moment, Survey
+from vmatrace.engine import merge, view
+from vmatrace.engine.merge import IGNORED_FLAGS, Border, MergeDecision, Side
+from vmatrace.engine.mm import Mm
+from vmatrace.event import Event, Expr
+from vmatrace.kernels import Kernel
+from vmatrace.layout import Mapping
+from vmatrace.notes import Notes
+from vmatrace.replayer.result import Result
+from vmatrace.replayer.run import Replay
+from vmatrace.trace.file import Trace
+
+
+class UnknownName(ValueError):  # noqa: N818
+    """A name that nothing has. ``kind`` is "label" or "process", ``known`` what there is."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(name)
+        self.kind = kind
+        self.name = name
+        self.known = tuple(known)
+
+
+class NoAddress(ValueError):  # noqa: N818
+    """A label or expression that stands for no address.
+
+    ``result`` is its value, negative where the label's call failed; ``process``: it names one.
+    """
+
+    def __init__(self, name: str, result: int, process: bool) -> None:
+        super().__init__(name)
+        self.name = name
+        self.result = result
+        self.process = process
+
+
+class Ended(ValueError):  # noqa: N818
+    """A process whose memory went with it, at ``moment``."""
+
+    def __init__(self, name: str, moment: Moment) -> None:
+        super().__init__(name)
+        self.name = name
+        self.moment = moment
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two that touch, the lower one and the upper one, and the Blockers between them (0: none).
+
+    ``page_size`` in bytes; page offsets are in pages, as the kernel compares them.
+    """
+
+    below: Side
+    above: Side
+    mask: int
+    page_size: int
+
+    @property
+    def flags(self) -> tuple[int, int]:
+        """The vm_flags that only the lower has, and that only the upper has; ignored ones not."""
+        a, b = self.below.attributes.flags, self.above.attributes.flags
+        return a & ~b & ~IGNORED_FLAGS, b & ~a & ~IGNORED_FLAGS
+
+    @property
+    def paths(self) -> tuple[str | None, str | None]:
+        """What backs each, None for memory without a file."""
+        a, b = self.below.attributes.file, self.above.attributes.file
+        return a.path if a else None, b.path if b else None
+
+    @property
+    def opened_twice(self) -> bool:
+        """Whether both map the file of the same path, through two open files."""
+        a, b = self.below.attributes.file, self.above.attributes.file
+        return a is not None and b is not None and a is not b and a.path == b.path
+
+    @property
+    def pgoff(self) -> tuple[int, int]:
+        """The page offset that would continue the lower one, and that of the upper one, in pages.
+
+        Of anonymous memory it is the page number of the address where it was first placed.
+        """
+        low, high = self.below, self.above
+        continued = low.end + low.attributes.skew & abi.ULONG_MAX
+        own = high.start + high.attributes.skew & abi.ULONG_MAX
+        return continued // self.page_size, own // self.page_size
+
+
+def anon_state(side: Side) -> str:
+    """Whether it has been written to: "unfaulted", "own" anon_vma, or "shared" since a fork."""
+    attributes = side.attributes
+    return "unfaulted" if not attributes.anon else "own" if attributes.chain < 2 else "shared"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A merge attempt that was refused: by which event, and what the two sides were then.
+
+    ``op`` is as in MergeDecision; ``upper``: the range that was to merge is the upper one.
+    """
+
+    event: Event | None
+    op: str
+    upper: bool
+    then: Contrast
+
+
+@dataclass(frozen=True)
+class BorderAccount:
+    """The border of two VMAs that touch at ``address`` in process ``pid``.
+
+    ``life`` says since when they touch, and what the address was before (lives.BorderLife).
+    ``attempt`` is the last one, None if none was made; ``answer`` what other models make of it,
+    None where that was not asked.
+    """
+
+    pid: str
+    address: int
+    below: Mapping
+    above: Mapping
+    life: BorderLife
+    today: Contrast
+    attempt: Attempt | None
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True)
+class Account:
+    """What is at ``address`` of process ``pid``; ``asked`` is how the question put it.
+
+    ``mapping`` is the VMA there, with ``anon`` its anon_state, or None in a hole. ``history`` is
+    how that came to be, and ``before`` what was there before it. ``below`` and ``above`` are the
+    nearest VMAs on both sides; ``lower`` and ``upper`` are there where these touch. ``result`` is
+    that of the replay, with the ``notes`` of a log.
+    """
+
+    result: Result
+    notes: Notes | None
+    pid: str
+    asked: str
+    address: int
+    mapping: Mapping | None
+    anon: str | None
+    history: list[Change]
+    before: Side | None
+    below: Mapping | None
+    above: Mapping | None
+    lower: BorderAccount | None
+    upper: BorderAccount | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Every border of the final layouts of ``processes``, which have so many ``vmas`` together.
+
+    ``result`` and ``notes`` as in Account.
+    """
+
+    result: Result
+    notes: Notes | None
+    processes: list[str]
+    vmas: int
+    borders: list[BorderAccount]
+
+
+@dataclass
+class Group:
+    """Borders that are apart for the same reasons, then and now, and under the same models."""
+
+    borders: list[BorderAccount]
+
+    @property
+    def first(self) -> BorderAccount:
+        return self.borders[0]
+
+
+def explain(
+    trace: Trace,
+    kernel: Kernel,
+    asked: str,
+    where: int | Expr,
+    pid: str = "main",
+    ksm: bool | None = None,
+    models: bool = True,
+) -> Account:
+    """What is at *where* in process *pid* at the end of *trace*; *models*: ask the others too.
+
+    Raises TraceError, UnknownName, NoAddress, Ended.
+    """
+    survey = Survey(Replay(trace, kernel, ksm))
+    name, mm = _process(survey, pid)
+    address = _address(survey, where)
+    vma = mm.vmas.find(address)
+    at = vma if vma is not None and vma.start <= address else None
+    below = at.prev if at is not None else vma.prev if vma is not None else mm.vmas.last
+    above = at.next if at is not None else vma
+    edges = [at.start, at.end] if at is not None else []
+    touching = [
+        edge
+        for edge, other in zip(edges, (below, above), strict=False)
+        if other is not None and edge in (other.start, other.end)
+    ]
+    watch, answers = _again(trace, kernel, ksm, survey, {name: touching}, address, models)
+    accounts = {edge: _border(survey, name, mm, edge, watch, answers) for edge in touching}
+    life = watch.address(name)
+    return Account(
+        survey.result, trace.notes, name, asked, address,
+        view.mapping(mm, at) if at is not None else None,
+        anon_state(standing(at)) if at is not None else None,
+        life.changes, life.before,
+        view.mapping(mm, below) if below is not None else None,
+        view.mapping(mm, above) if above is not None else None,
+        accounts.get(at.start) if at is not None else None,
+        accounts.get(at.end) if at is not None else None,
+    )  # fmt: skip
+
+
+def overview(
+    trace: Trace,
+    kernel: Kernel,
+    pid: str | None = None,
+    ksm: bool | None = None,
+    models: bool = True,
+) -> Overview:
+    """Every border at the end of *trace*, of process *pid* or of all. Raises as explain() does."""
+    survey = Survey(Replay(trace, kernel, ksm))
+    if pid is not None:
+        spaces = dict([_process(survey, pid)])
+    else:
+        spaces = {p.pid: survey.mms[p.pid] for p in survey.result.processes}
+    places = {name: [border.address for border in view.borders(mm)] for name, mm in spaces.items()}
+    watch, answers = _again(trace, kernel, ksm, survey, places, None, models)
+    borders = [
+        _border(survey, name, spaces[name], at, watch, answers)
+        for name, here in places.items()
+        for at in here
+    ]
+    vmas = sum(mm.vmas.count for mm in spaces.values())
+    return Overview(survey.result, trace.notes, list(spaces), vmas, borders)
+
+
+def grouped(borders: Iterable[BorderAccount]) -> list[Group]:
+    """The borders by what is to be said of them, the largest group first."""
+    groups: dict[object, Group] = {}
+    for border in borders:
+        key = _sameness(border)
+        if key in groups:
+            groups[key].borders.append(border)
+        else:
+            groups[key] = Group([border])
+    return sorted(groups.values(), key=lambda group: -len(group.borders))
+
+
+def _sameness(border: BorderAccount) -> object:
+    today, attempt, answer = border.today, border.attempt, border.answer
+    elsewhere = tuple(v.state for v in answer.verdicts.values()) if answer is not None else None
+    if today.mask == 0:  # then what counts is what separated them
+        then = (attempt.then.mask, sum(attempt.then.flags)) if attempt is not None else None
+        return then, elsewhere
+    anon = {anon_state(today.below), anon_state(today.above)}
+    tells = today.mask & (merge.ANON_VMA | merge.FORKED)
+    return (
+        today.mask, sum(today.flags), today.opened_twice, frozenset(anon) if tells else None,
+        elsewhere,
+    )  # fmt: skip
+
+
+#: What deliberate() can find.
+DELIBERATE: Final = ("protection", "file", "sharing", "special")
+
+
+def deliberate(border: BorderAccount) -> str | None:
+    """What separates two that nobody wants to be one, and that are one under no model asked."""
+    answer, today = border.answer, border.today
+    if answer is not None and any(v.state == ONE for v in answer.verdicts.values()):
+        return None
+    differing = sum(today.flags)
+    if today.mask & merge.SPECIAL:
+        return "special"
+    if today.mask & merge.FILE and not today.opened_twice:
+        return "file"
+    if differing & (abi.VM_SHARED | abi.VM_MAYSHARE):
+        return "sharing"
+    return "protection" if differing & abi.VM_ACCESS_FLAGS else None
+
+
+def _process(survey: Survey, pid: str) -> tuple[str, Mm]:
+    name = survey.aliases.get(pid, pid)
+    if name in survey.mms:
+        mm = survey.mms[name]
+        # Threads are names of one address space; the results go by the first of them.
+        listed = (p.pid for p in survey.result.processes if survey.mms.get(p.pid) is mm)
+        return next(listed, name), mm
+    if name in survey.exits:
+        raise Ended(pid, survey.exits[name])
+    raise UnknownName("process", pid, [*survey.mms, *survey.exits])
+
+
+def _address(survey: Survey, where: int | Expr) -> int:
+    if isinstance(where, int):
+        return where
+    for label in where.labels():
+        if label in survey.forks:
+            raise NoAddress(label, 0, process=True)
+        if label not in survey.labels:
+            raise UnknownName("label", label, survey.labels)
+        if survey.labels[label] < 0:
+            raise NoAddress(label, survey.labels[label], process=False)
+    address = where.evaluate(survey.labels)
+    if not 0 <= address <= abi.ULONG_MAX:
+        raise NoAddress(where.text, address, process=False)
+    return address
+
+
+def _again(
+    trace: Trace,
+    kernel: Kernel,
+    ksm: bool | None,
+    survey: Survey,
+    places: dict[str, list[int]],
+    address: int | None,
+    models: bool,
+) -> tuple[Watch, Callable[[Place], Answer | None]]:
+    """Replay again, now that it is known what to watch, and under the other models too."""
+    replay = Replay(trace, kernel, ksm)
+    watch = Watch(replay, {at for here in places.values() for at in here}, address)
+    asked = [Place(pid, at) for pid, here in places.items() for at in here]
+    if not models or not asked:
+        for step in replay.steps():
+            watch.see(step)
+        return watch, lambda place: None
+    elsewhere = Elsewhere(trace, survey, kernel, ksm, asked)
+    for step in elsewhere.run(replay):
+        watch.see(step)
+    return watch, elsewhere.answers().get
+
+
+def _border(
+    survey: Survey,
+    pid: str,
+    mm: Mm,
+    at: int,
+    watch: Watch,
+    answers: Callable[[Place], Answer | None],
+) -> BorderAccount:
+    above = mm.vmas.at(at)
+    assert above is not None
+    below = above.prev
+    assert below is not None
+    life = watch.border(pid, at)
+    assert life.state == TOUCHING
+    mask = mm.between(below, above)
+    page_size = mm.world.page_size
+    refusal = Border(below, above, mask).refusal or life.refusal
+    return BorderAccount(
+        pid, at, view.mapping(mm, below), view.mapping(mm, above), life,
+        Contrast(standing(below), standing(above), mask, page_size),
+        _attempt(refusal, at, page_size) if refusal is not None else None,
+        answers(Place(pid, at)),
+    )  # fmt: skip
+
+
+def _attempt(decision: MergeDecision, at: int, page_size: int) -> Attempt:
+    """The side of a refused attempt that is at *at*."""
+    proposed = Side(decision.start, decision.end, decision.proposed)
+    if decision.prev is not None and decision.start == at:
+        then = Contrast(decision.prev, proposed, decision.left, page_size)
+        return Attempt(decision.event, decision.op, True, then)
+    assert decision.next is not None
+    then = Contrast(proposed, decision.next, decision.right, page_size)
+    return Attempt(decision.event, decision.op, False, then)

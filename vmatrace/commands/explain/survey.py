@@ -1,0 +1,160 @@
+"""One replay of a trace, and what questions about its end need of it: names, memory, placements.
+
+Knows which event placed what where, so that a place can be found again in a replay that puts it at
+another address. Keeps nothing for each event but that.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Final, NamedTuple, cast
+
+from vmatrace import abi
+from vmatrace.engine.mm import Mm
+from vmatrace.event import Event, Expr
+from vmatrace.replayer.result import Step
+from vmatrace.replayer.run import Replay
+from vmatrace.replayer.spaces import BIRTHS, EXITS
+
+#: Merge attempts of ranges that were not there before.
+PLACING: Final = frozenset({"new", "copy", "grow", "brk"})
+_HUGE: Final = 2 << 20
+
+
+class Moment(NamedTuple):
+    """When something happened: the event, and how many came before it."""
+
+    nth: int
+    event: Event
+
+
+class Origin(NamedTuple):
+    """Where an address comes from: so many bytes from what the ``nth`` event (from 0) returned."""
+
+    nth: int
+    offset: int
+
+
+class Placements:
+    """Which event of an address space, or of the ones it was forked from, placed which range."""
+
+    __slots__ = ("_parent", "_placed", "_upto")
+
+    def __init__(self, parent: Placements | None = None) -> None:
+        self._parent = parent
+        self._upto = len(parent._placed) if parent is not None else 0
+        self._placed: list[tuple[int, int, int, int]] = []
+
+    def add(self, start: int, end: int, nth: int, result: int) -> None:
+        """The *nth* event, which returned *result*, placed memory at [start, end)."""
+        self._placed.append((start, end, nth, result))
+
+    def origins(self, addresses: set[int]) -> dict[int, Origin]:
+        """The last event that placed memory at each address; none for what was there before."""
+        rest = sorted(addresses)
+        found: dict[int, Origin] = {}
+        lineage, upto = self, len(self._placed)
+        while rest:
+            for start, end, nth, result in reversed(lineage._placed[:upto]):
+                i = bisect_left(rest, start)
+                while i < len(rest) and rest[i] < end:
+                    address = rest.pop(i)
+                    found[address] = Origin(nth, address - result)
+            if lineage._parent is None:
+                break
+            lineage, upto = lineage._parent, lineage._upto
+        return found
+
+
+class Survey:
+    """A replay run to its end.
+
+    ``labels`` are those of addresses, with their last values, and ``forks`` those of processes.
+    ``mms`` holds the address space of each process at the end; the first one's also when it exited.
+    ``exits`` says when the others did. ``aliases`` are the numbers of processes with a label.
+    ``uses`` holds the calls in the trace, and "ksm", "file", "large", "fixed", "stack",
+    "droppable", "maps" for what the kernels treat differently.
+    """
+
+    def __init__(self, replay: Replay) -> None:
+        """Run *replay*. Raises TraceError."""
+        self.labels: dict[str, int] = {}
+        self.forks: set[str] = set()
+        self.mms: dict[str, Mm] = {"main": replay.process("main")}
+        self.exits: dict[str, Moment] = {}
+        self.aliases: dict[str, str] = {}
+        self.uses: set[str] = set()
+        self.placements: dict[str, Placements] = {"main": Placements()}
+        self.events = 0
+        if self.mms["main"].merge_any:
+            self.uses.add("ksm")
+        if self.mms["main"].vmas.count:
+            self.uses.add("maps")
+        for step in replay.steps():
+            self._see(step, replay)
+        self.result = replay.result
+
+    def _see(self, step: Step, replay: Replay) -> None:
+        event, result, pid = step.event, step.result, step.pid
+        name = event.name
+        self.events += 1
+        self._note(event)
+        if name in BIRTHS:
+            if result > 0:
+                self._fork(step, replay)
+        elif name in EXITS:
+            self.exits[pid] = Moment(step.index, event)
+            if pid == "main":
+                self.mms[pid] = step.mm
+            else:
+                self.mms.pop(pid, None)
+        elif name == "execve" and result >= 0:
+            self.mms[pid] = step.mm
+            self.placements[pid] = Placements()
+        else:
+            if result >= 0:
+                placed = self.placements[pid]
+                for decision in step.decisions:
+                    if decision.op in PLACING:
+                        placed.add(decision.start, decision.end, step.index, result)
+            if event.label is not None:
+                self.labels[event.label] = result
+
+    def _fork(self, step: Step, replay: Replay) -> None:
+        number = str(step.result)
+        child = step.event.label or number
+        if step.event.label is not None:
+            self.forks.add(child)
+            self.aliases[number] = child
+        mm = replay.process(child)
+        self.mms[child] = mm
+        self.exits.pop(child, None)
+        parent = self.placements[step.pid]
+        self.placements[child] = parent if mm is step.mm else Placements(parent)
+
+    def _note(self, event: Event) -> None:
+        name, uses = event.name, self.uses
+        if name == "mmap":
+            _, length, _, flags, _, _ = event.args
+            if isinstance(length, Expr):
+                length = length.evaluate(self.labels)
+            flags = cast(int, flags)
+            if not flags & abi.MAP_ANONYMOUS:
+                uses.add("file")
+            if flags & abi.MAP_FIXED:
+                uses.add("fixed")
+            elif event.recorded is None and cast(int, length) >= _HUGE:
+                uses.add("large")
+            if flags & abi.MAP_STACK:
+                uses.add("stack")
+            if flags & abi.MAP_TYPE == abi.MAP_DROPPABLE:
+                uses.add("droppable")
+        elif name == "prctl":
+            option = event.args[0]
+            uses.add(f"prctl {option}")
+            if option == abi.PR_SET_MEMORY_MERGE:
+                uses.add("ksm")
+        else:
+            uses.add(name)
+            if event.maps is not None:
+                uses.add("maps")

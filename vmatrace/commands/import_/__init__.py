@@ -1,0 +1,1 @@
+"""`vmatrace import`: other formats as trace files."""

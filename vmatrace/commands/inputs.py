@@ -1,0 +1,81 @@
+"""The traces that a command line names: which files they are, and the status of all together.
+
+Knows directories, standard input, and what becomes of a trace in error; nothing of any command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from vmatrace.trace.file import Trace, TraceError
+
+OK: Final = 0
+DIFFERS: Final = 1
+BAD: Final = 2
+
+
+def each(
+    sources: Iterable[str | TraceError],
+    show: Callable[[Trace], int],
+    assume_faulted: str | None = None,
+) -> int:
+    """The worst status of *show* over all traces; one in error is reported and passed over.
+
+    *assume_faulted* is for logs (importers.open_trace()).
+    """
+    from vmatrace.importers import open_trace
+    from vmatrace.trace.file import TraceError
+
+    status = OK
+    for source in sources:
+        try:
+            if isinstance(source, TraceError):
+                raise source
+            status = max(status, show(open_trace(source, assume_faulted)))
+        except TraceError as error:
+            sys.stdout.flush()
+            click.echo(str(error), err=True)
+            status = BAD
+        except BrokenPipeError:
+            write_nowhere()
+            break
+    return status
+
+
+def write_nowhere() -> None:
+    """What is buffered for standard output would be written at exit, and fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def sources(traces: Sequence[str]) -> list[str | TraceError]:
+    """The files that *traces* name, and an error for each that names none."""
+    if traces.count("-") > 1:
+        raise click.UsageError("standard input ('-') can be read only once")
+    found: list[str | TraceError] = []
+    for trace in traces:
+        found += _below(trace) if os.path.isdir(trace) and trace != "-" else [trace]
+    return found
+
+
+def _below(directory: str) -> list[str | TraceError]:
+    """The traces in *directory*, sorted, then what cannot be read there."""
+    from vmatrace.diagnostic import Diagnostic
+    from vmatrace.trace.file import TraceError
+
+    unreadable: list[OSError] = []
+    found = sorted(
+        os.path.join(folder, file)
+        for folder, _, files in os.walk(directory, onerror=unreadable.append)
+        for file in files
+        if file.endswith(".yaml")
+    )
+    errors = [(str(e.filename), f"cannot be read: {e.strerror}") for e in unreadable]
+    if not found and not errors:
+        errors = [(directory, "no trace in this directory (expected *.yaml files)")]
+    return [*found, *(TraceError([Diagnostic(path, 0, 0, what)]) for path, what in errors)]

@@ -1,0 +1,1 @@
+"""`vmatrace kernels`: the models and features there are."""

@@ -1,0 +1,1 @@
+"""`vmatrace record`: the memory calls of a program as a trace."""

@@ -1,0 +1,94 @@
+"""What is said of a recording: on standard error, and in the comment above the trace."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from signal import Signals
+from typing import TYPE_CHECKING, Final
+
+from vmatrace.event import CALLS, format_result
+from vmatrace.render import summary, words
+
+if TYPE_CHECKING:
+    from vmatrace.kernels import Kernel
+    from vmatrace.record.session import Recorded
+    from vmatrace.render.paper import Paper
+    from vmatrace.replayer.result import Result
+
+#: So many differences are shown of each kind.
+_MOST: Final = 10
+
+
+def remark(command: str, kernel: str, model: str, machine: str) -> str:
+    """The comment above a trace: how it came to be. *model* is the one found by experiments."""
+    return (
+        f"Recorded by\n    {command}\n"
+        f"on Linux {kernel} ({machine}), which is {model} to vmatrace. Every process carries the "
+        "layout that the kernel showed at its end and before each exec as an expectation. Threads "
+        "are part of their process."
+    )
+
+
+def command_line(ksm: bool, arguments: Sequence[str], pid: int | None) -> str:
+    """The command line that makes such a recording."""
+    if pid is not None:
+        return f"vmatrace record -p {pid}"
+    return f"vmatrace record {'--ksm ' if ksm else ''}-- {shlex.join(arguments)}"
+
+
+def outcome(path: str, recorded: Recorded) -> str:
+    """Where the trace went and what it holds."""
+    text = (
+        f"{path}: {words.plural(recorded.events, 'event')} of "
+        f"{words.plural(recorded.processes, 'process', 'processes')}, "
+        f"{words.plural(recorded.faults, 'fault')}"
+    )
+    if recorded.signal:
+        text += f"; nothing after {Signals(recorded.signal).name} was recorded"
+    return text
+
+
+def remarks(recorded: Recorded, kernel: Kernel) -> list[str]:
+    """What a reader of the trace has to know, one sentence each."""
+    said = []
+    if kernel.base:
+        said.append(
+            f"this kernel is {kernel.base} with other features ({kernel.name}): the trace says "
+            f"{kernel.base}, and its layouts may differ from that"
+        )
+    if recorded.foreign:
+        said.append(
+            f"{words.plural(recorded.foreign, 'program')} of 32 bits, or not readable to this "
+            "user: their memory calls are not in the trace"
+        )
+    if recorded.unknown:
+        said.append(
+            f"file systems unknown to the model, taken for drivers with only .mmap(): "
+            f"{', '.join(recorded.unknown)}"
+        )
+    return said
+
+
+def write_differences(paper: Paper, result: Result) -> None:
+    """Where the replay of a recording is not what was recorded."""
+    for divergence in result.divergences[:_MOST]:
+        event = divergence.event
+        kind = CALLS[event.name].result
+        paper.line(
+            f"  {result.path}:{event.line}: {event.text}: recorded "
+            f"{format_result(divergence.recorded, kind)}, modelled ",
+            (format_result(divergence.modelled, kind), "red"),
+        )
+    for failure in result.failures[:_MOST]:
+        summary.write_failure(paper, result.path, failure)
+
+
+def verdict(result: Result, layouts: int) -> str:
+    """How the replay of a recording went."""
+    if not result.failures and not result.diverged:
+        return f"check: exact, {words.plural(layouts, 'layout')} and every result"
+    return (
+        f"check: {len(result.failures)} of {words.plural(layouts, 'layout')} and "
+        f"{words.plural(result.diverged, 'result')} differ (- recorded, + modelled)"
+    )

@@ -1,0 +1,157 @@
+"""The command `vmatrace record`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from vmatrace.commands.inputs import BAD, DIFFERS, OK
+
+if TYPE_CHECKING:
+    from vmatrace.kernels import Kernel
+    from vmatrace.record.session import Recorded, Session
+
+_SIGNALLED: Final = 128
+
+
+@click.command(
+    "record",
+    short_help="Record the memory calls of a program.",
+    epilog="""\b
+Examples:
+  vmatrace record -- python3 -c pass         into python3.trace.yaml
+  vmatrace record --ksm -o svc.yaml -- ./svc --port 80
+  vmatrace record --check -- make -j2        is the model exact for this?
+  vmatrace record -p 1234                    until Ctrl-C
+
+\b
+The program stops only at the calls that are recorded (seccomp), so that it runs
+at nearly full speed. Without root it then cannot gain privileges: setuid
+programs run without them. With -p it stops at every call and is much slower,
+and who shares an anon_vma or an open file from before is not known.
+After Ctrl-C (SIGINT, SIGHUP, SIGQUIT, SIGTERM) nothing more is recorded: with
+-p the process goes on alone; a COMMAND gets the signal as well, and vmatrace
+waits for its end. If vmatrace is killed, so is COMMAND. Threads are part of
+their process; 32-bit programs are not recorded.
+
+\b
+Exit status: that of COMMAND, 128+N if signal N ended it; 1 if --check finds a
+difference; 2 if nothing could be recorded. What vmatrace says about it is on
+standard error, so that its 1 and 2 can be told from those of COMMAND.""",
+    context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
+)
+@click.argument("command_line", metavar="[-- COMMAND [ARG...]]", nargs=-1,
+                type=click.UNPROCESSED)  # fmt: skip
+@click.option("-o", "--output", metavar="TRACE", type=click.Path(dir_okay=False),
+              help="Where the trace goes.  [default: COMMAND.trace.yaml]")  # fmt: skip
+@click.option("-p", "--pid", metavar="PID", type=click.IntRange(1),
+              help="Record a process that runs already.")  # fmt: skip
+@click.option("--ksm", is_flag=True, help="Turn KSM by default on for COMMAND first.")
+@click.option("--check", is_flag=True,
+              help="Replay at once; compare every layout with the kernel's.")  # fmt: skip
+def command(
+    command_line: tuple[str, ...], output: str | None, pid: int | None, ksm: bool, check: bool
+) -> int:
+    """Run COMMAND and record the memory calls of it and all its children as a trace.
+
+    The trace holds every call with its result, first writes to memory as `fault` events, the
+    layout after each exec, and the last layout of each process as an expectation, so that its
+    replay is exact and checks itself.
+    """
+    from vmatrace.commands.record import as_text
+
+    if (pid is None) == (not command_line):
+        raise click.UsageError("expected either -- COMMAND or -p PID")
+    if pid is not None and ksm:
+        raise click.UsageError("--ksm goes with COMMAND, not with -p")
+    name = os.path.basename(command_line[0]) if pid is None else f"pid-{pid}"
+    path = output or _free(name)
+    made = _record(path, command_line, pid, ksm)
+    if made is None:
+        return BAD
+    session, recorded, kernel = made
+    repeat = as_text.command_line(ksm, command_line, pid)
+    system = os.uname()
+    remark = as_text.remark(repeat, system.release, kernel.name, system.machine)
+    try:
+        with open(path, "w", encoding="utf-8", newline="\n") as out:
+            session.write(out, name, remark)
+    except OSError as error:
+        _say(f"error: {path}: cannot be written: {error.strerror}")
+        return BAD
+    _say(as_text.outcome(path, recorded))
+    for text in as_text.remarks(recorded, kernel):
+        _say(text)
+    if check and not _check(path, recorded, kernel):
+        return DIFFERS
+    if recorded.status is not None:
+        return recorded.status
+    return _SIGNALLED + recorded.signal if recorded.signal else OK
+
+
+def _record(
+    path: str, command_line: tuple[str, ...], pid: int | None, ksm: bool
+) -> tuple[Session, Recorded, Kernel] | None:
+    """Record, if *path* can be written at all; None where it failed, which has been said."""
+    from vmatrace.oracle import Unavailable
+    from vmatrace.record.launch import CannotStart
+    from vmatrace.record.session import Session
+    from vmatrace.verify import findings
+
+    existed = os.path.lexists(path)
+    try:
+        open(path, "a").close()
+    except OSError as error:
+        _say(f"error: {path}: cannot be written: {error.strerror}")
+        return None
+    try:
+        kernel = findings.look().kernel
+        session = Session(kernel.base or kernel.name)
+        recorded = session.process(pid) if pid is not None else session.command(command_line, ksm)
+    except BaseException as error:
+        if not existed:
+            os.unlink(path)
+        if not isinstance(error, (Unavailable, CannotStart)):
+            raise
+        _say(f"error: {error}")
+        return None
+    return session, recorded, kernel
+
+
+def _say(text: str) -> None:
+    click.echo(f"vmatrace: {text}", err=True)
+
+
+def _free(name: str) -> str:
+    """The first of NAME.trace.yaml, NAME-2.trace.yaml, … that does not exist."""
+    path, number = f"{name}.trace.yaml", 1
+    while os.path.lexists(path):
+        number += 1
+        path = f"{name}-{number}.trace.yaml"
+    return path
+
+
+def _check(path: str, recorded: Recorded, kernel: Kernel) -> bool:
+    """Whether the replay of the trace is what was recorded; what differs is shown."""
+    from vmatrace.commands.record import as_text
+    from vmatrace.event import Expectation
+    from vmatrace.render import paper, progress
+    from vmatrace.replayer.run import Replay
+    from vmatrace.trace.file import load_trace
+
+    trace = load_trace(path)
+    read = trace.read
+    # Every layout in it is of this kernel, also if that is a row of the table and some switches.
+    trace.read = lambda: (
+        replace(item, on=()) if isinstance(item, Expectation) else item for item in read()
+    )
+    with progress.watching(trace):
+        result = Replay(trace, kernel).run()
+    if result.failures or result.diverged:
+        as_text.write_differences(paper.on(sys.stderr), result)
+    _say(as_text.verdict(result, recorded.layouts))
+    return not (result.failures or result.diverged)

@@ -1,0 +1,1 @@
+"""`vmatrace replay`: what a trace leads to under a model."""

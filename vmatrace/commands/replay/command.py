@@ -1,0 +1,84 @@
+"""The command `vmatrace replay`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from vmatrace.commands import options
+from vmatrace.commands.inputs import BAD, DIFFERS, OK, each, sources
+
+if TYPE_CHECKING:
+    from vmatrace.kernels import Kernel
+    from vmatrace.trace.file import Trace
+
+
+@click.command(
+    "replay",
+    short_help="Replay traces; show the layout and the merges.",
+    epilog="""\b
+Examples:
+  vmatrace replay trace.yaml                  under its kernel, or post-patch
+  vmatrace replay trace.yaml --kernel 6.12    under Linux 6.12
+  vmatrace replay trace.yaml --without ksm-before-merge
+  vmatrace replay traces/ --strict            all traces below a directory
+  vmatrace replay trace.yaml --format smaps   the layout as /proc shows it
+  vmatrace replay - --steps --format json < trace.yaml | jq .events
+
+\b
+Reading the table: flags are the VmFlags codes of /proc/PID/smaps; those that
+an ordinary mapping has (rd wr ex sh mr mw me ms ac) are left out. A line with
+= or != stands between two VMAs that touch and says why they are two.
+
+\b
+Exit status: 0 done; 1 a failed expectation or (--strict) a divergence;
+2 bad usage or bad input.""",
+)
+@options.traces
+@options.model
+@options.ksm
+@options.assume_faulted
+@click.option("--steps", is_flag=True, help="Show what every call did (table and json).")
+@click.option("--strict", is_flag=True, help="Exit 1 when a recorded result differs, 2 when "
+              "a line of a log was not understood.")  # fmt: skip
+@options.form("table", "json", "maps", "smaps")
+def command(
+    traces: tuple[str, ...],
+    kernel: Kernel | None,
+    features_on: tuple[str, ...],
+    features_off: tuple[str, ...],
+    ksm: bool | None,
+    assume_faulted: str | None,
+    steps: bool,
+    strict: bool,
+    form: str,
+) -> int:
+    """Replay traces and print the layout and the merges that come of them.
+
+    TRACE is a file, a directory (all *.yaml below it) or - for standard input; a log of strace
+    will do as well.
+    """
+    from vmatrace.commands.replay.forms import Printer
+    from vmatrace.render import progress
+    from vmatrace.replayer.run import Replay
+
+    if steps and form in ("maps", "smaps"):
+        raise click.UsageError(f"--steps does not go with --format {form}")
+
+    model = options.choice(kernel, features_on, features_off)
+    named = sources(traces)
+    printer = Printer(form, sys.stdout, alone=len(named) == 1)
+
+    def show(trace: Trace) -> int:
+        under = model(trace.kernel)
+        # The whole trace before the first line of output: a trace in error prints nothing.
+        with progress.watching(trace):
+            result = Replay(trace, under, ksm).run()
+        printer.write(trace, result, Replay(trace, under, ksm) if steps else None)
+        if strict and trace.notes is not None and trace.notes.misread_count:
+            return BAD
+        return DIFFERS if result.failures or (strict and result.divergences) else OK
+
+    return each(named, show, assume_faulted)

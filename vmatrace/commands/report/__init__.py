@@ -1,0 +1,1 @@
+"""`vmatrace report`: what a trace costs in VMAs, over time and by call."""

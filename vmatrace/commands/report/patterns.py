@@ -1,0 +1,149 @@
+"""Calls of one kind, and what they cost in VMAs under two models: ``Patterns``.
+
+A kind is the call, its size class, its flags, what backs it, and who called where a log tells.
+Knows what calls look like; knows nothing of how they change memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from vmatrace import abi
+from vmatrace.event import Event, Fd
+from vmatrace.replayer.result import Step
+
+#: So many kinds are told apart; what comes later counts under its call alone.
+MAX_PATTERNS: Final = 4096
+
+#: Of each call: where its size stands among the arguments, and which flags tell kinds apart.
+_SHAPES: Final[dict[str, tuple[int | None, tuple[int, ...]]]] = {
+    "mmap": (1, (2, 3)),
+    "munmap": (1, ()),
+    "mprotect": (1, (2,)),
+    "pkey_mprotect": (1, (2,)),
+    "mremap": (2, (3,)),
+    "madvise": (1, (2,)),
+    "process_madvise": (None, (3,)),
+    "mlock": (1, ()),
+    "mlock2": (1, (2,)),
+    "munlock": (1, ()),
+    "mlockall": (None, (0,)),
+    "mseal": (1, ()),
+    "msync": (1, (2,)),
+    "remap_file_pages": (1, (2,)),
+    "mbind": (1, (2,)),
+    "shmat": (None, (2,)),
+    "prctl": (None, (0,)),
+    "ioctl": (None, (1,)),
+    "fault": (1, (2,)),
+}
+_NO_SHAPE: Final[tuple[int | None, tuple[int, ...]]] = (None, ())
+
+_Key = tuple[object, ...]
+
+
+class Pattern:
+    """One kind of call. Pairs hold a number for each of the two models.
+
+    ``flags`` are pairs of a parameter's place and its value; ``backing`` is "anonymous", "file" or
+    "". ``smallest`` and ``largest`` are the sizes seen, in bytes, 0 where the call has none.
+    ``added`` is how many VMAs more there were after the calls than before them, ``blocked`` how
+    often VM_MERGEABLE alone kept a side apart. ``line`` is that of the first.
+    """
+
+    __slots__ = (
+        "added", "backing", "blocked", "call", "caller", "calls", "flags", "largest", "line",
+        "merged_kinds", "smallest",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        call: str,
+        flags: tuple[tuple[int, int], ...] = (),
+        backing: str = "",
+        caller: str | None = None,
+        line: int = 0,
+    ) -> None:
+        self.call = call
+        self.flags = flags
+        self.backing = backing
+        self.caller = caller
+        self.line = line
+        self.calls = 0
+        self.smallest = self.largest = 0
+        self.added = [0, 0]
+        self.blocked = [0, 0]
+        self.merged_kinds = False
+
+    @property
+    def cost(self) -> int:
+        """How many VMAs more the calls made under the first model than under the second."""
+        return self.added[0] - self.added[1]
+
+
+class Patterns:
+    """All kinds of calls seen so far."""
+
+    def __init__(self, page_size: int) -> None:
+        self._page_shift = page_size.bit_length() - 1
+        self._by_key: dict[_Key, Pattern] = {}
+
+    def __iter__(self) -> Iterator[Pattern]:
+        """The dearest first, then the most frequent; in the order of the trace among equals."""
+        return iter(sorted(self._by_key.values(), key=lambda p: (-p.cost, -p.calls)))
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def of(self, step: Step) -> Pattern:
+        """The kind of the step's call, which is counted."""
+        event = step.event
+        name = event.name
+        where, flags_at = _SHAPES.get(name, _NO_SHAPE)
+        args = event.args
+        size = args[where] if where is not None else 0
+        if type(size) is not int or (where is None and step.decisions):
+            # An expression over labels, or the growth of brk(): the range that was placed.
+            size = step.decisions[0].end - step.decisions[0].start if step.decisions else 0
+        pages = ((size - 1) >> self._page_shift).bit_length() + 1 >> 1 if size > 0 else 0
+        caller = getattr(event, "caller", None)
+        key = (name, pages, *[args[i] for i in flags_at if i < len(args)], _backing(event), caller)
+        pattern = self._by_key.get(key)
+        if pattern is None:
+            pattern = self._new(key, event, flags_at, caller)
+        pattern.calls += 1
+        if size > pattern.largest:
+            pattern.largest = size
+        if not pattern.smallest or 0 < size < pattern.smallest:
+            pattern.smallest = max(size, 0)
+        return pattern
+
+    def _new(
+        self, key: _Key, event: Event, flags_at: tuple[int, ...], caller: str | None
+    ) -> Pattern:
+        if len(self._by_key) >= MAX_PATTERNS:
+            key = (event.name,)
+            pattern = self._by_key.get(key)
+            if pattern is None:
+                pattern = self._by_key[key] = Pattern(event.name, line=event.line)
+                pattern.merged_kinds = True
+            return pattern
+        flags = tuple(
+            (i, value)
+            for i in flags_at
+            if i < len(event.args) and isinstance(value := event.args[i], int)
+        )
+        pattern = Pattern(event.name, flags, _backing(event), caller, event.line)
+        self._by_key[key] = pattern
+        return pattern
+
+
+def _backing(event: Event) -> str:
+    if event.name != "mmap":
+        return ""
+    flags = event.args[3]
+    if isinstance(flags, int) and flags & abi.MAP_ANONYMOUS:
+        return "anonymous"
+    fd = event.args[4]
+    return "file" if isinstance(fd, (int, Fd)) else ""

@@ -1,0 +1,1 @@
+"""`vmatrace schema`: the JSON Schemas of traces and outputs."""

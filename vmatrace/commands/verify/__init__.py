@@ -1,0 +1,1 @@
+"""`vmatrace verify`: the model against a real kernel."""

@@ -1,0 +1,178 @@
+"""Calls of memory as strace spells them -> calls as a trace has them.
+
+Knows calls under other names, calls that only sometimes concern memory, and arguments that have to
+be looked up: descriptors, segments, pidfds. Lines and processes are the reader's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from vmatrace import abi
+from vmatrace.event import Arg, Fd, File
+from vmatrace.importers.strace import logline
+from vmatrace.importers.strace.descriptors import Names
+from vmatrace.importers.strace.processes import Process
+
+_INT_MAX: Final = 0x7FFFFFFF
+_PIDFD_SELF: Final = -10000
+#: So many shared memory segments are remembered; a machine has 4096 unless told otherwise (SHMMNI).
+_SEGMENTS: Final = 4096
+
+#: Names that older and newer straces have for a call, and how many arguments belong to it.
+OTHER_NAMES: Final = {
+    "mmap2": ("mmap", 6),
+    "old_mmap": ("mmap", 6),
+    "syscall_0x1ce": ("mseal", 3),
+    "syscall_0x1b8": ("process_madvise", 5),
+    "syscall_0x145": ("mlock2", 3),
+    "syscall_0x149": ("pkey_mprotect", 4),
+}
+
+_PRCTLS: Final = (
+    "PR_SET_MEMORY_MERGE", "PR_GET_MEMORY_MERGE", "PR_SET_VMA", "PR_SET_THP_DISABLE",
+    "PR_GET_THP_DISABLE", "PR_SET_MDWE", "PR_GET_MDWE",
+)  # fmt: skip
+_OPTIONS: Final = frozenset(
+    {*_PRCTLS, *(f"{abi.CONSTANTS[n]:#x}" for n in _PRCTLS)}
+    | {str(abi.CONSTANTS[name]) for name in _PRCTLS}
+)
+_REQUESTS: Final = frozenset(
+    {"UFFDIO_REGISTER", "UFFDIO_UNREGISTER", f"{abi.UFFDIO_REGISTER:#x}",
+     f"{abi.UFFDIO_UNREGISTER:#x}"}
+)  # fmt: skip
+_WORD: Final = re.compile(r"\w+")
+_INT: Final = re.compile(r"0x[0-9a-f]+|\d+")
+
+
+#: The calls that Adjuster.adjust() has something to do for.
+ADJUSTED: Final = frozenset({"mmap", "shmat", "ioctl", "process_madvise", "prctl", "pkey_mprotect"})
+
+
+class NotShownError(Exception):
+    """A call that concerns memory, and the log does not show what it would take to know how."""
+
+
+def _of_option(text: str) -> str:
+    """Why a prctl is no event; empty if it is one."""
+    option = _WORD.match(text, 6)
+    return "" if option is not None and option[0] in _OPTIONS else "prctl"
+
+
+def _of_request(text: str) -> str:
+    """As _of_option(), for ioctl: only userfaultfd's requests concern memory."""
+    _, _, rest = text.partition(", ")
+    request = _WORD.match(rest)
+    return "" if request is not None and request[0] in _REQUESTS else "ioctl"
+
+
+#: By call that only sometimes concerns memory: why this one does not, empty if it does.
+NO_EVENT: Final[dict[str, Callable[[str], str]]] = {"prctl": _of_option, "ioctl": _of_request}
+
+
+class Adjuster:
+    """Puts what a log means in place of what it says, for one run through it."""
+
+    def __init__(self) -> None:
+        self._names = Names()
+        self._segments: dict[int, Fd] = {}
+        self._changes: dict[str, Callable[[tuple[Arg, ...], Process], tuple[Arg, ...]]] = {
+            "mmap": self._mmap,
+            "shmat": self._shmat,
+            "ioctl": self._ioctl,
+            "process_madvise": self._process_madvise,
+            "prctl": self._prctl,
+            "pkey_mprotect": self._pkey_mprotect,
+        }
+
+    def renamed(self, text: str, name: str) -> tuple[str, str]:
+        """A call under another name: its text and name as a trace has them."""
+        own, count = OTHER_NAMES[name]
+        inside, closed, result = text[len(name) + 1 :].partition(")")
+        if name.startswith("syscall_"):
+            inside = ", ".join(inside.split(", ")[:count])
+        return f"{own}({inside}{closed}{result}", own
+
+    def adjust(
+        self, name: str, args: tuple[Arg, ...], process: Process, symbolic: bool
+    ) -> tuple[Arg, ...]:
+        """The arguments of an event. Raises NotShownError."""
+        if symbolic:
+            raise NotShownError("an argument is neither a number nor a constant")
+        change = self._changes.get(name)
+        return args if change is None else change(args, process)
+
+    def _fd(self, fd: Arg, process: Process) -> Fd:
+        number, path = (fd.key, fd.path) if isinstance(fd, Fd) else (fd, None)
+        if not isinstance(number, int):
+            raise NotShownError("the descriptor is no number")
+        return process.table.of(number, path, self._names)
+
+    def _mmap(self, args: tuple[Arg, ...], process: Process) -> tuple[Arg, ...]:
+        flags, fd = args[3], args[4]
+        if isinstance(flags, int) and flags & abi.MAP_ANONYMOUS:
+            # -e raw prints -1 as an unsigned int. What an anonymous mapping is given is ignored.
+            return args if fd == -1 else (*args[:4], -1, args[5])
+        if isinstance(fd, int) and fd > _INT_MAX:
+            fd -= 1 << 32
+        if isinstance(fd, int) and fd < 0:
+            return (*args[:4], fd, args[5])
+        return (*args[:4], self._fd(fd, process), args[5])
+
+    def _shmat(self, args: tuple[Arg, ...], process: Process) -> tuple[Arg, ...]:
+        number = args[0]
+        if not isinstance(number, int) or number < 0:
+            return args
+        if number not in self._segments:
+            self._remember(number, None)
+        return (self._segments[number], *args[1:])
+
+    def segment(self, inside: str, result: str) -> None:
+        """A successful shmget: the segment and its size."""
+        number = _INT.match(result)
+        parts = inside.split(", ")
+        if number is None or len(parts) < 2:
+            return
+        size = _INT.match(parts[1])
+        identifier = logline.number(number[0])
+        known = self._segments.get(identifier)
+        given = logline.number(size[0]) if size else 0
+        if known is None or known.file is None or (given and known.file.size != given):
+            self._remember(identifier, given if 0 < given < 1 << 47 else None)
+
+    def _remember(self, number: int, size: int | None) -> None:
+        if len(self._segments) >= _SEGMENTS:
+            del self._segments[next(iter(self._segments))]
+        path = f"/SYSV00000000 {number} (deleted)"
+        self._segments[number] = Fd(self._names.new("shm"), None, File(path, "tmpfs", "rw", size))
+
+    def _ioctl(self, args: tuple[Arg, ...], process: Process) -> tuple[Arg, ...]:
+        if isinstance(args[2], int):
+            raise NotShownError("the range is not shown (strace -e raw hides it)")
+        return (self._fd(args[0], process), *args[1:])
+
+    def _process_madvise(self, args: tuple[Arg, ...], process: Process) -> tuple[Arg, ...]:
+        if isinstance(args[1], int):
+            raise NotShownError("the ranges are not shown (strace -e raw hides them)")
+        fd = args[0].key if isinstance(args[0], Fd) else args[0]
+        opened = process.table.opened.get(fd) if isinstance(fd, int) else None
+        if opened is None or opened.pid is None:
+            return (fd if isinstance(fd, int) else -1, *args[1:])
+        # Without a number of its own the caller is the first process: whose else would it be?
+        own = process.number is None or any(t.number == opened.pid for t in process.group)
+        other = int(opened.pid) if logline.is_pid(opened.pid) else -1
+        return (_PIDFD_SELF if own else other, *args[1:])
+
+    def _prctl(self, args: tuple[Arg, ...], process: Process) -> tuple[Arg, ...]:
+        # Of a name only its address, where strings are hidden: any name will do.
+        if args[0] == abi.PR_SET_VMA and len(args) > 4 and isinstance(args[4], int) and args[4]:
+            return (*args[:4], '"?"')
+        return args
+
+    def _pkey_mprotect(self, args: tuple[Arg, ...], process: Process) -> tuple[Arg, ...]:
+        pkey = args[3]
+        if isinstance(pkey, int) and pkey > _INT_MAX:  # -e raw prints -1 as an unsigned int
+            return (*args[:3], pkey - (1 << 32))
+        return args

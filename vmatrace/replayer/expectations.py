@@ -1,0 +1,80 @@
+"""Whether an expectation of a trace holds at this point of a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Map
+
+from vmatrace import abi, kernels
+from vmatrace.engine import view
+from vmatrace.engine.mm import Mm
+from vmatrace.event import Expectation, ExpectedMapping, Expr
+from vmatrace.kernels import Kernel
+from vmatrace.layout import Mapping
+from vmatrace.replayer.result import Failure, Tally
+
+
+def applies(expectation: Expectation, kernel: Kernel) -> bool:
+    """Whether *expectation* is about this kernel model."""
+    return not expectation.on or any(kernels.matches(spec, kernel) for spec in expectation.on)
+
+
+def check(
+    expectation: Expectation, kernel: Kernel, mm: Mm, labels: Map[str, int], tally: Tally
+) -> list[Failure] | None:
+    """What does not hold, [] when all does, None where the expectation is about other models."""
+    if not applies(expectation, kernel):
+        return None
+    line, column, pid = expectation.line, expectation.column, expectation.pid
+    failures = []
+    for what, bound in expectation.counts.items():
+        actual = _count(what, mm, tally)
+        if not bound.holds(actual):
+            expected = bound.value if bound.operator == "==" else str(bound)
+            failures.append(Failure(line, column, pid, what, expected, actual))
+    if expectation.maps is not None:
+        actual_maps = view.layout(mm)
+        if not _maps_hold(expectation.maps, actual_maps, labels):
+            wanted = [_resolved(m, labels) for m in expectation.maps]
+            failures.append(Failure(line, column, pid, "maps", wanted, actual_maps))
+    return failures
+
+
+def _count(what: str, mm: Mm, tally: Tally) -> int:
+    if what == "vmas":
+        return mm.vmas.count
+    if what == "peak_vmas":
+        return mm.peak_vmas
+    if what == "mergeable":
+        return sum(bool(vma.flags & abi.VM_MERGEABLE) for vma in mm.vmas)
+    assert what == "merges"
+    return tally.total
+
+
+def _value(value: int | Expr, labels: Map[str, int]) -> int:
+    return value.evaluate(labels) if isinstance(value, Expr) else value
+
+
+def _resolved(expected: ExpectedMapping, labels: Map[str, int]) -> ExpectedMapping:
+    return ExpectedMapping(
+        _value(expected.start, labels), _value(expected.end, labels), expected.perms,
+        expected.offset, expected.name, expected.flags,
+    )  # fmt: skip
+
+
+def _maps_hold(
+    expected: tuple[ExpectedMapping, ...], actual: list[Mapping], labels: Map[str, int]
+) -> bool:
+    return len(expected) == len(actual) and all(
+        _holds(want, have, labels) for want, have in zip(expected, actual, strict=True)
+    )
+
+
+def _holds(want: ExpectedMapping, have: Mapping, labels: Map[str, int]) -> bool:
+    return (
+        _value(want.start, labels) == have.start
+        and _value(want.end, labels) == have.end
+        and (want.perms is None or want.perms == have.perms)
+        and (want.offset is None or want.offset == have.offset)
+        and (want.name is None or want.name == have.name)
+        and (want.flags is None or set(want.flags) == set(have.codes))
+    )

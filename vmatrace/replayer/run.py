@@ -1,0 +1,388 @@
+"""replay(trace, kernel): feed a trace's items to the model and collect what comes of it.
+
+Knows processes, labels, descriptors, recorded results and expectations; no rule of the kernel and
+no word of output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice, tee
+from typing import Any, Final, cast
+
+from vmatrace import abi, kernels
+from vmatrace.diagnostic import Diagnostic, TraceError
+from vmatrace.engine import region, view
+from vmatrace.engine.faults import fault
+from vmatrace.engine.limits import STACK_DEFAULT, Limits
+from vmatrace.engine.mm import Mm
+from vmatrace.engine.syscalls import (
+    advice,
+    control,
+    locking,
+    mapping,
+    policy,
+    protection,
+    remapping,
+    sharing,
+    uffd,
+)
+from vmatrace.engine.world import World
+from vmatrace.event import Event, Expectation, Expr, Fd
+from vmatrace.kernels import Kernel
+from vmatrace.replayer import assumptions
+from vmatrace.replayer.expectations import check
+from vmatrace.replayer.files import Files
+from vmatrace.replayer.processes import Processes, shares_memory
+from vmatrace.replayer.result import Divergence, ProcessResult, Result, Step
+from vmatrace.trace.file import Item, Trace
+
+#: Where a process starts when the trace does not say: x86-64 without randomization.
+DEFAULT_MMAP_BASE: Final = 0x7FFFF7FFF000
+DEFAULT_BRK: Final = 0x555555559000
+_BIRTHS: Final = frozenset({"fork", "vfork", "clone", "clone3"})
+#: Calls whose failure is decided elsewhere.
+_FOREIGN: Final = _BIRTHS | {"execve"}
+_MASK: Final = abi.ULONG_MAX
+_BATCH: Final = 64
+_PIDFD_SELF: Final = (-10000, -10001)
+_INT: Final = 0xFFFFFFFF
+
+Ints = tuple[int, ...]
+Handler = Callable[[Mm, Ints, "int | None"], int]
+
+#: The calls whose every argument is a number. Addresses and sizes are unsigned 64 bits.
+_HANDLERS: Final[dict[str, Handler]] = {
+    "munmap": lambda mm, a, r: mapping.munmap(mm, a[0] & _MASK, a[1] & _MASK),
+    "brk": lambda mm, a, r: mapping.brk(mm, a[0] & _MASK, r),
+    "mprotect": lambda mm, a, r: protection.mprotect(mm, a[0] & _MASK, a[1] & _MASK, a[2] & _MASK),
+    "madvise": lambda mm, a, r: advice.madvise(mm, a[0] & _MASK, a[1] & _MASK, a[2]),
+    "mlock": lambda mm, a, r: locking.mlock(mm, a[0] & _MASK, a[1] & _MASK),
+    "mlock2": lambda mm, a, r: locking.mlock2(mm, a[0] & _MASK, a[1] & _MASK, a[2] & _INT),
+    "munlock": lambda mm, a, r: locking.munlock(mm, a[0] & _MASK, a[1] & _MASK),
+    "mlockall": lambda mm, a, r: locking.mlockall(mm, a[0] & _INT),
+    "munlockall": lambda mm, a, r: locking.munlockall(mm),
+    "mseal": lambda mm, a, r: control.mseal(mm, a[0] & _MASK, a[1] & _MASK, a[2] & _MASK),
+    "pkey_mprotect": lambda mm, a, r: protection.pkey_mprotect(
+        mm, a[0] & _MASK, a[1] & _MASK, a[2] & _MASK, a[3], r
+    ),
+    "msync": lambda mm, a, r: sharing.msync(mm, a[0] & _MASK, a[1] & _MASK, a[2] & _INT),
+    "shmdt": lambda mm, a, r: sharing.shmdt(mm, a[0] & _MASK),
+    "remap_file_pages": lambda mm, a, r: sharing.remap_file_pages(
+        mm, a[0] & _MASK, a[1] & _MASK, a[2] & _MASK, a[3] & _MASK, a[4]
+    ),
+    "mremap": lambda mm, a, r: remapping.mremap(
+        mm, a[0] & _MASK, a[1] & _MASK, a[2] & _MASK, a[3] & _MASK,
+        a[4] & _MASK if len(a) > 4 else 0, r,
+    ),
+    "fault": lambda mm, a, r: fault(mm, a[0] & _MASK, a[1] & _MASK, a[2]),
+}  # fmt: skip
+
+
+class Replay:
+    """One replay of a trace under a kernel model. Make it, then call run() or iterate steps()."""
+
+    def __init__(self, trace: Trace, kernel: Kernel, ksm: bool | None = None) -> None:
+        """*ksm* overrides whether the first process starts under KSM-by-default."""
+        self.trace = trace
+        self.kernel = kernel
+        self.world = World(
+            kernel,
+            trace.page_size,
+            trace.sysctl.max_map_count,
+            trace.sysctl.overcommit_memory,
+            trace.sysctl.mmap_min_addr,
+            trace.sysctl.nr_hugepages,
+        )
+        self._files = Files(trace, kernel)
+        self._contexts: dict[int | str, int] = {}
+        main = self._first_process(ksm)
+        self._processes = Processes(main)
+        self._alive = self._processes.alive
+        self._labels: dict[str, int] = {}
+        self._unsupported: list[Diagnostic] = []
+        self.result = Result(
+            trace.name, trace.path, kernel.name, trace.page_size, trace.sysctl.max_map_count
+        )
+        self._ended: list[ProcessResult] = []
+        self._main: Mm | None = None  # the memory of the first process, when that has ended
+        self._partial = trace.partial
+        self._forced = bool(ksm)
+
+    def _first_process(self, ksm: bool | None) -> Mm:
+        start = self.trace.process
+        mm = Mm(
+            self.world,
+            DEFAULT_MMAP_BASE if start.mmap_base is None else start.mmap_base,
+            DEFAULT_BRK if start.brk is None else start.brk,
+        )
+        mm.brk_known = start.brk is not None
+        mm.merge_any = start.ksm if ksm is None else ksm
+        if start.rlimits:
+            mm.limits = Limits(
+                start.rlimits.get("as"), start.rlimits.get("data"), start.rlimits.get("memlock"),
+                start.rlimits.get("stack", STACK_DEFAULT),
+            )  # fmt: skip
+        view.load(mm, self.trace.maps, self._files.of_mapping)
+        if ksm:
+            mm.set_mergeable()
+        mm.peak_vmas = mm.vmas.count
+        return mm
+
+    # --- running -------------------------------------------------------------------------------
+
+    def run(self) -> Result:
+        """Replay everything. Raises TraceError for bad input and calls that are not modelled."""
+        execute, check_now = self._execute, self._check
+        decisions, add = self.world.decisions, self.result.tally.add
+        items = self.trace.items()
+        # In batches: reading and replaying by turns costs a tenth more.
+        while batch := list(islice(items, _BATCH)):
+            for item in batch:
+                if type(item) is Event:
+                    execute(item)
+                    if decisions:
+                        for decision in decisions:
+                            add(decision)
+                        decisions.clear()
+                else:
+                    check_now(cast(Expectation, item))
+        return self._finish()
+
+    def steps(self, items: Iterable[Item] | None = None) -> Iterator[Step]:
+        """Replay event by event; ``result`` is complete when the iterator is exhausted.
+
+        *items* are the trace's, where somebody else reads it (together()).
+        """
+        add = self.result.tally.add
+        for item in self.trace.items() if items is None else items:
+            if isinstance(item, Expectation):
+                self._check(item)
+                continue
+            splits = self.world.splits
+            before = self._processes.get(item.pid)
+            returned = self._execute(item)
+            mm = self._processes.get(item.pid) or before
+            if returned is None or mm is None:
+                continue
+            decisions = self.world.decisions[:]
+            self.world.decisions.clear()
+            for decision in decisions:
+                add(decision)
+            yield Step(
+                self.result.events - 1, item, item.pid, returned, decisions,
+                self.world.splits - splits, mm,
+            )  # fmt: skip
+        self._finish()
+
+    def process(self, pid: str) -> Mm:
+        """The address space of a live process, as it is now."""
+        return self._processes[pid]
+
+    def _execute(self, event: Event) -> int | None:
+        """Run one call; its result, or None where it is not modelled (which is noted)."""
+        mm = self._alive[event.pid]
+        arguments: Any = event.args
+        if event.symbolic:
+            arguments = tuple(
+                a.evaluate(self._labels) if isinstance(a, Expr) else a for a in arguments
+            )
+        self.world.event = event
+        name, recorded = event.name, event.recorded
+        if self._partial and recorded is not None and name in assumptions.PLACED:
+            if recorded < 0 and assumptions.believed(name, arguments):
+                return self._refused(event, recorded)
+            self.result.cleared += assumptions.clear(mm, name, arguments, recorded)
+        if name == "mmap":
+            addr, length, prot, flags, fd, offset = arguments
+            file = None if flags & abi.MAP_ANONYMOUS else self._files.of(fd)
+            result = mapping.mmap(
+                mm, addr & _MASK, length & _MASK, prot, flags, file, offset & _MASK, recorded
+            )
+        else:
+            handler = _HANDLERS.get(name)
+            if handler is not None:
+                result = handler(mm, arguments, recorded)
+            else:
+                special = self._special(mm, event, arguments)
+                if special is None:
+                    return None
+                result = special
+        totals = self.result
+        if recorded is not None and recorded != result:
+            if self._partial:
+                result = self._assume(mm, event, arguments, recorded, result)
+            if recorded != result:
+                totals.diverge(Divergence(totals.events, event, recorded, result))
+        totals.events += 1
+        if result < 0:
+            totals.errors += 1
+        if event.label is not None:
+            self._labels[event.label] = result
+        if mm.vmas.count > mm.peak_vmas:
+            mm.peak_vmas = mm.vmas.count
+        return result
+
+    def _refused(self, event: Event, recorded: int) -> int:
+        """Of a partial trace: a call that failed, maybe for reasons that it does not show."""
+        self.result.events += 1
+        self.result.errors += 1
+        if event.label is not None:
+            self._labels[event.label] = recorded
+        return recorded
+
+    def _assume(
+        self, mm: Mm, event: Event, arguments: tuple[object, ...], recorded: int, result: int
+    ) -> int:
+        """Of a partial trace: make true what the record proves; the result as it is then."""
+        name = event.name
+        if recorded < 0 <= result and name == "mmap":
+            # Refused for reasons that the trace does not show; what it says is a divergence.
+            region.unmap(mm, result, result + _pages(mm, cast(int, arguments[1])))
+        if recorded >= 0 > result and (needs := assumptions.range_of(name, arguments)):
+            filled = assumptions.fill(mm, *needs)
+            self.result.assumed += filled
+            if filled and (handler := _HANDLERS.get(name)) is not None:
+                return handler(mm, cast(Ints, arguments), recorded)
+        return result
+
+    # --- calls that are more than numbers and one address space --------------------------------
+
+    def _special(self, mm: Mm, event: Event, arguments: Any) -> int | None:
+        name = event.name
+        if name == "prctl":
+            option = arguments[0]
+            if option in control.MODELLED_OPTIONS:
+                rest = arguments[1:]
+                return control.prctl(
+                    mm, option, *(a & _MASK if type(a) is int else a for a in rest)
+                )
+            self._not_modelled(event, f"prctl option {option}")
+            return None
+        if name in _FOREIGN and event.recorded is not None and event.recorded < 0:
+            return event.recorded  # not the memory's doing: no such program, too many processes
+        if name in _BIRTHS:
+            shared = shares_memory(name, arguments)
+            return self._processes.create(mm, shared, event.label, event.recorded)
+        if name in ("exit", "exit_group"):
+            self._exit(event.pid)
+            return 0
+        if name == "execve":
+            self._execute_image(event)
+            return 0
+        if name == "shmat":
+            shmid, addr, flags = arguments
+            segment = self._files.of(shmid)
+            return sharing.shmat(mm, segment, addr & _MASK, flags, event.recorded)
+        if name == "mbind":
+            addr, length, mode, nodes, most, flags = arguments
+            return policy.mbind(
+                mm, addr & _MASK, length & _MASK, mode & _INT, nodes, most & _MASK, flags & _INT
+            )
+        if name == "process_madvise":
+            pidfd, iovec, _, what, flags = arguments
+            target = self._target(pidfd, mm)
+            if target is None:
+                return -abi.EBADF
+            return advice.process_madvise(target, target is mm, iovec, what, flags)
+        if name == "ioctl":
+            fd, request, argument = arguments
+            result = uffd.ioctl(mm, self._context(fd), request, str(argument))
+            if result is not None:
+                return result
+        self._not_modelled(event, name)
+        return None
+
+    def _context(self, fd: int | Fd) -> int:
+        """The userfaultfd behind a descriptor, as a number of our own from 1 on."""
+        key = fd.key if isinstance(fd, Fd) else fd
+        return self._contexts.setdefault(key, len(self._contexts) + 1)
+
+    def _target(self, pidfd: int, own: Mm) -> Mm | None:
+        """The address space a pidfd means: PIDFD_SELF, or a process of the trace by its number."""
+        if pidfd in _PIDFD_SELF and self.kernel.has(kernels.PIDFD_SELF):
+            return own
+        return self._processes.numbered(pidfd)
+
+    def _not_modelled(self, event: Event, what: str) -> None:
+        message = f"{what} is not modelled yet"
+        source = " " * (event.column - 1) + event.text
+        self._unsupported.append(
+            Diagnostic(self.trace.path, event.line, event.column, message, source)
+        )
+
+    def _execute_image(self, event: Event) -> None:
+        """A new image; what it maps is known where the event holds the layout after it."""
+        self._note_peak(self._alive[event.pid])
+        mm = self._processes.execute(event.pid)
+        if event.maps is not None:
+            view.load(mm, event.maps, self._files.of_mapping)
+            mm.peak_vmas = mm.vmas.count
+            if self._forced and mm.merge_any:  # the layout is that of a run without it
+                mm.set_mergeable()
+
+    def _exit(self, pid: str) -> None:
+        """A process ends. The first one's last layout is kept: it is what the trace led to.
+
+        Its memory lives on while it has threads.
+        """
+        if pid == "main":
+            self._main = self._alive[pid]
+        mm = self._processes.end(pid)
+        if mm is not None:
+            self._note_peak(mm)
+            if mm is self._main:
+                self._ended.append(self._outcome("main", mm, exited=True))
+
+    def _note_peak(self, mm: Mm) -> None:
+        self.result.past_peak = max(self.result.past_peak, mm.peak_vmas)
+
+    def _outcome(self, pid: str, mm: Mm, exited: bool = False) -> ProcessResult:
+        return ProcessResult(pid, view.layout(mm), mm.peak_vmas, exited, view.borders(mm))
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def _check(self, expectation: Expectation) -> None:
+        if self._unsupported:
+            return
+        failures = check(
+            expectation, self.kernel, self._processes[expectation.pid], self._labels,
+            self.result.tally,
+        )  # fmt: skip
+        if failures is None:
+            return
+        self.result.failures += failures
+        self.result.passed += not failures
+
+    def _finish(self) -> Result:
+        if self._unsupported:
+            raise TraceError(self._unsupported)
+        self.result.splits = self.world.splits
+        self.result.processes = self._ended + [
+            self._outcome(pid, mm) for pid, mm in self._processes
+        ]
+        return self.result
+
+
+def _pages(mm: Mm, length: int) -> int:
+    """*length* bytes, rounded up to whole pages."""
+    return length + mm.world.page_mask & ~mm.world.page_mask
+
+
+def replay(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> Result:
+    """Replay *trace* under *kernel*; *ksm* overrides KSM-by-default at the start.
+
+    Raises TraceError with every error of the trace.
+    """
+    return Replay(trace, kernel, ksm).run()
+
+
+def together(replays: Sequence[Replay]) -> Iterator[tuple[Step, ...]]:
+    """Replay one trace under several models event by event, reading it once: their steps.
+
+    All *replays* are of the same trace. The results are complete when the iterator is exhausted.
+    """
+    copies = tee(replays[0].trace.items(), len(replays))
+    runs = [replay.steps(items) for replay, items in zip(replays, copies, strict=True)]
+    # strict: it asks every one of them for its end.
+    return zip(*runs, strict=True)

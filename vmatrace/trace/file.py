@@ -1,0 +1,248 @@
+"""The trace file: ``load_trace()`` and the Trace it gives.
+
+Knows where a trace comes from and in which order it is read: the header at once, the events as a
+stream each time somebody asks for them, so that a million of them are never held in memory.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any, BinaryIO, Union
+
+from vmatrace.diagnostic import BrokenError, Collector, Diagnostic, Source, TraceError
+from vmatrace.event import Arg, Event, Expectation, Fd, File
+from vmatrace.layout import Layout
+from vmatrace.notes import Notes
+from vmatrace.trace.entries import Converter
+from vmatrace.trace.header import KEYS, Header, Process, Sysctl, file_system
+from vmatrace.trace.items import items
+from vmatrace.trace.values import Values
+from vmatrace.trace.yamlstream import Node, Reader, SequenceNode, decode_errors, position
+
+__all__ = ["Diagnostic", "Process", "Sysctl", "Trace", "TraceError", "load_trace"]
+
+Item = Union[Event, Expectation]
+
+
+@dataclass
+class Trace:
+    """A trace. ``read`` starts a new run through its items, which ``items()`` calls.
+
+    ``path`` is what messages call the input. Sizes and addresses are in bytes. Event.pid is "main"
+    for the first process, and for another the label of the fork that created it, or else the
+    recorded result of that fork as text, whichever of the two the event itself used.
+
+    ``partial``: the events are of a log that does not show all memory; what its results prove is
+    assumed. ``notes`` is what reading that log leaves to say, filled by each run through the items.
+    """
+
+    path: str
+    name: str
+    read: Callable[[], Iterator[Item]]
+    description: str = ""
+    kernel: str | None = None
+    page_size: int = 4096
+    sysctl: Sysctl = field(default_factory=Sysctl)
+    process: Process = field(default_factory=Process)
+    files: Mapping[int | str, File] = field(default_factory=dict)
+    maps: Layout = field(default_factory=list)
+    partial: bool = False
+    notes: Notes | None = None
+    _opened: dict[Fd, File] = field(default_factory=dict, repr=False)
+
+    def items(self) -> Iterator[Item]:
+        """The events and expectations in order, from the first; may be called again.
+
+        Raises TraceError. When one item is in error, none after it is given; the exception comes
+        when the end has been reached and holds every error up to there.
+        """
+        return self.read()
+
+    def validate(self) -> None:
+        """Read every item once. Raises TraceError."""
+        for _ in self.items():
+            pass
+
+    def file(self, fd: Arg) -> File | None:
+        """What the descriptor argument *fd* refers to, None if the trace does not say.
+
+        The same descriptor gives the same object each time, another descriptor another object. A
+        path that strace printed with the number counts; ``files`` says more of it, by path or, for
+        a number whose path is the same, by number.
+        """
+        if not isinstance(fd, Fd):
+            return self.files.get(fd) if isinstance(fd, int) else None
+        if fd.file is not None:
+            return fd.file
+        entry = self.files.get(fd.key)
+        if fd.path is None or (entry is not None and entry.path == fd.path):
+            return entry
+        if fd not in self._opened:
+            like = next((file for file in self.files.values() if file.path == fd.path), None)
+            self._opened[fd] = (
+                File(like.path, like.fs, like.mode, like.size) if like
+                else File(fd.path, file_system(fd.path))
+            )  # fmt: skip
+        return self._opened[fd]
+
+
+def load_trace(source: str | PathLike[str] | bytes | BinaryIO, path: str | None = None) -> Trace:
+    """Read the trace in *source*: a path, "-" for standard input, bytes, or a binary file.
+
+    *path* is what messages call it. All keys but ``events`` are read and checked; the events are
+    read by ``Trace.items()``. Raises TraceError: for a header in error it holds the errors of the
+    events too; for a file that cannot be read it says so.
+    """
+    text = _read_source(source, path)
+    errors = Collector(text)
+    decode_errors(text, errors)
+    if errors:
+        raise errors.error()
+    document = _Document(text, errors)
+    try:
+        header = Header(document.nodes, errors)
+        document.check_keys(errors)
+    except BrokenError:
+        raise errors.error() from None
+    trace = Trace(
+        text.path,
+        header.name or Path(text.path).stem.strip("<>"),
+        lambda: document.items(trace, Collector(text)),
+        header.description,
+        header.kernel,
+        header.page_size,
+        header.sysctl,
+        header.process,
+        header.files,
+        header.maps,
+        header.partial,
+    )
+    if errors:
+        for _ in document.items(trace, errors):
+            pass
+        raise errors.error()
+    return trace
+
+
+def _read_source(source: str | PathLike[str] | bytes | BinaryIO, path: str | None) -> Source:
+    name = path
+    try:
+        if isinstance(source, bytes):
+            name, data = name or "<bytes>", source
+        elif isinstance(source, (str, PathLike)) and str(source) != "-":
+            name = name or str(source)
+            with open(source, "rb") as file:
+                data = _read_all(file)
+        else:
+            stream = sys.stdin.buffer if isinstance(source, (str, PathLike)) else source
+            name = name or ("<stdin>" if source == "-" else str(getattr(stream, "name", "<file>")))
+            data = _read_all(stream)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise TraceError([Diagnostic(name or "", 0, 0, f"cannot be read: {reason}")]) from error
+    return Source(name, data.removeprefix(b"\xef\xbb\xbf"))
+
+
+def _read_all(file: BinaryIO) -> bytes:
+    """Everything in *file*, but not much more after a null byte: /dev/zero has no end."""
+    chunks: list[bytes] = []
+    while chunk := file.read(1 << 20):
+        chunks.append(chunk)
+        if b"\0" in chunk:
+            break
+    return b"".join(chunks)
+
+
+class _Document:
+    """The top-level mapping: its header nodes, and the nodes of its events as often as wanted.
+
+    ``nodes`` has the top-level values by key. ``broken`` says that reading stopped at a syntax
+    error, so that a key that is missing may just not have been reached.
+    """
+
+    def __init__(self, source: Source, errors: Collector) -> None:
+        self.source = source
+        self.nodes: dict[str, Node | None] = {}
+        self.line, self.column = 1, 1
+        self.streaming = False
+        self.broken = False
+        try:
+            self._read(Reader(source, errors), errors)
+        except BrokenError:
+            self.broken = True
+
+    def _read(self, reader: Reader, errors: Collector) -> None:
+        root = reader.root()
+        self.line, self.column = position(root)
+        if not reader.is_mapping(root):
+            node = reader.node(root)
+            if node is not None:
+                Values(errors).wrong(node, "a mapping with the keys vmatrace and events")
+            raise BrokenError
+        if root.anchor is not None or root.tag is not None:
+            reader.refuse(root, "an anchor or tag")
+        for key, value in reader.pairs():
+            if key.value not in KEYS:
+                Values(errors).unknown_key(key, KEYS, "a trace")
+            if key.value == "events" and self.column == 1 and reader.can_stream(value):
+                self.streaming = True
+                return
+            self.nodes[key.value] = reader.node(value, 1)
+        reader.finish()
+
+    def check_keys(self, errors: Collector) -> None:
+        """Report a required key that is missing, and events that are no list."""
+        events = self.nodes.get("events")
+        if events is not None and not isinstance(events, SequenceNode):
+            Values(errors).wrong(events, "a list of events")
+        for key in ("vmatrace", "events") if not self.broken else ():
+            if key not in self.nodes and not (key == "events" and self.streaming):
+                errors.add(self.line, self.column, f"the key {key!r} is missing")
+
+    def event_nodes(self, errors: Collector) -> Iterable[Node | None]:
+        """The nodes of ``events``. Raises BrokenError."""
+        if self.streaming:
+            return self._stream(errors)
+        events = self.nodes.get("events")
+        return events.items if isinstance(events, SequenceNode) else ()
+
+    def _stream(self, errors: Collector) -> Iterator[Node | None]:
+        reader, first = self._at_events()
+        mark = first.start_mark
+        start = self.source.offset(mark.line)
+
+        def everything() -> Iterator[Node | None]:
+            reader.report_to(errors)
+            yield from reader.items()
+            reader.next()
+            reader.finish()
+
+        return items(self.source, start, mark.line, mark.column, everything)
+
+    def _at_events(self) -> tuple[Reader, Any]:
+        """A reader that has come to the events, and the parser's event that starts their list."""
+        # The header is read again to get there; what is wrong with it has been reported.
+        reader = Reader(self.source, Collector(self.source))
+        reader.root()
+        for key, value in reader.pairs():
+            if key.value == "events":
+                return reader, value
+            reader.skip(value)
+        raise AssertionError("no events, which were there before")
+
+    def items(self, trace: Trace, errors: Collector) -> Iterator[Item]:
+        """The items of *trace*; after an error only errors are gathered, and raised at the end."""
+        item = Converter(trace.files, trace.page_size, errors).item
+        try:
+            for node in self.event_nodes(errors):
+                value = item(node)
+                if value is not None and not errors.count:
+                    yield value
+        except BrokenError:
+            pass
+        if errors:
+            raise errors.error()
