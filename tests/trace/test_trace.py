@@ -319,7 +319,9 @@ def test_aliases_are_refused_before_they_multiply() -> None:
 def test_hopeless_nesting_ends_the_reading(bracket: str) -> None:
     found = errors(HEAD + "- foo\n- " + bracket * 100_000)
     assert found[0].startswith("3:6: expected '('")
-    assert found[-1].endswith("nested too deeply to read on")
+    assert found[1].endswith("nested deeper than 8 levels")
+    assert found[2].endswith("nested too deeply to read on")
+    assert found == errors(HEAD + "- foo\n- " + bracket * 900)
 
 
 def test_errors_beyond_the_cap_are_counted() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final, Protocol, Union
 
 from vmatrace.diagnostic import BrokenError, Collector, Source, quoted
@@ -130,9 +131,10 @@ class Reader:
         self._yaml: Any = yaml
         self._source = source
         self._errors = errors
-        self._get = _parser(source.data if part is None else source.data[part]).get_event
-        if line:
-            self._get = _shifted(self._get, line)
+        self._data = source.data if part is None else source.data[part]
+        self._line = line
+        self._gave_up = False
+        self._get = self._events(self._data)
 
     def report_to(self, errors: Collector) -> None:
         """Report to *errors* from here on."""
@@ -143,8 +145,7 @@ class Reader:
         try:
             return self._get()
         except self._yaml.YAMLError as error:
-            self._report(error)
-            raise BrokenError from error
+            return self._held_back(error)
 
     def root(self) -> Any:
         """The event that starts the top-level node. Raises BrokenError if there is none."""
@@ -214,8 +215,8 @@ class Reader:
             try:
                 event = get()
             except broken as error:
-                self._report(error)
-                raise BrokenError from error
+                event = self._held_back(error)
+                get = self._get
             if type(event) is scalar and event.anchor is None and event.tag is None:
                 yield event
             elif type(event) is end:
@@ -278,6 +279,42 @@ class Reader:
                 self._errors.add(*position(event), "nested too deeply to read on")
                 raise BrokenError
 
+    def _events(self, data: bytes, error: Any = None) -> Callable[[], Any]:
+        """What gives the events of *data*; where they reach the place of *error*, raises that."""
+        get: Callable[[], Any] = _parser(data).get_event
+        if error is not None:
+            get = _until(get, error)
+        return _shifted(get, self._line) if self._line else get
+
+    def _held_back(self, error: Any) -> Any:
+        """The event that the parser did not give out because of *error* further on in the line.
+
+        What may be a key is scanned to its end first, and libyaml has a limit of its own for
+        nesting since 0.2.6. So the text before the error is read once more, up to what is refused
+        here. Raises BrokenError, with the error reported, where it is not about nesting.
+        """
+        mark = getattr(error, "problem_mark", None)
+        if not self._gave_up and mark is not None:
+            text = self._data.decode()[: mark.index]
+            if _openings(text[mark.index - mark.column :]) > _HOPELESS:
+                self._gave_up = True
+                given = self._given()
+                self._get = self._events(text.encode(), error)
+                with suppress(self._yaml.YAMLError):
+                    for _ in range(given):
+                        self._get()
+                    return self._get()
+        self._report(error)
+        raise BrokenError from error
+
+    def _given(self) -> int:
+        """How many events the parser gives out before it raises."""
+        get, count = self._events(self._data), 0
+        with suppress(self._yaml.YAMLError):
+            while get() is not None:
+                count += 1
+        return count
+
     def _report(self, error: Any) -> None:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -294,6 +331,11 @@ class Reader:
         for words, plain in _PLAIN_WORDS:
             problem = problem.replace(words, plain) if words in problem else problem
         self._errors.add(line, column, problem)
+
+
+def _openings(line: str) -> int:
+    """How many more brackets *line* opens than it closes."""
+    return sum(map(line.count, "[{")) - sum(map(line.count, "]}"))
 
 
 def _parser(data: bytes) -> Any:
@@ -321,6 +363,18 @@ def _shifted(get: Callable[[], Any], line: int) -> Callable[[], Any]:
         event = get()
         event.start_mark = _Mark(event.start_mark, line)
         event.end_mark = _Mark(event.end_mark, line)
+        return event
+
+    return get_event
+
+
+def _until(get: Callable[[], Any], error: Any) -> Callable[[], Any]:
+    """*get*, raising *error* instead of an event that starts where that was found."""
+
+    def get_event() -> Any:
+        event = get()
+        if event.start_mark.index >= error.problem_mark.index:
+            raise error
         return event
 
     return get_event
