@@ -72,7 +72,7 @@ THIRD_PARTIES = {
 
 #: Modules past 400 lines, the most that each may have, and why it is one.
 LARGE = {
-    "engine.vma": (420, "one data structure, and its invariants beside it"),
+    "engine.vma": (440, "one data structure, and its invariants beside it"),
     "event": (410, "half of it is the table of calls"),
     "trace.yamlstream": (430, "all that is known of yaml is here"),
 }

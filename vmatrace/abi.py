@@ -294,3 +294,8 @@ def perms(vm_flags: int) -> str:
 PAGE_SIZES: Final = (4096, 16384, 65536)
 TASK_SIZE: Final = 0x7FFFFFFFF000  # x86-64 with 4-level page tables
 ULONG_MAX: Final = (1 << 64) - 1
+
+
+def page_align(value: int, page_mask: int) -> int:
+    """*value* bytes rounded up to whole pages (PAGE_ALIGN()); *page_mask* is the page size - 1."""
+    return (value + page_mask) & ~page_mask

@@ -65,8 +65,7 @@ def reachable_end(mm: Mm, vma: Vma, start: int, end: int) -> int:
         return start  # alloc_hugetlb_folio() finds none: SIGBUS
     if file.size is None:
         return end
-    mask = mm.world.page_mask
-    return min(end, ((file.size + mask) & ~mask) - vma.skew)
+    return min(end, abi.page_align(file.size, mm.world.page_mask) - vma.skew)
 
 
 def _expand_downwards(mm: Mm, vma: Vma, position: int) -> bool:
@@ -105,12 +104,10 @@ def populate(mm: Mm, start: int, end: int, ignore_errors: bool = True) -> int:
     Writable private VMAs get an anon_vma; gaps are skipped. Unless errors are ignored, nothing
     behind the first failure is populated (__mm_populate()).
     """
-    vma = mm.vmas.find(start)
-    while vma is not None and vma.start < end:
+    for vma in mm.vmas.overlapping(start, end):
         error = populate_vma(mm, vma, max(start, vma.start), min(end, vma.end))
         if error and not ignore_errors:
             return error
-        vma = vma.next
     return 0
 
 

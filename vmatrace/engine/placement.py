@@ -43,7 +43,7 @@ def search_32bit(vmas: VmaMap, length: int, guard: int) -> int:
 
 def huge_alignable(length: int, offset: int) -> bool:
     """Whether [offset, offset + length) of the backing holds a whole huge page."""
-    aligned = (offset + PMD_SIZE - 1) & -PMD_SIZE
+    aligned = abi.page_align(offset, PMD_SIZE - 1)
     return offset + length >= aligned + PMD_SIZE
 
 

@@ -93,8 +93,7 @@ def _retries(mm: Mm) -> bool:
 
 def brk_region(mm: Mm, start: int, end: int, flags: int) -> Vma:
     """Grow the heap by a range (do_brk_flags()): only the VMA before it may take it in."""
-    following = mm.vmas.find(start)
-    prev = following.prev if following is not None else mm.vmas.last
+    prev, following = mm.vmas.around(start)
     late = mm.merge_any
     if late and mm.world.ksm_early:
         late = False
@@ -122,7 +121,7 @@ def may_unmap(mm: Mm, first: Vma, start: int, end: int) -> int:
     if hole and mm.vmas.count >= mm.world.max_map_count:
         return -abi.ENOMEM
     vma: Vma | None = first
-    while vma is not None and vma.start < end:
+    while vma is not None and vma.start < end:  # each munmap comes here: no generator
         if vma.flags & _CUT_CAREFULLY:
             return _gather_carefully(mm, first, start, end)
         vma = vma.next
@@ -135,8 +134,7 @@ def _gather_carefully(mm: Mm, first: Vma, start: int, end: int) -> int:
             return -abi.EPERM
         if not may_split(first, start):
             return -abi.EINVAL
-    vma: Vma | None = first
-    while vma is not None and vma.start < end:
+    for vma in mm.vmas.overlapping(start, end):
         error = 0
         if vma.flags & abi.VM_SEALED:
             error = -abi.EPERM
@@ -146,29 +144,21 @@ def _gather_carefully(mm: Mm, first: Vma, start: int, end: int) -> int:
             if first.start < start:
                 mm.split_unchecked(first, start)
             return error
-        vma = vma.next
     return 0
 
 
 def any_sealed(mm: Mm, start: int, end: int) -> bool:
     """Whether a sealed VMA overlaps the range (can_modify_mm(), which 6.12 removed)."""
-    vma = mm.vmas.find(start)
-    while vma is not None and vma.start < end:
-        if vma.flags & abi.VM_SEALED:
-            return True
-        vma = vma.next
-    return False
+    return any(vma.flags & abi.VM_SEALED for vma in mm.vmas.overlapping(start, end))
 
 
 def split_borders(mm: Mm, first: Vma, start: int, end: int) -> None:
     """What a failure after the gathering leaves behind: both borders split, nothing removed."""
-    vma: Vma | None = first
     if first.start < start:
         mm.split_unchecked(first, start)
-    while vma is not None and vma.start < end:
+    for vma in mm.vmas.overlapping(start, end):
         if vma.end > end:
             mm.split_unchecked(vma, end)
-        vma = vma.next
 
 
 def cut(mm: Mm, first: Vma, start: int, end: int) -> tuple[Vma | None, Vma | None]:

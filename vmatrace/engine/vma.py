@@ -206,6 +206,29 @@ class VmaMap:
         vma = self.find(addr)
         return vma if vma is not None and vma.start <= addr else None
 
+    def overlapping(self, start: int, end: int) -> Iterator[Vma]:
+        """The VMAs that have a byte of [start, end), in order (for_each_vma_range()).
+
+        What is done to one may change its flags and end, not take it away.
+        """
+        vma = self.find(start)
+        while vma is not None and vma.start < end:
+            yield vma
+            vma = vma.next
+
+    def covers(self, start: int, end: int) -> bool:
+        """Whether all of [start, end) is mapped."""
+        for vma in self.overlapping(start, end):
+            if vma.start > start:
+                return False
+            start = vma.end
+        return start >= end
+
+    def around(self, start: int) -> tuple[Vma | None, Vma | None]:
+        """The VMAs before and behind a free place that begins at *start*."""
+        following = self.find(start)
+        return (self.last if following is None else following.prev), following
+
     def insert(self, vma: Vma, prev: Vma | None) -> None:
         """Put *vma* behind *prev* (None: before all others). The range must be free."""
         if prev is None:

@@ -1,11 +1,14 @@
-"""The walk over a range that skips holes, which madvise and PR_SET_VMA share.
+"""The walk over a range whose VMAs change on the way, and what it makes of holes.
 
-Mirrors madvise_walk_vmas() in mm/madvise.c. Knows nothing of what is done to each VMA.
+Mirrors for_each_vma_range() and for_each_vma() as do_mprotect_pkey(), apply_vma_lock_flags(),
+madvise_walk_vmas() and others write it. Knows nothing of what is done to each VMA; a walk that
+changes no border is VmaMap.overlapping().
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 
 from vmatrace import abi
 from vmatrace.engine.mm import Mm
@@ -15,23 +18,31 @@ from vmatrace.engine.vma import Vma
 Visit = Callable[[Vma, int, int], "Vma | int"]
 
 
-def walk_over_holes(mm: Mm, start: int, end: int, visit: Visit) -> int:
-    """Visit what is mapped of [start, end): 0, the first error, or -ENOMEM if there was a hole."""
+class Holes(Enum):
+    """What becomes of a part of the range where nothing is mapped."""
+
+    SKIPPED = "no error"
+    REPORTED = "the rest is visited, then -ENOMEM"
+    FATAL = "-ENOMEM at once"
+
+
+def walk(mm: Mm, start: int, end: int, visit: Visit, holes: Holes) -> int:
+    """Visit what is mapped of [start, end), bytes: 0, the first error of *visit*, or -ENOMEM."""
     result = 0
     position = start
     vma = mm.vmas.find(start)
-    while True:
-        if vma is None:
-            return -abi.ENOMEM
+    while position < end:
+        if vma is None or vma.start >= end:
+            return 0 if holes is Holes.SKIPPED else -abi.ENOMEM
         if position < vma.start:
-            result = -abi.ENOMEM
+            if holes is Holes.FATAL:
+                return -abi.ENOMEM
+            if holes is Holes.REPORTED:
+                result = -abi.ENOMEM
             position = vma.start
-            if position >= end:
-                return result
-        changed = visit(vma, position, min(vma.end, end))
+        changed = visit(vma, position, end if end < vma.end else vma.end)
         if isinstance(changed, int):
             return changed
         position = changed.end
-        if position >= end:
-            return result
         vma = changed.next
+    return result

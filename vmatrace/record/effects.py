@@ -32,7 +32,7 @@ def apply(space: Space, pending: Pending, result: int, page: int) -> None:
     failed = -4096 < result < 0
 
     def up(value: int) -> int:
-        return value + mask & ~mask & abi.ULONG_MAX
+        return abi.page_align(value, mask) & abi.ULONG_MAX
 
     if name == "mmap":
         if not failed:

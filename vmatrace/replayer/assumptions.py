@@ -57,7 +57,7 @@ def believed(name: str, arguments: tuple[object, ...]) -> bool:
 def fill(mm: Mm, start: int, end: int) -> int:
     """Map what of [start, end) is not mapped as assumed memory; how many VMAs that took."""
     mask = mm.world.page_mask
-    start, end = start & ~mask, (end + mask) & ~mask
+    start, end = start & ~mask, abi.page_align(end, mask)
     filled = 0
     while start < end:
         vma = mm.vmas.find(start)
@@ -78,8 +78,7 @@ def _assume(mm: Mm, start: int, end: int) -> None:
     flags = _FLAGS
     if mm.merge_any and ksm.compatible(flags, file):
         flags |= abi.VM_MERGEABLE
-    following = mm.vmas.find(start)
-    prev = following.prev if following is not None else mm.vmas.last
+    prev, _ = mm.vmas.around(start)
     mm.insert(Vma(start, end, flags, 0, file), prev)
 
 
@@ -92,18 +91,14 @@ def clear(mm: Mm, name: str, arguments: tuple[object, ...], recorded: int) -> in
     if not isinstance(length, int) or not isinstance(flags, int) or flags & place[2]:
         return 0
     mask = mm.world.page_mask
-    start, end = recorded, recorded + (length + mask & ~mask)
+    start, end = recorded, recorded + abi.page_align(length, mask)
     if name == "mremap":
         old, size = arguments[0], arguments[1]
         if not isinstance(old, int) or not isinstance(size, int):
             return 0
         if recorded == old:  # grown or shrunk in place
-            start += size + mask & ~mask
-    vma = mm.vmas.find(start)
-    hit = 0
-    while vma is not None and vma.start < end:
-        hit += 1
-        vma = vma.next
+            start += abi.page_align(size, mask)
+    hit = sum(1 for _ in mm.vmas.overlapping(start, end))
     if hit and unmap(mm, start, end):
         return 0
     return hit

@@ -366,7 +366,7 @@ class Replay:
 
 def _pages(mm: Mm, length: int) -> int:
     """*length* bytes, rounded up to whole pages."""
-    return length + mm.world.page_mask & ~mm.world.page_mask
+    return abi.page_align(length, mm.world.page_mask)
 
 
 def replay(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> Result:

@@ -10,7 +10,7 @@ from vmatrace.engine import ksm
 from vmatrace.engine.faults import guarded, prepare_anon, reachable_end
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
-from vmatrace.engine.walk import walk_over_holes
+from vmatrace.engine.walk import Holes, walk
 
 _READ_HINTS: Final = abi.VM_RAND_READ | abi.VM_SEQ_READ
 #: advice -> (flags cleared, flags set), where nothing else decides.
@@ -55,7 +55,7 @@ def madvise(mm: Mm, addr: int, length: int, advice: int) -> int:
     mask = mm.world.page_mask
     if addr & mask:
         return -abi.EINVAL
-    rounded = (length + mask) & ~mask
+    rounded = abi.page_align(length, mask)
     end = addr + rounded
     if rounded > abi.ULONG_MAX or end > abi.ULONG_MAX + 1:
         return -abi.EINVAL
@@ -69,9 +69,10 @@ def madvise(mm: Mm, addr: int, length: int, advice: int) -> int:
 def _walk(mm: Mm, start: int, end: int, advice: int) -> int:
     if mm.world.seals_first and advice in _DISCARDS and _any_protected(mm, start, end):
         return -abi.EPERM
-    return walk_over_holes(
-        mm, start, end, lambda vma, first, last: _advise(mm, vma, first, last, advice)
-    )
+    return walk(
+        mm, start, end, lambda vma, first, last: _advise(mm, vma, first, last, advice),
+        Holes.REPORTED,
+    )  # fmt: skip
 
 
 _IOVEC: Final = re.compile(r"iov_base=(0x[0-9a-fA-F]+|NULL|\d+), *iov_len=(0x[0-9a-fA-F]+|\d+)")
@@ -134,12 +135,7 @@ def _protected(vma: Vma) -> bool:
 
 def _any_protected(mm: Mm, start: int, end: int) -> bool:
     """can_modify_mm_madv(): asked for the whole range first, before 6.12."""
-    vma = mm.vmas.find(start)
-    while vma is not None and vma.start < end:
-        if _protected(vma):
-            return True
-        vma = vma.next
-    return False
+    return any(_protected(vma) for vma in mm.vmas.overlapping(start, end))
 
 
 #: advice -> vm_flags of a VMA that it is refused on.
@@ -211,19 +207,13 @@ def _populate(mm: Mm, start: int, end: int, advice: int) -> int:
     """madvise_populate(): faults pages in; changes no flags."""
     write = advice == abi.MADV_POPULATE_WRITE
     needed = abi.VM_WRITE if write else abi.VM_ACCESS_FLAGS
-    position = start
-    vma = mm.vmas.find(start)
-    while position < end:
-        if vma is None or vma.start > position:
-            return -abi.ENOMEM
+
+    def visit(vma: Vma, first: int, last: int) -> Vma | int:
         if vma.flags & (abi.VM_IO | abi.VM_PFNMAP) or not vma.flags & needed:
             return -abi.EINVAL
-        stop = min(end, vma.end)
-        reached = reachable_end(mm, vma, position, stop)
-        if write and not vma.flags & abi.VM_SHARED and not guarded(mm, position):
+        reached = reachable_end(mm, vma, first, last)
+        if write and not vma.flags & abi.VM_SHARED and not guarded(mm, first):
             prepare_anon(mm, vma)
-        if reached < stop:
-            return -abi.EFAULT
-        position = stop
-        vma = vma.next
-    return 0
+        return vma if reached >= last else -abi.EFAULT
+
+    return walk(mm, start, end, visit, Holes.FATAL)

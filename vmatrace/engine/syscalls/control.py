@@ -11,7 +11,7 @@ from typing import Final
 from vmatrace import abi, kernels
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma, make_extra
-from vmatrace.engine.walk import walk_over_holes
+from vmatrace.engine.walk import Holes, walk
 
 _NAME_MAX: Final = 80  # ANON_VMA_NAME_MAX_LEN, with the terminating NUL
 _NAME_FORBIDDEN: Final = frozenset("\\`$[]")
@@ -92,14 +92,15 @@ def _set_vma_name(mm: Mm, what: int, addr: int, length: int, name: int | str) ->
     mask = mm.world.page_mask
     if addr & mask:
         return -abi.EINVAL
-    end = addr + ((length + mask) & ~mask)
+    end = addr + abi.page_align(length, mask)
     if end > abi.ULONG_MAX:
         return -abi.EINVAL
     if end == addr:
         return 0
-    return walk_over_holes(
-        mm, addr, end, lambda vma, first, last: _name_one(mm, vma, first, last, text)
-    )
+    return walk(
+        mm, addr, end, lambda vma, first, last: _name_one(mm, vma, first, last, text),
+        Holes.REPORTED,
+    )  # fmt: skip
 
 
 def _name_one(mm: Mm, vma: Vma, start: int, end: int, name: str | None) -> Vma | int:
@@ -118,29 +119,18 @@ def mseal(mm: Mm, addr: int, length: int, flags: int) -> int:
     if not mm.world.kernel.has(kernels.MSEAL):
         return -abi.ENOSYS
     mask = mm.world.page_mask
-    rounded = (length + mask) & ~mask
+    rounded = abi.page_align(length, mask)
     end = addr + rounded
     if flags or addr & mask or rounded > abi.ULONG_MAX or end > abi.ULONG_MAX:
         return -abi.EINVAL
     if not rounded:
         return 0
-    position = addr
-    vma = mm.vmas.find(addr)
-    while position < end:
-        if vma is None or vma.start > position:
-            return -abi.ENOMEM
-        position = vma.end
-        vma = vma.next
-    position = addr
-    vma = mm.vmas.find(addr)
-    while vma is not None and position < end:
-        if not vma.flags & abi.VM_SEALED:
-            changed = mm.modify(
-                vma, position, min(vma.end, end), vma.flags | abi.VM_SEALED, vma.extra
-            )
-            if isinstance(changed, int):
-                return changed
-            vma = changed
-        position = vma.end
-        vma = vma.next
-    return 0
+    if not mm.vmas.covers(addr, end):
+        return -abi.ENOMEM
+
+    def visit(vma: Vma, first: int, last: int) -> Vma | int:
+        if vma.flags & abi.VM_SEALED:
+            return vma
+        return mm.modify(vma, first, last, vma.flags | abi.VM_SEALED, vma.extra)
+
+    return walk(mm, addr, end, visit, Holes.FATAL)

@@ -9,6 +9,7 @@ from vmatrace.engine.faults import populate
 from vmatrace.engine.limits import locked, overlap
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
+from vmatrace.engine.walk import Holes, walk
 
 _KNOWN_MCL: Final = abi.MCL_CURRENT | abi.MCL_FUTURE | abi.MCL_ONFAULT
 
@@ -62,7 +63,7 @@ def munlockall(mm: Mm) -> int:
 
 def _rounded(mm: Mm, addr: int, length: int) -> tuple[int, int]:
     mask = mm.world.page_mask
-    length = (length + (addr & mask) + mask) & ~mask & abi.ULONG_MAX
+    length = abi.page_align(length + (addr & mask), mask) & abi.ULONG_MAX
     return addr & ~mask, length
 
 
@@ -88,23 +89,9 @@ def _apply(mm: Mm, start: int, length: int, flags: int) -> int:
     end = start + length
     if end > abi.ULONG_MAX:
         return -abi.EINVAL
-    if end == start:
-        return 0
-    vma = mm.vmas.at(start)
-    if vma is None:
-        return -abi.ENOMEM
-    position = start
-    while True:
-        changed = _fixup(mm, vma, position, min(vma.end, end), flags)
-        if isinstance(changed, int):
-            return changed
-        position = changed.end
-        if position >= end:
-            return 0
-        following = changed.next
-        if following is None or following.start != position:
-            return -abi.ENOMEM
-        vma = following
+    return walk(
+        mm, start, end, lambda vma, first, last: _fixup(mm, vma, first, last, flags), Holes.FATAL
+    )
 
 
 def _apply_to_all(mm: Mm, flags: int) -> None:

@@ -52,10 +52,10 @@ def mmap(
         if isinstance(huge, int):
             return huge
         file = huge
-        length = (length + placement.PMD_SIZE - 1) & -placement.PMD_SIZE
+        length = abi.page_align(length, placement.PMD_SIZE - 1)
     if not length:
         return -abi.EINVAL
-    length = (length + mask) & ~mask
+    length = abi.page_align(length, mask)
     if length > abi.ULONG_MAX:
         return -abi.ENOMEM
     if mm.vmas.count > world.max_map_count:
@@ -180,7 +180,7 @@ def _choose_address(
     world = mm.world
     hint &= ~world.page_mask
     if hint and hint < world.min_addr:
-        hint = (world.min_addr + world.page_mask) & ~world.page_mask
+        hint = abi.page_align(world.min_addr, world.page_mask)
     if length > abi.TASK_SIZE:
         return -abi.ENOMEM
     if recorded is not None and recorded > 0 and is_free(mm, recorded, length):
@@ -221,7 +221,7 @@ def unmapped_area(
 def _huge_area(mm: Mm, hint: int, length: int) -> int:
     """hugetlb_get_unmapped_area(): on a huge page's border."""
     world, size = mm.world, placement.PMD_SIZE
-    hint = (hint + size - 1) & -size
+    hint = abi.page_align(hint, size - 1)
     if hint and placement.hint_is_usable(mm.vmas, hint, length, world.guard):
         return hint
     padded = length + size - world.page_size
@@ -330,7 +330,7 @@ def munmap(mm: Mm, addr: int, length: int) -> int:
     mask = mm.world.page_mask
     if addr & mask or addr > abi.TASK_SIZE or length > abi.TASK_SIZE - addr:
         return -abi.EINVAL
-    length = (length + mask) & ~mask
+    length = abi.page_align(length, mask)
     if not length:
         return -abi.EINVAL
     return unmap(mm, addr, addr + length)
@@ -348,7 +348,7 @@ def brk(mm: Mm, addr: int, recorded: int | None = None) -> int:
     mask = world.page_mask
     if addr < mm.start_brk:
         return mm.brk
-    new, old = (addr + mask) & ~mask, (mm.brk + mask) & ~mask
+    new, old = abi.page_align(addr, mask), abi.page_align(mm.brk, mask)
     if new == old:
         mm.brk = addr
         return addr

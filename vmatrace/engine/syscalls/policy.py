@@ -10,7 +10,8 @@ from typing import Final
 
 from vmatrace import abi
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.vma import make_extra
+from vmatrace.engine.vma import Vma, make_extra
+from vmatrace.engine.walk import Holes, walk
 
 _STATIC: Final = 1 << 15
 _RELATIVE: Final = 1 << 14
@@ -40,7 +41,7 @@ def mbind(
     mask = mm.world.page_mask
     if flags & ~_KNOWN_MF or addr & mask:
         return -abi.EINVAL
-    end = addr + ((length + mask) & ~mask & abi.ULONG_MAX)
+    end = addr + (abi.page_align(length, mask) & abi.ULONG_MAX)
     if end > abi.ULONG_MAX:
         return -abi.EINVAL
     if end == addr:
@@ -88,29 +89,15 @@ def _policy(mode: int, mode_flags: int, nodes: int) -> Policy | int | None:
 
 def _covered(mm: Mm, start: int, end: int, holes_matter: bool) -> bool:
     """Whether [start, end) is mapped: without a hole, or at all (queue_pages_test_walk())."""
-    vma = mm.vmas.find(start)
-    if vma is None or vma.start >= end:
-        return False
-    if not holes_matter:
-        return True
-    position = start
-    while position < end:
-        if vma is None or vma.start > position:
-            return False
-        position = vma.end
-        vma = vma.next
-    return True
+    if holes_matter:
+        return mm.vmas.covers(start, end)
+    return any(True for _ in mm.vmas.overlapping(start, end))
 
 
 def _bind(mm: Mm, start: int, end: int, policy: Policy | None) -> int:
-    vma = mm.vmas.find(start)
-    while vma is not None and vma.start < end:
+    def visit(vma: Vma, first: int, last: int) -> Vma | int:
         old = vma.extra
         extra = make_extra(policy, old.uffd if old else 0, old.name if old else None)
-        if extra != old:
-            changed = mm.modify(vma, max(vma.start, start), min(vma.end, end), vma.flags, extra)
-            if isinstance(changed, int):
-                return changed
-            vma = changed
-        vma = vma.next
-    return 0
+        return vma if extra == old else mm.modify(vma, first, last, vma.flags, extra)
+
+    return walk(mm, start, end, visit, Holes.SKIPPED)

@@ -9,6 +9,7 @@ from vmatrace.engine.faults import populate_vma
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.region import any_sealed
 from vmatrace.engine.vma import Vma
+from vmatrace.engine.walk import Holes, walk
 
 _GROWS: Final = abi.PROT_GROWSDOWN | abi.PROT_GROWSUP
 _KNOWN_PROT: Final = abi.PROT_READ | abi.PROT_WRITE | abi.PROT_EXEC | abi.PROT_SEM
@@ -27,7 +28,7 @@ def mprotect(mm: Mm, addr: int, length: int, prot: int, pkey: int = -1) -> int:
         return -abi.EINVAL
     if not length:
         return 0
-    start, end = addr, addr + ((length + mask) & ~mask)
+    start, end = addr, addr + abi.page_align(length, mask)
     if end > abi.ULONG_MAX:
         return -abi.ENOMEM
     if prot & ~(_KNOWN_PROT | _GROWS):
@@ -48,18 +49,10 @@ def mprotect(mm: Mm, addr: int, length: int, prot: int, pkey: int = -1) -> int:
     if mm.world.seals_first and any_sealed(mm, start, end):
         return -abi.EPERM
     access = prot & abi.VM_ACCESS_FLAGS
-    position = start
-    while True:
-        changed = _protect(mm, vma, position, min(vma.end, end), access, pkey)
-        if isinstance(changed, int):
-            return changed
-        position = changed.end
-        if position >= end:
-            return 0
-        following = changed.next
-        if following is None or following.start != position:
-            return -abi.ENOMEM
-        vma = following
+    return walk(
+        mm, start, end, lambda vma, first, last: _protect(mm, vma, first, last, access, pkey),
+        Holes.FATAL,
+    )  # fmt: skip
 
 
 def pkey_mprotect(
@@ -79,10 +72,8 @@ def pkey_mprotect(
 
 def _valid(mm: Mm, addr: int, length: int, prot: int) -> bool:
     """Whether the checks before that of the key pass."""
-    mask = mm.world.page_mask
-    return addr < addr + ((length + mask) & ~mask) <= abi.ULONG_MAX and not prot & ~(
-        _KNOWN_PROT | _GROWS
-    )
+    end = addr + abi.page_align(length, mm.world.page_mask)
+    return addr < end <= abi.ULONG_MAX and not prot & ~(_KNOWN_PROT | _GROWS)
 
 
 def _protect(mm: Mm, vma: Vma, start: int, end: int, access: int, pkey: int) -> Vma | int:

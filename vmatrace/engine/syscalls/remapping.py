@@ -50,8 +50,8 @@ def mremap(
 ) -> int:
     """mremap(2): the address of the mapping, or -errno. *recorded* as for mmap."""
     mask = mm.world.page_mask
-    rounded_old = (old_len + mask) & ~mask & abi.ULONG_MAX
-    rounded_new = (new_len + mask) & ~mask & abi.ULONG_MAX
+    rounded_old = abi.page_align(old_len, mask) & abi.ULONG_MAX
+    rounded_new = abi.page_align(new_len, mask) & abi.ULONG_MAX
     if flags & ~_KNOWN or addr & mask or not rounded_new:
         return -abi.EINVAL
     if flags & _IMPLIES_ADDRESS and not flags & abi.MREMAP_MAYMOVE:
@@ -349,8 +349,7 @@ def _copy(remap: Remap, vma: Vma, dontunmap: bool) -> Vma:
     skew = remap.addr + vma.skew - start
     if vma.is_anonymous and not vma.anon:
         skew = 0
-    following = mm.vmas.find(start)
-    prev = following.prev if following is not None else mm.vmas.last
+    prev, following = mm.vmas.around(start)
     chain = vma.chain if world.copied_from else 0
     source = merge.attributes(vma.flags, skew, vma.file, vma.anon, chain, vma.extra)
     left, right = prev, following

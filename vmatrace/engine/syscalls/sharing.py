@@ -13,6 +13,7 @@ from vmatrace.engine.mm import Mm
 from vmatrace.engine.region import unmap
 from vmatrace.engine.syscalls.mapping import is_free, mmap
 from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.engine.walk import Holes, walk
 
 _KNOWN_MS: Final = abi.MS_ASYNC | abi.MS_INVALIDATE | abi.MS_SYNC
 #: Bytes of a segment of which the trace tells no size.
@@ -56,8 +57,7 @@ def shmat(
 
 
 def _taken(mm: Mm, addr: int, size: int) -> bool:
-    vma = mm.vmas.find(addr)
-    return vma is not None and vma.start < addr + size
+    return any(True for _ in mm.vmas.overlapping(addr, addr + size))
 
 
 def shmdt(mm: Mm, addr: int) -> int:
@@ -123,22 +123,11 @@ def msync(mm: Mm, addr: int, length: int, flags: int) -> int:
     both = abi.MS_ASYNC | abi.MS_SYNC
     if flags & ~_KNOWN_MS or addr & mask or flags & both == both:
         return -abi.EINVAL
-    end = addr + ((length + mask) & ~mask & abi.ULONG_MAX)
+    end = addr + (abi.page_align(length, mask) & abi.ULONG_MAX)
     if end > abi.ULONG_MAX:
         return -abi.ENOMEM
-    result = 0
-    position = addr
-    vma = mm.vmas.find(addr)
-    while position < end:
-        if vma is None:
-            return -abi.ENOMEM
-        if position < vma.start:
-            result = -abi.ENOMEM
-            position = vma.start
-            if flags == abi.MS_ASYNC or position >= end:
-                return result
-        if flags & abi.MS_INVALIDATE and vma.flags & abi.VM_LOCKED:
-            return -abi.EBUSY
-        position = vma.end
-        vma = vma.next
-    return result
+
+    def visit(vma: Vma, first: int, last: int) -> Vma | int:
+        return -abi.EBUSY if flags & abi.MS_INVALIDATE and vma.flags & abi.VM_LOCKED else vma
+
+    return walk(mm, addr, end, visit, Holes.FATAL if flags == abi.MS_ASYNC else Holes.REPORTED)

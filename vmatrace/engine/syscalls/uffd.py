@@ -12,6 +12,7 @@ from typing import Final
 from vmatrace import abi, kernels
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma, make_extra
+from vmatrace.engine.walk import Holes, walk
 
 _START: Final = re.compile(r"start=(0x[0-9a-fA-F]+|\d+|NULL)")
 _LENGTH: Final = re.compile(r"len=(0x[0-9a-fA-F]+|\d+)")
@@ -88,48 +89,40 @@ def _context(vma: Vma) -> int:
 
 
 def _register(mm: Mm, context: int, start: int, end: int, modes: int) -> int:
-    vma = mm.vmas.find(start)
-    if vma is None or vma.start >= end:
+    found = list(mm.vmas.overlapping(start, end))
+    if not found:
         return -abi.EINVAL
-    while vma is not None and vma.start < end:
+    for vma in found:
         if not _eligible(mm, vma, modes):
             return -abi.EINVAL
         if not vma.flags & abi.VM_MAYWRITE:
             return -abi.EPERM
         if _context(vma) not in (0, context):
             return -abi.EBUSY
-        vma = vma.next
-    vma = mm.vmas.find(start)
-    while vma is not None and vma.start < end:
-        if _context(vma) != context or vma.flags & modes != modes:
-            changed = _set(mm, vma, max(start, vma.start), min(end, vma.end), context, modes)
-            if isinstance(changed, int):
-                return changed
-            vma = changed
-        vma = vma.next
-    return 0
+
+    def visit(vma: Vma, first: int, last: int) -> Vma | int:
+        if _context(vma) == context and vma.flags & modes == modes:
+            return vma
+        return _set(mm, vma, first, last, context, modes)
+
+    return walk(mm, start, end, visit, Holes.SKIPPED)
 
 
 def _unregister(mm: Mm, context: int, start: int, end: int) -> int:
     strict = mm.world.kernel.has(kernels.UFFD_UNREGISTER_STRICT)
-    vma = mm.vmas.find(start)
-    if vma is None or vma.start >= end:
+    found = list(mm.vmas.overlapping(start, end))
+    if not found:
         return -abi.EINVAL
-    while vma is not None and vma.start < end:
+    for vma in found:
         if not _eligible(mm, vma, vma.flags & abi.VM_UFFD_FLAGS):
             return -abi.EINVAL
         if strict and _context(vma) not in (0, context):
             return -abi.EINVAL
-        vma = vma.next
-    vma = mm.vmas.find(start)
-    while vma is not None and vma.start < end:
-        if _context(vma):
-            changed = _set(mm, vma, max(start, vma.start), min(end, vma.end), 0, 0)
-            if isinstance(changed, int):
-                return changed
-            vma = changed
-        vma = vma.next
-    return 0
+
+    def visit(vma: Vma, first: int, last: int) -> Vma | int:
+        return _set(mm, vma, first, last, 0, 0) if _context(vma) else vma
+
+    return walk(mm, start, end, visit, Holes.SKIPPED)
 
 
 def _set(mm: Mm, vma: Vma, start: int, end: int, context: int, modes: int) -> Vma | int:
