@@ -14,8 +14,9 @@ from vmatrace import abi
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
 
-#: Given a VMA and the part of it in bytes: the VMA that holds the part afterwards, or -errno.
-Visit = Callable[[Vma, int, int], "Vma | int"]
+#: Given the Mm, a VMA, the part of it in bytes, and what walk() was given besides: the VMA that
+#: holds the part afterwards, or -errno.
+Visit = Callable[..., "Vma | int"]
 
 
 class Holes(Enum):
@@ -26,11 +27,15 @@ class Holes(Enum):
     FATAL = "-ENOMEM at once"
 
 
-def walk(mm: Mm, start: int, end: int, visit: Visit, holes: Holes) -> int:
-    """Visit what is mapped of [start, end), bytes: 0, the first error of *visit*, or -ENOMEM."""
+def walk(
+    mm: Mm, vma: Vma | None, start: int, end: int, holes: Holes, visit: Visit, *args: object
+) -> int:
+    """Visit what is mapped of [start, end), bytes: 0, the first error of *visit*, or -ENOMEM.
+
+    *vma* is find(start).
+    """
     result = 0
     position = start
-    vma = mm.vmas.find(start)
     while position < end:
         if vma is None or vma.start >= end:
             return 0 if holes is Holes.SKIPPED else -abi.ENOMEM
@@ -40,7 +45,8 @@ def walk(mm: Mm, start: int, end: int, visit: Visit, holes: Holes) -> int:
             if holes is Holes.REPORTED:
                 result = -abi.ENOMEM
             position = vma.start
-        changed = visit(vma, position, end if end < vma.end else vma.end)
+        stop = vma.end
+        changed = visit(mm, vma, position, stop if stop < end else end, *args)
         if isinstance(changed, int):
             return changed
         position = changed.end

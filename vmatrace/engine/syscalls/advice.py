@@ -69,10 +69,7 @@ def madvise(mm: Mm, addr: int, length: int, advice: int) -> int:
 def _walk(mm: Mm, start: int, end: int, advice: int) -> int:
     if mm.world.seals_first and advice in _DISCARDS and _any_protected(mm, start, end):
         return -abi.EPERM
-    return walk(
-        mm, start, end, lambda vma, first, last: _advise(mm, vma, first, last, advice),
-        Holes.REPORTED,
-    )  # fmt: skip
+    return walk(mm, mm.vmas.find(start), start, end, Holes.REPORTED, _advise, advice)
 
 
 _IOVEC: Final = re.compile(r"iov_base=(0x[0-9a-fA-F]+|NULL|\d+), *iov_len=(0x[0-9a-fA-F]+|\d+)")
@@ -208,7 +205,7 @@ def _populate(mm: Mm, start: int, end: int, advice: int) -> int:
     write = advice == abi.MADV_POPULATE_WRITE
     needed = abi.VM_WRITE if write else abi.VM_ACCESS_FLAGS
 
-    def visit(vma: Vma, first: int, last: int) -> Vma | int:
+    def visit(mm: Mm, vma: Vma, first: int, last: int) -> Vma | int:
         if vma.flags & (abi.VM_IO | abi.VM_PFNMAP) or not vma.flags & needed:
             return -abi.EINVAL
         reached = reachable_end(mm, vma, first, last)
@@ -216,4 +213,4 @@ def _populate(mm: Mm, start: int, end: int, advice: int) -> int:
             prepare_anon(mm, vma)
         return vma if reached >= last else -abi.EFAULT
 
-    return walk(mm, start, end, visit, Holes.FATAL)
+    return walk(mm, mm.vmas.find(start), start, end, Holes.FATAL, visit)

@@ -97,10 +97,7 @@ def _set_vma_name(mm: Mm, what: int, addr: int, length: int, name: int | str) ->
         return -abi.EINVAL
     if end == addr:
         return 0
-    return walk(
-        mm, addr, end, lambda vma, first, last: _name_one(mm, vma, first, last, text),
-        Holes.REPORTED,
-    )  # fmt: skip
+    return walk(mm, mm.vmas.find(addr), addr, end, Holes.REPORTED, _name_one, text)
 
 
 def _name_one(mm: Mm, vma: Vma, start: int, end: int, name: str | None) -> Vma | int:
@@ -127,10 +124,10 @@ def mseal(mm: Mm, addr: int, length: int, flags: int) -> int:
         return 0
     if not mm.vmas.covers(addr, end):
         return -abi.ENOMEM
+    return walk(mm, mm.vmas.find(addr), addr, end, Holes.FATAL, _seal)
 
-    def visit(vma: Vma, first: int, last: int) -> Vma | int:
-        if vma.flags & abi.VM_SEALED:
-            return vma
-        return mm.modify(vma, first, last, vma.flags | abi.VM_SEALED, vma.extra)
 
-    return walk(mm, addr, end, visit, Holes.FATAL)
+def _seal(mm: Mm, vma: Vma, start: int, end: int) -> Vma | int:
+    if vma.flags & abi.VM_SEALED:
+        return vma
+    return mm.modify(vma, start, end, vma.flags | abi.VM_SEALED, vma.extra)

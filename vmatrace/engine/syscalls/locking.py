@@ -89,9 +89,7 @@ def _apply(mm: Mm, start: int, length: int, flags: int) -> int:
     end = start + length
     if end > abi.ULONG_MAX:
         return -abi.EINVAL
-    return walk(
-        mm, start, end, lambda vma, first, last: _fixup(mm, vma, first, last, flags), Holes.FATAL
-    )
+    return walk(mm, mm.vmas.find(start), start, end, Holes.FATAL, _fixup, flags)
 
 
 def _apply_to_all(mm: Mm, flags: int) -> None:

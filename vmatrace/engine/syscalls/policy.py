@@ -51,7 +51,7 @@ def mbind(
         return policy
     if not _covered(mm, addr, end, holes_matter=mode != abi.MPOL_DEFAULT):
         return -abi.EFAULT
-    return _bind(mm, addr, end, policy)
+    return walk(mm, mm.vmas.find(addr), addr, end, Holes.SKIPPED, _bind, policy)
 
 
 def _nodes(nodemask: int | str, maxnode: int) -> int:
@@ -94,10 +94,8 @@ def _covered(mm: Mm, start: int, end: int, holes_matter: bool) -> bool:
     return any(True for _ in mm.vmas.overlapping(start, end))
 
 
-def _bind(mm: Mm, start: int, end: int, policy: Policy | None) -> int:
-    def visit(vma: Vma, first: int, last: int) -> Vma | int:
-        old = vma.extra
-        extra = make_extra(policy, old.uffd if old else 0, old.name if old else None)
-        return vma if extra == old else mm.modify(vma, first, last, vma.flags, extra)
-
-    return walk(mm, start, end, visit, Holes.SKIPPED)
+def _bind(mm: Mm, vma: Vma, start: int, end: int, policy: Policy | None) -> Vma | int:
+    """mbind_range()."""
+    old = vma.extra
+    extra = make_extra(policy, old.uffd if old else 0, old.name if old else None)
+    return vma if extra == old else mm.modify(vma, start, end, vma.flags, extra)

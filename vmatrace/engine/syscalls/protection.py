@@ -49,10 +49,7 @@ def mprotect(mm: Mm, addr: int, length: int, prot: int, pkey: int = -1) -> int:
     if mm.world.seals_first and any_sealed(mm, start, end):
         return -abi.EPERM
     access = prot & abi.VM_ACCESS_FLAGS
-    return walk(
-        mm, start, end, lambda vma, first, last: _protect(mm, vma, first, last, access, pkey),
-        Holes.FATAL,
-    )  # fmt: skip
+    return walk(mm, vma, start, end, Holes.FATAL, _protect, access, pkey)
 
 
 def pkey_mprotect(

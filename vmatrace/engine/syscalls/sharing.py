@@ -127,7 +127,14 @@ def msync(mm: Mm, addr: int, length: int, flags: int) -> int:
     if end > abi.ULONG_MAX:
         return -abi.ENOMEM
 
-    def visit(vma: Vma, first: int, last: int) -> Vma | int:
+    def visit(mm: Mm, vma: Vma, first: int, last: int) -> Vma | int:
         return -abi.EBUSY if flags & abi.MS_INVALIDATE and vma.flags & abi.VM_LOCKED else vma
 
-    return walk(mm, addr, end, visit, Holes.FATAL if flags == abi.MS_ASYNC else Holes.REPORTED)
+    return walk(
+        mm,
+        mm.vmas.find(addr),
+        addr,
+        end,
+        Holes.FATAL if flags == abi.MS_ASYNC else Holes.REPORTED,
+        visit,
+    )

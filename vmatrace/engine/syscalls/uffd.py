@@ -99,13 +99,7 @@ def _register(mm: Mm, context: int, start: int, end: int, modes: int) -> int:
             return -abi.EPERM
         if _context(vma) not in (0, context):
             return -abi.EBUSY
-
-    def visit(vma: Vma, first: int, last: int) -> Vma | int:
-        if _context(vma) == context and vma.flags & modes == modes:
-            return vma
-        return _set(mm, vma, first, last, context, modes)
-
-    return walk(mm, start, end, visit, Holes.SKIPPED)
+    return walk(mm, mm.vmas.find(start), start, end, Holes.SKIPPED, _set, context, modes)
 
 
 def _unregister(mm: Mm, context: int, start: int, end: int) -> int:
@@ -118,14 +112,13 @@ def _unregister(mm: Mm, context: int, start: int, end: int) -> int:
             return -abi.EINVAL
         if strict and _context(vma) not in (0, context):
             return -abi.EINVAL
-
-    def visit(vma: Vma, first: int, last: int) -> Vma | int:
-        return _set(mm, vma, first, last, 0, 0) if _context(vma) else vma
-
-    return walk(mm, start, end, visit, Holes.SKIPPED)
+    return walk(mm, mm.vmas.find(start), start, end, Holes.SKIPPED, _set, 0, 0)
 
 
 def _set(mm: Mm, vma: Vma, start: int, end: int, context: int, modes: int) -> Vma | int:
+    """Register [start, end) of one VMA with *context* in *modes*, or unregister it (both 0)."""
+    if _context(vma) == context and vma.flags & modes == modes:
+        return vma
     old = vma.extra
     extra = make_extra(old.policy if old else None, context, old.name if old else None)
     return mm.modify(vma, start, end, vma.flags & ~abi.VM_UFFD_FLAGS | modes, extra)
