@@ -56,8 +56,8 @@ ENGINE = [
     {"engine.faults", "engine.region", "engine.view", "engine.walk"},
     {"engine.syscalls", "engine.syscalls.mapping"},
     {
-        "engine.syscalls.advice", "engine.syscalls.control", "engine.syscalls.locking",
-        "engine.syscalls.policy", "engine.syscalls.protection", "engine.syscalls.remapping",
+        "engine.syscalls.advice", "engine.syscalls.control", "engine.syscalls.heap",
+        "engine.syscalls.locking", "engine.syscalls.policy", "engine.syscalls.protection", "engine.syscalls.remapping",
         "engine.syscalls.sharing", "engine.syscalls.uffd",
     },
 ]  # fmt: skip

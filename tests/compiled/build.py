@@ -23,7 +23,7 @@ MODULES = (
     )),
     *(f"replayer/{name}" for name in ("files", "processes", "run")),
     *(f"engine/syscalls/{name}" for name in (
-        "advice", "control", "locking", "mapping", "policy", "protection", "remapping", "sharing",
+        "advice", "control", "heap", "locking", "mapping", "policy", "protection", "remapping", "sharing",
         "uffd",
     )),
 )  # fmt: skip

@@ -8,7 +8,8 @@ from drawing import BASE, PAGE, at, draw, new_mm, strip, vma
 from vmatrace import abi
 from vmatrace.engine.limits import Limits
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.syscalls.mapping import brk, mmap, munmap
+from vmatrace.engine.syscalls.heap import brk
+from vmatrace.engine.syscalls.mapping import mmap, munmap
 from vmatrace.engine.vma import VmFile
 
 NONE, R, W, X = abi.PROT_NONE, abi.PROT_READ, abi.PROT_WRITE, abi.PROT_EXEC

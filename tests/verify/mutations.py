@@ -54,17 +54,10 @@ MUTATIONS: Final = (
     Mutation("policies have to be equal", "merge",
              "POLICY if a.policy != b.policy else 0", "0"),
     Mutation("userfaultfds have to be equal", "merge", "UFFD if a.uffd != b.uffd else 0", "0"),
-    Mutation("three VMAs merge only if both sides agree", "mm",
-             "            if merge.anon_conflict(prev, following):\n"
-             "                right = merge.OTHER_SIDE\n"
-             "            elif following.has_close:\n"
-             "                right = merge.CLOSE\n"
-             "        decision = merge.decision(\n"
-             '            "modify"',
-             "            if following.has_close:\n"
-             "                right = merge.CLOSE\n"
-             "        decision = merge.decision(\n"
-             '            "modify"'),
+    Mutation("three VMAs merge only if both sides agree", "merge",
+             "            if anon_conflict(prev, following):\n                right = OTHER_SIDE\n"
+             "            elif following.has_close:",
+             "            if following.has_close:"),
     Mutation("a merge hands on the anon_vma", "mm",
              "            vma.anon, vma.chain = following.anon, following.chain\n\n    def insert",
              "            pass\n\n    def insert"),

@@ -184,30 +184,61 @@ def attributes(
     return _new(Attributes, (flags, skew, file, anon, chain, extra))
 
 
-def decision(
+def decide(
     op: str,
     start: int,
     end: int,
-    left: int,
-    right: int,
-    proposed: Attributes,
     prev: Vma | None,
+    middle: Vma | None,
     following: Vma | None,
+    proposed: Attributes,
+    unfaulted_target: bool,
     event: Event | None = None,
 ) -> MergeDecision:
-    """The record of an attempt, made before it is committed: neighbours are copied as they are."""
+    """Whether [start, end) of *proposed* attributes merges with the VMAs before and behind it.
+
+    *middle* is the VMA that holds the range already, None for a new range. Changes nothing; the
+    record copies the neighbours as they are. Source: vma_merge_new_range() and
+    vma_merge_existing_range(), mm/vma.c.
+    """
+    if middle is not None and middle.start != start:
+        left = NOT_AT_BORDER
+    elif prev is None:
+        left = NO_NEIGHBOUR
+    elif prev.end != start:
+        left = NOT_ADJACENT
+    else:
+        left = compare(prev, proposed, unfaulted_target)
+    if middle is not None and middle.end != end:
+        right = NOT_AT_BORDER
+    elif following is None:
+        right = NO_NEIGHBOUR
+    elif following.start != end:
+        right = NOT_ADJACENT
+    elif op == "brk":
+        right = NOT_CONSIDERED
+    else:
+        right = compare(following, proposed, unfaulted_target)
+    if (
+        middle is not None
+        and middle.file is not None
+        and middle.file.close
+        and middle.start == start
+        and middle.end == end
+    ):  # the VMA as a whole would vanish in a merge
+        left, right = left or CLOSE, right or CLOSE
     merged_start, merged_end = start, end
-    left_side = right_side = None
-    if left == 0:
-        if prev is not None:
-            merged_start = prev.start
-    elif not left & NOTHING_THERE:
-        left_side = _side(prev)
-    if right == 0:
-        if following is not None:
-            merged_end = following.end
-    elif not right & NOTHING_THERE:
-        right_side = _side(following)
+    if left == 0 and prev is not None:
+        merged_start = prev.start
+        if right == 0 and following is not None:  # three become one
+            if anon_conflict(prev, following):
+                right = OTHER_SIDE
+            elif following.has_close:
+                right = CLOSE
+    if right == 0 and following is not None:
+        merged_end = following.end
+    left_side = None if left == 0 or left & NOTHING_THERE else _side(prev)
+    right_side = None if right == 0 or right & NOTHING_THERE else _side(following)
     return _new(
         MergeDecision,
         (

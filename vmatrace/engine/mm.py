@@ -66,39 +66,20 @@ class Mm:
         where none is looked at. Mirrors vma_merge_new_range() and vma_expand().
         """
         world = self.world
-        if prev is None:
-            left = merge.NO_NEIGHBOUR
-        elif prev.end != start:
-            left = merge.NOT_ADJACENT
-        else:
-            left = merge.compare(prev, source, world.unfaulted_target)
-        if following is None:
-            right = merge.NO_NEIGHBOUR
-        elif following.start != end:
-            right = merge.NOT_ADJACENT
-        elif op == "brk":
-            right = merge.NOT_CONSIDERED
-        else:
-            right = merge.compare(following, source, world.unfaulted_target)
-        if left == 0 and right == 0:
-            assert prev is not None
-            assert following is not None
-            if merge.anon_conflict(prev, following):
-                right = merge.OTHER_SIDE
-            elif following.has_close:
-                right = merge.CLOSE
-        decision = merge.decision(op, start, end, left, right, source, prev, following, world.event)
+        decision = merge.decide(
+            op, start, end, prev, None, following, source, world.unfaulted_target, world.event
+        )
         world.decisions.append(decision)
-        if left == 0:
+        if not decision.left:
             assert prev is not None
-            if right == 0:
+            if not decision.right:
                 assert following is not None
                 self._absorb(prev, following)
                 prev.flags |= following.flags & _STICKY
             else:
                 self.vmas.set_end(prev, end)
             merged = prev
-        elif right == 0:
+        elif not decision.right:
             assert following is not None
             self.vmas.set_start(following, start)
             merged = following
@@ -139,52 +120,33 @@ class Mm:
         """
         world = self.world
         prev, following = vma.prev, vma.next
-        at_start, at_end = start == vma.start, end == vma.end
         proposed = _new(Attributes, (flags, vma.skew, vma.file, vma.anon, vma.chain, extra))
-        if not at_start:
-            left = merge.NOT_AT_BORDER
-        elif prev is None:
-            left = merge.NO_NEIGHBOUR
-        elif prev.end != start:
-            left = merge.NOT_ADJACENT
-        else:
-            left = merge.compare(prev, proposed, world.unfaulted_target)
-        if not at_end:
-            right = merge.NOT_AT_BORDER
-        elif following is None:
-            right = merge.NO_NEIGHBOUR
-        elif following.start != end:
-            right = merge.NOT_ADJACENT
-        else:
-            right = merge.compare(following, proposed, world.unfaulted_target)
-        if at_start and at_end and vma.has_close:
-            left, right = left or merge.CLOSE, right or merge.CLOSE
-        if left == 0 and right == 0:
-            assert prev is not None
-            assert following is not None
-            if merge.anon_conflict(prev, following):
-                right = merge.OTHER_SIDE
-            elif following.has_close:
-                right = merge.CLOSE
-        decision = merge.decision(
-            "modify", start, end, left, right, proposed, prev, following, world.event
-        )
+        decision = merge.decide(
+            "modify", start, end, prev, vma, following, proposed, world.unfaulted_target,
+            world.event,
+        )  # fmt: skip
         world.decisions.append(decision)
-        if left == 0:
+        if not decision.left:
             assert prev is not None
             _remember(decision, prev, following)
-            return self._merge_left(prev, vma, end, right == 0)
-        if right == 0:
+            return self._merge_left(prev, vma, end, both=not decision.right)
+        if not decision.right:
             assert following is not None
             _remember(decision, vma, following)
             return self._merge_right(vma, start, following)
         _remember(decision, vma, following)
-        if not at_start:
+        return self._modify_alone(vma, start, end, flags, extra)
+
+    def _modify_alone(
+        self, vma: Vma, start: int, end: int, flags: int, extra: Extra | None
+    ) -> Vma | int:
+        """What vma_modify() does where nothing merges: split both borders, set the attributes."""
+        if vma.start != start:
             upper = self.split(vma, start)
             if isinstance(upper, int):
                 return upper
             vma = upper
-        if not at_end:
+        if vma.end != end:
             upper = self.split(vma, end)
             if isinstance(upper, int):
                 return upper

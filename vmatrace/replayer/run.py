@@ -19,6 +19,7 @@ from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls import (
     advice,
     control,
+    heap,
     locking,
     mapping,
     policy,
@@ -54,7 +55,7 @@ Handler = Callable[[Mm, Ints, "int | None"], int]
 #: The calls whose every argument is a number. Addresses and sizes are unsigned 64 bits.
 _HANDLERS: Final[dict[str, Handler]] = {
     "munmap": lambda mm, a, r: mapping.munmap(mm, a[0] & _MASK, a[1] & _MASK),
-    "brk": lambda mm, a, r: mapping.brk(mm, a[0] & _MASK, r),
+    "brk": lambda mm, a, r: heap.brk(mm, a[0] & _MASK, r),
     "mprotect": lambda mm, a, r: protection.mprotect(mm, a[0] & _MASK, a[1] & _MASK, a[2] & _MASK),
     "madvise": lambda mm, a, r: advice.madvise(mm, a[0] & _MASK, a[1] & _MASK, a[2]),
     "mlock": lambda mm, a, r: locking.mlock(mm, a[0] & _MASK, a[1] & _MASK),

@@ -1,6 +1,6 @@
-"""mmap, munmap and brk: check arguments in the kernel's order, then map.
+"""mmap and munmap: check arguments in the kernel's order, then map.
 
-Mirrors ksys_mmap_pgoff() and do_mmap() (mm/mmap.c), __get_unmapped_area(), __vm_munmap(), brk().
+Mirrors ksys_mmap_pgoff() and do_mmap() (mm/mmap.c), __get_unmapped_area() and __vm_munmap().
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from vmatrace.engine.faults import populate
 from vmatrace.engine.limits import UNLIMITED
 from vmatrace.engine.limits import overlap as replaced
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.region import brk_region, cut, map_region, may_unmap, split_borders, unmap
+from vmatrace.engine.region import cut, map_region, may_unmap, split_borders, unmap
 from vmatrace.engine.vma import VmFile
 
 _SHARED_TYPES: Final = (abi.MAP_SHARED, abi.MAP_SHARED_VALIDATE)
@@ -39,8 +39,7 @@ def mmap(
     *recorded* is the address that a real call returned: it is taken where the kernel was free to
     choose and the range is free here.
     """
-    world = mm.world
-    mask = world.page_mask
+    mask = mm.world.page_mask
     if offset & mask:
         return -abi.EINVAL
     if flags & abi.MAP_ANONYMOUS:
@@ -56,74 +55,106 @@ def mmap(
     if not length:
         return -abi.EINVAL
     length = abi.page_align(length, mask)
-    if length > abi.ULONG_MAX:
+    if length > abi.ULONG_MAX or mm.vmas.count > mm.world.max_map_count:
         return -abi.ENOMEM
-    if mm.vmas.count > world.max_map_count:
-        return -abi.ENOMEM
-    if flags & _FIXED:
-        if length > abi.TASK_SIZE or addr > abi.TASK_SIZE - length:
-            return -abi.ENOMEM
-        if addr & mask or (
-            file is not None and file.fs == "hugetlbfs" and addr % placement.PMD_SIZE
-        ):
-            return -abi.EINVAL
-    else:
-        addr = _choose_address(mm, addr, length, flags, file, offset, recorded)
-        if addr < 0:
-            return addr
-    end = addr + length
-    overlap = mm.vmas.find(addr)
-    if flags & abi.MAP_FIXED_NOREPLACE and overlap is not None and overlap.start < end:
-        return -abi.EEXIST
-    limits = mm.limits
-    if limits.memlock is not None:
-        if flags & abi.MAP_LOCKED and not limits.memlock:
-            return -abi.EPERM
-        locks = flags & abi.MAP_LOCKED or mm.def_flags & abi.VM_LOCKED
-        if locks and not limits.may_lock(mm.vmas, length):
-            return -abi.EAGAIN
-    if file is None:
-        vm_flags = world.anon_flags.get((prot, flags, mm.def_flags), 0)
-        if not vm_flags:
-            vm_flags = _anon_flags(mm, prot, flags)
-            world.anon_flags[prot, flags, mm.def_flags] = vm_flags
-    else:
-        vm_flags = _file_flags(mm, prot, flags, file, length, offset)
+    addr = _place(mm, addr, length, flags, file, offset, recorded)
+    if addr < 0:
+        return addr
+    if mm.limits.memlock is not None:
+        error = _lock_refusal(mm, length, flags)
+        if error:
+            return error
+    vm_flags = _vm_flags(mm, prot, flags, file, length, offset)
     if vm_flags < 0:
         return vm_flags
+    error = _mmap_region(mm, addr, length, vm_flags, file, offset)
+    if error:
+        return error
+    if vm_flags & abi.VM_LOCKED or (
+        flags & (abi.MAP_POPULATE | abi.MAP_NONBLOCK) == abi.MAP_POPULATE
+    ):
+        populate(mm, addr, addr + length)
+    return addr
+
+
+def _place(
+    mm: Mm,
+    addr: int,
+    length: int,
+    flags: int,
+    file: VmFile | None,
+    offset: int,
+    recorded: int | None,
+) -> int:
+    """The address of the mapping, given or chosen, or -errno (__get_unmapped_area())."""
+    if not flags & _FIXED:
+        return _choose_address(mm, addr, length, flags, file, offset, recorded)
+    if length > abi.TASK_SIZE or addr > abi.TASK_SIZE - length:
+        return -abi.ENOMEM
+    if addr & mm.world.page_mask:
+        return -abi.EINVAL
+    if file is not None and file.fs == "hugetlbfs" and addr % placement.PMD_SIZE:
+        return -abi.EINVAL
+    if flags & abi.MAP_FIXED_NOREPLACE:
+        overlap = mm.vmas.find(addr)
+        if overlap is not None and overlap.start < addr + length:
+            return -abi.EEXIST
+    return addr
+
+
+def _lock_refusal(mm: Mm, length: int, flags: int) -> int:
+    """can_do_mlock() and mlock_future_ok() where RLIMIT_MEMLOCK counts: 0 or -errno."""
+    if flags & abi.MAP_LOCKED and not mm.limits.memlock:
+        return -abi.EPERM
+    locks = flags & abi.MAP_LOCKED or mm.def_flags & abi.VM_LOCKED
+    return -abi.EAGAIN if locks and not mm.limits.may_lock(mm.vmas, length) else 0
+
+
+def _vm_flags(mm: Mm, prot: int, flags: int, file: VmFile | None, length: int, offset: int) -> int:
+    """The vm_flags of the mapping, or -errno (do_mmap())."""
+    if file is not None:
+        return _file_flags(mm, prot, flags, file, length, offset)
+    memo = mm.world.anon_flags
+    vm_flags = memo.get((prot, flags, mm.def_flags), 0)
+    if not vm_flags:
+        vm_flags = memo[prot, flags, mm.def_flags] = _anon_flags(mm, prot, flags)
+    return vm_flags
+
+
+def _mmap_region(
+    mm: Mm, addr: int, length: int, vm_flags: int, file: VmFile | None, offset: int
+) -> int:
+    """mmap_region(): 0, or -errno with what the failure leaves behind."""
     refusal = 0 if file is None else _driver_refusal(vm_flags, file)
-    if vm_flags & abi.VM_SHARED and file is None:
-        file = _shared_anonymous(length)
-        skew = -addr
-    elif file is not None:
+    if file is not None:
         skew = offset - addr
-        if file.anonymous and vm_flags & abi.VM_SHARED:
-            file = _shared_anonymous(length)
-    else:
-        skew = 0
+    else:  # whose offset nobody looks at
+        skew = -addr if vm_flags & abi.VM_SHARED else 0
+    if vm_flags & abi.VM_SHARED and (file is None or file.anonymous):
+        file = _shared_anonymous(length)
     if mm.mdwe and vm_flags & abi.VM_WRITE and vm_flags & abi.VM_EXEC:
         return -abi.EACCES
-    if overlap is not None and overlap.start < end:
+    end = addr + length
+    found = mm.vmas.find(addr)
+    overlap = found if found is not None and found.start < end else None
+    if overlap is not None:
         error = may_unmap(mm, overlap, addr, end)
         if error:
             return error
+    limits = mm.limits
     if limits is not UNLIMITED and not limits.may_expand(
         mm.vmas, vm_flags, length - replaced(mm.vmas, addr, end)
     ):
-        if overlap is not None and overlap.start < end:
+        if overlap is not None:
             split_borders(mm, overlap, addr, end)
         return -abi.ENOMEM
     if refusal:
         # The driver's hook runs when the old mappings are gone already.
-        if overlap is not None and overlap.start < end:
+        if overlap is not None:
             cut(mm, overlap, addr, end)
         return refusal
-    map_region(mm, addr, end, vm_flags, skew, file, overlap)
-    if vm_flags & abi.VM_LOCKED or (
-        flags & (abi.MAP_POPULATE | abi.MAP_NONBLOCK) == abi.MAP_POPULATE
-    ):
-        populate(mm, addr, end)
-    return addr
+    map_region(mm, addr, end, vm_flags, skew, file, found)
+    return 0
 
 
 def _driver_refusal(vm_flags: int, file: VmFile) -> int:
@@ -334,50 +365,3 @@ def munmap(mm: Mm, addr: int, length: int) -> int:
     if not length:
         return -abi.EINVAL
     return unmap(mm, addr, addr + length)
-
-
-def brk(mm: Mm, addr: int, recorded: int | None = None) -> int:
-    """brk(2) as the kernel returns it: the new break, or the old one on failure.
-
-    Where the trace does not state the initial break, the first recorded result does.
-    """
-    if not mm.brk_known and recorded is not None and recorded > 0:
-        mm.start_brk = mm.brk = recorded
-    mm.brk_known = True
-    world, vmas = mm.world, mm.vmas
-    mask = world.page_mask
-    if addr < mm.start_brk:
-        return mm.brk
-    new, old = abi.page_align(addr, mask), abi.page_align(mm.brk, mask)
-    if new == old:
-        mm.brk = addr
-        return addr
-    if addr <= mm.brk:
-        first = vmas.find(new)
-        if first is None or first.start >= old or may_unmap(mm, first, new, old):
-            return mm.brk
-        cut(mm, first, new, old)
-        mm.brk = addr
-        return addr
-    following = vmas.find(old)
-    if new > abi.TASK_SIZE or vmas.count > world.max_map_count:
-        return mm.brk
-    if following is not None:
-        floor = following.start
-        if following.flags & abi.VM_STARTGAP:
-            floor = max(floor - world.guard, 0)
-        if new + world.page_size > floor:
-            return mm.brk
-    flags = abi.VM_READ | abi.VM_WRITE | abi.VM_MAY_ALL | abi.VM_ACCOUNT | mm.def_flags
-    limits = mm.limits
-    if limits is not UNLIMITED and (
-        (limits.data is not None and addr - mm.start_brk > limits.data)
-        or not limits.may_expand(vmas, flags, new - old)
-        or (flags & abi.VM_LOCKED and not limits.may_lock(vmas, new - old))
-    ):
-        return mm.brk
-    brk_region(mm, old, new, flags)
-    mm.brk = addr
-    if flags & abi.VM_LOCKED:
-        populate(mm, old, new)
-    return addr
