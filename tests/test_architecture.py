@@ -57,8 +57,8 @@ ENGINE = [
     {"engine.syscalls", "engine.syscalls.mapping"},
     {
         "engine.syscalls.advice", "engine.syscalls.control", "engine.syscalls.heap",
-        "engine.syscalls.locking", "engine.syscalls.policy", "engine.syscalls.protection", "engine.syscalls.remapping",
-        "engine.syscalls.sharing", "engine.syscalls.uffd",
+        "engine.syscalls.locking", "engine.syscalls.policy", "engine.syscalls.protection",
+        "engine.syscalls.remapping", "engine.syscalls.sharing", "engine.syscalls.uffd",
     },
 ]  # fmt: skip
 

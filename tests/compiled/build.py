@@ -23,8 +23,8 @@ MODULES = (
     )),
     *(f"replayer/{name}" for name in ("files", "processes", "run")),
     *(f"engine/syscalls/{name}" for name in (
-        "advice", "control", "heap", "locking", "mapping", "policy", "protection", "remapping", "sharing",
-        "uffd",
+        "advice", "control", "heap", "locking", "mapping", "policy", "protection", "remapping",
+        "sharing", "uffd",
     )),
 )  # fmt: skip
 
