@@ -85,6 +85,7 @@ def _expand_downwards(mm: Mm, vma: Vma, position: int) -> bool:
         and position - prev.end < world.guard
     ):
         return False
+    prepare_anon(mm, vma)  # before the limits are asked, so a failure leaves it
     growth = vma.start - position
     limits = mm.limits
     if (
@@ -93,7 +94,6 @@ def _expand_downwards(mm: Mm, vma: Vma, position: int) -> bool:
         or (vma.flags & abi.VM_LOCKED and not limits.may_lock(mm.vmas, growth))
     ):
         return False
-    prepare_anon(mm, vma)
     mm.vmas.set_start(vma, position)
     return True
 
