@@ -5,12 +5,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+LOCK   := .ci/lock.txt
 EXHIBIT ?= traces/ksm-adjacent-anon.yaml
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format golden bench verify-6.12 compiled mutations browser clean
+.PHONY: help run test check format golden bench verify-6.12 compiled mutations browser lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,8 +66,14 @@ clean: ## remove .venv and everything that was generated
 	find vmatrace tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	find vmatrace -name '*.so' -delete
 
-# Remade whenever pyproject.toml changes. An editable install: .venv/bin/vmatrace runs this tree.
-$(STAMP): pyproject.toml
+# Exact versions with their hashes, of the same file for every Python and platform.
+lock: $(STAMP) ## choose the versions that .venv is made of anew, from pyproject.toml
+	@$(BIN)/python -m pip install --quiet 'uv>=0.5'
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
+		--custom-compile-command 'make lock' --extra dev --output-file $(LOCK) pyproject.toml
+
+# Remade whenever a version changes. An editable install: .venv/bin/vmatrace runs this tree.
+$(STAMP): pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "vmatrace needs Python 3.10 or later (make PYTHON=python3.12 ...)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
@@ -74,5 +81,6 @@ $(STAMP): pyproject.toml
 	@echo "making $(VENV) ..."
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement $(LOCK)
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

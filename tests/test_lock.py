@@ -1,0 +1,59 @@
+"""The lock holds what pyproject.toml asks for, by hash, and names no place to get it from."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from program import ROOT
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+LOCK = (ROOT / ".ci/lock.txt").read_text(encoding="utf-8")
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+
+
+def locked(python: str) -> dict[str, str]:
+    """The version of each package that the lock has for *python*."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    found = {}
+    for line in re.findall(r"^[a-z0-9].*(?= \\$)", LOCK, re.MULTILINE):
+        asked = Requirement(line)
+        if asked.marker is None or asked.marker.evaluate(environment):
+            assert asked.name not in found, line
+            (version,) = asked.specifier
+            assert version.operator == "=="
+            found[asked.name] = version.version
+    return found
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_it_has_a_version_in_range_of_all_that_is_asked_for(python: str) -> None:
+    has = locked(python)
+    for line in PROJECT["project"]["dependencies"] + EXTRAS["dev"] + EXTRAS["zstd"]:
+        asked = Requirement(line)
+        if asked.marker is None or asked.marker.evaluate({"python_version": python}):
+            assert asked.specifier.contains(has[canonicalize_name(asked.name)]), line
+
+
+def test_every_package_has_hashes_and_none_a_place() -> None:
+    for entry in re.split(r"\n(?=[a-z0-9])", LOCK)[1:]:
+        assert "--hash=sha256:" in entry, entry
+    assert re.search(r"://|index|find-links|^-", LOCK, re.MULTILINE) is None
+
+
+def test_the_build_backend_is_among_what_is_locked() -> None:
+    assert set(PROJECT["build-system"]["requires"]) <= set(EXTRAS["dev"])
+
+
+def test_every_supported_python_is_named() -> None:
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["project"]["classifiers"]))
+    assert named == PYTHONS
