@@ -1,13 +1,56 @@
-"""The fixture that runs the program, and the flag that rewrites the golden files."""
+"""The fixture that runs the program, the flag that rewrites the golden files, what CI may skip."""
 
 from __future__ import annotations
 
+import os
+import re
 import signal
+from collections.abc import Generator
+from typing import Final, TypeVar
 
 import pytest
+from hypothesis import settings
 from program import ROOT, Run, RunProgram
 
 from vmatrace.cli import main
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+#: What a machine may truly lack, as the reason of a skip says it. In CI (a variable CI that is not
+#: empty) any other skip is a failure: what else a test needs, ``.ci/run`` installs.
+MAY_LACK: Final = (
+    r"the whole suite runs without root",
+    # A trace that this machine would have to be set up for.
+    r"it wants vm\.\w+=\d+, this machine has \d+",
+    r"it starts with a layout of its own \(maps:\), which no new process has",
+    r"its process\.\w+ 0x[0-9a-f]+ cannot be set here \(PR_SET_MM: EPERM\)",
+    r"\S+: no writable directory on \w+ here \(the temporary directory is on \w+\)",
+    r"\S+: of drivers with only \.mmap, /dev/zero is at hand",
+)
+
+# A deadline asks how busy the machine is.
+settings.register_profile("vmatrace", deadline=None)
+settings.load_profile("vmatrace")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return no_skip_in_ci((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return no_skip_in_ci((yield))
+
+
+def no_skip_in_ci(report: Report) -> Report:
+    """*report*, in CI a failure if it is a skip for a reason that is no excuse."""
+    if os.environ.get("CI") and report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not any(re.fullmatch(excuse, reason) for excuse in MAY_LACK):
+            report.outcome = "failed"
+            report.longrepr = f"skipped in CI: {reason}"
+    return report
 
 
 def pytest_configure() -> None:

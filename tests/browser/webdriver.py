@@ -1,30 +1,27 @@
-"""A headless Chromium behind chromedriver, driven by the few W3C WebDriver commands that it takes.
-
-Spoken with the standard library: a client from PyPI would bring a dozen packages for these.
-"""
+"""A headless Chromium for the tests of the page, driven with selenium."""
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import shutil
-import socket
-import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.command import Command
 
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER: Final = shutil.which("chromedriver")
-_ELEMENT: Final = "element-6066-11e4-a52e-4f735466cecf"
-#: What the keyboard's special keys are in WebDriver.
+#: What DOM calls a key, and what WebDriver does.
 KEYS: Final = {
-    "ArrowDown": "\ue015", "ArrowLeft": "\ue012", "ArrowRight": "\ue014", "ArrowUp": "\ue013",
-    "End": "\ue010", "Enter": "\ue007", "Escape": "\ue00c", "Home": "\ue011", "Tab": "\ue004",
+    "ArrowDown": Keys.ARROW_DOWN, "ArrowLeft": Keys.ARROW_LEFT, "ArrowRight": Keys.ARROW_RIGHT,
+    "ArrowUp": Keys.ARROW_UP, "End": Keys.END, "Enter": Keys.ENTER, "Escape": Keys.ESCAPE,
+    "Home": Keys.HOME, "Tab": Keys.TAB,
 }  # fmt: skip
 _ARGUMENTS: Final = (
     "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
@@ -44,27 +41,17 @@ class Browser:
     """One browser with a profile of its own in *profile*, until the context ends."""
 
     def __init__(self, profile: Path) -> None:
-        self._profile = profile
-        self._session = ""
+        options = ChromeOptions()
+        options.binary_location = CHROMIUM or ""
+        for argument in (*_ARGUMENTS, f"--user-data-dir={profile}"):
+            options.add_argument(argument)
+        if os.geteuid() == 0:
+            options.add_argument("--no-sandbox")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self._options = options
 
     def __enter__(self) -> Browser:
-        assert DRIVER is not None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self._base = f"http://127.0.0.1:{port}"
-        self._driver = subprocess.Popen(
-            [DRIVER, f"--port={port}", "--log-level=OFF"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            self._await_driver()
-            self._session = (
-                "/session/" + self._send("POST", "/session", self._wishes())["sessionId"]
-            )
-        except BaseException:
-            self._stop_driver()
-            raise
+        self._driver = Chrome(options=self._options, service=Service(DRIVER))
         return self
 
     def __exit__(
@@ -73,57 +60,17 @@ class Browser:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self._send("DELETE", "")
-        finally:
-            self._stop_driver()
-
-    def _stop_driver(self) -> None:
-        self._driver.terminate()
-        self._driver.wait(timeout=10)
-
-    def _await_driver(self) -> None:
-        for _ in range(200):
-            try:
-                with urlopen(self._base + "/status", timeout=5):
-                    return
-            except OSError:
-                time.sleep(0.05)
-        raise TimeoutError("chromedriver does not answer")
-
-    def _wishes(self) -> dict[str, Any]:
-        arguments = [*_ARGUMENTS, f"--user-data-dir={self._profile}"]
-        if os.geteuid() == 0:
-            arguments.append("--no-sandbox")
-        options = {
-            "goog:chromeOptions": {"binary": CHROMIUM, "args": arguments},
-            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-        }
-        return {"capabilities": {"alwaysMatch": options}}
-
-    def _send(self, method: str, path: str, body: object = None) -> Any:
-        data = None if method in ("GET", "DELETE") else json.dumps(body or {}).encode()
-        request = Request(
-            self._base + self._session + path,
-            data, {"Content-Type": "application/json"}, method=method,
-        )  # fmt: skip
-        try:
-            with urlopen(request, timeout=60) as answer:
-                return json.load(answer)["value"]
-        except HTTPError as error:
-            raise AssertionError(json.load(error)["value"]["message"]) from None
-
-    # --- what a test does ----------------------------------------------------------------------
+        self._driver.quit()
 
     def open(self, url: str) -> None:
         """Load a page; what the logs held before is forgotten."""
         self.log("browser")
         self.log("performance")
-        self._send("POST", "/url", {"url": url})
+        self._driver.get(url)
 
     def run(self, script: str, *arguments: object) -> Any:
         """The value of a function body in the page; ``arguments`` holds *arguments*."""
-        return self._send("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+        return self._driver.execute_script(script, *arguments)
 
     def text(self, selector: str) -> str:
         """The text of the first element that *selector* matches, as it is shown."""
@@ -131,8 +78,7 @@ class Browser:
 
     def click(self, selector: str) -> None:
         """A click of the mouse on the first match, which must be where it can be hit."""
-        found = self._send("POST", "/element", {"using": "css selector", "value": selector})
-        self._send("POST", f"/element/{found[_ELEMENT]}/click")
+        self._driver.find_element(By.CSS_SELECTOR, selector).click()
 
     def focus(self, selector: str) -> None:
         """Give the keyboard to the first match."""
@@ -140,13 +86,10 @@ class Browser:
 
     def press(self, *names: str) -> None:
         """Press keys one after the other."""
-        strokes = [
-            {"type": kind, "value": KEYS.get(name, name)}
-            for name in names
-            for kind in ("keyDown", "keyUp")
-        ]
-        keyboard = {"type": "key", "id": "keyboard", "actions": strokes}
-        self._send("POST", "/actions", {"actions": [keyboard]})
+        keyboard = ActionChains(self._driver, duration=0)
+        for name in names:
+            keyboard.send_keys(KEYS.get(name, name))
+        keyboard.perform()
 
     def resize(self, width: int, height: int) -> None:
         """The size of the page in CSS pixels, also below what a window can be."""
@@ -162,12 +105,13 @@ class Browser:
 
     def devtools(self, command: str, **parameters: object) -> Any:
         """One command of the DevTools protocol."""
-        body = {"cmd": command, "params": parameters}
-        return self._send("POST", "/goog/cdp/execute", body)
+        return self._driver.execute_cdp_cmd(command, parameters)
 
     def log(self, kind: str) -> list[dict[str, Any]]:
         """What came since the last look: "browser" (the console) or "performance" (events)."""
-        entries: list[dict[str, Any]] = self._send("POST", "/se/log", {"type": kind})
+        entries: list[dict[str, Any]] = self._driver.execute(Command.GET_LOG, {"type": kind})[
+            "value"
+        ]
         return entries
 
     def requests(self) -> list[str]:
@@ -178,7 +122,3 @@ class Browser:
             for event in events
             if event["method"] == "Network.requestWillBeSent"
         ]
-
-    def screenshot(self, path: Path) -> None:
-        """What is to be seen, as a PNG file."""
-        path.write_bytes(base64.b64decode(self._send("GET", "/screenshot")))

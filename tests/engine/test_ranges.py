@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vmatrace.engine.ranges import Ranges
@@ -17,7 +17,6 @@ def members(ranges: Ranges, start: int = 0, end: int = TOP) -> set[int]:
     return {n for a, b in ranges.within(start, end) for n in range(a, b)}
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), pairs), max_size=12), pairs)
 def test_ranges_are_the_set_of_what_was_added_and_not_discarded(
     steps: list[tuple[bool, list[int]]], window: list[int]

@@ -116,7 +116,7 @@ def test_a_run_yields_each_event_with_its_result_and_layout(sandbox: Sandbox) ->
     assert (second.result, pages(second.layout)) == (0, [(0, 1, "rw-p")])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(

@@ -96,7 +96,7 @@ def plain(did: Did) -> tuple[object, ...]:
     return did.result, did.went, did.came
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sampled_from(sorted(KERNELS)), st.sampled_from(sorted(KERNELS)))
 def test_swapping_the_sides_mirrors_the_difference(index: int, a: str, b: str) -> None:
     program = generate.generate("mirror", index, 40)

@@ -37,7 +37,7 @@ KERNELS = {
     "post-patch": Rules(True, True, False, True),
     "6.18.44": Rules(True, True, True, True),
 }
-QUICK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(suppress_health_check=[HealthCheck.too_slow])
 
 offsets = st.integers(0, WINDOW - 1)
 lengths = st.sampled_from([1, 2, 2, 3, 4, WINDOW])

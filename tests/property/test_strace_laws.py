@@ -119,14 +119,14 @@ def read_mangled(seed: int, folder: Path) -> Trace | None:
     return trace
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 2**32))
 def test_a_mangled_log_is_read_to_its_end_and_every_line_is_counted(seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         read_mangled(seed, Path(folder))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_a_mangled_log_and_the_trace_made_of_it_replay_alike(seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -251,7 +251,7 @@ def near_traces(draw: st.DrawFn) -> Any:
     return trace
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(near_traces())
 def test_a_trace_that_the_reader_takes_the_schema_takes(trace: Any) -> None:
     if reader_takes(json.dumps(trace)):
@@ -297,7 +297,7 @@ def call_string_taken(text: str) -> bool:
     return complaints({"vmatrace": 1, "events": [text]}) == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(call_strings(), st.data())
 def test_a_call_string_that_the_parser_takes_the_schema_takes(
     text: str, data: st.DataObject

@@ -152,7 +152,7 @@ def traces(draw: st.DrawFn) -> list[str]:
     return [piece.replace("\n", "\r\n") if crlf else piece for piece in pieces]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(traces())
 def test_what_is_rewritten_holds_and_all_else_is_as_it_was(pieces: list[str]) -> None:
     data = "".join(pieces).encode()
