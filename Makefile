@@ -61,16 +61,16 @@ mutations: $(STAMP) ## break the model's rules one at a time; verify has to catc
 browser: ## install what the tests of the HTML page need (Debian, as root)
 	apt-get install --yes --no-install-recommends chromium chromium-driver
 
-clean: ## remove .venv and everything that was generated
-	rm -rf $(VENV) build dist *.egg-info .bench.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find vmatrace tests -name __pycache__ -type d -prune -exec rm -rf {} +
-	find vmatrace -name '*.so' -delete
-
 # Exact versions with their hashes, of the same file for every Python and platform.
 lock: $(STAMP) ## choose the versions that .venv is made of anew, from pyproject.toml
 	@$(BIN)/python -m pip install --quiet 'uv>=0.5'
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
 		--custom-compile-command 'make lock' --extra dev --output-file $(LOCK) pyproject.toml
+
+clean: ## remove .venv and everything that was generated
+	rm -rf $(VENV) build dist *.egg-info .bench.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find vmatrace tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find vmatrace -name '*.so' -delete
 
 # Remade whenever a version changes. An editable install: .venv/bin/vmatrace runs this tree.
 $(STAMP): pyproject.toml $(LOCK)
