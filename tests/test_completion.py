@@ -19,7 +19,7 @@ from program import ROOT, RunProgram
 TYPED = {
     "repla": "replay",
     "replay --kernel pre-p": "replay --kernel pre-patch",
-    "replay -k 6.12.": "replay -k 6.12.117",
+    "replay -k 7.0.": "replay -k 7.0.4",
     "replay --without ksm-before": "replay --without ksm-before-merge",
     "replay --format sm": "replay --format smaps",
     "replay README.m": "replay README.md",

@@ -94,7 +94,7 @@ def test_a_file_has_no_name_and_a_hole_is_enomem_at_the_end() -> None:
     assert [v.extra is not None for v in mm.vmas] == [True, True, False]
 
 
-@pytest.mark.parametrize("kernel", ["6.12.117", "6.18.44"])
+@pytest.mark.parametrize("kernel", ["6.12.117-anon-vma-name", "6.18.44-anon-vma-name"])
 def test_kernels_without_anon_vma_names_refuse_them(kernel: str) -> None:
     assert name(draw("ww", kernel), 0, 2, "a") == -abi.EINVAL
 

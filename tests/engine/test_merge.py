@@ -85,6 +85,7 @@ LEFT: dict[Blocker, Callable[[], MergeDecision]] = {
     Blocker.POLICY: lambda: with_extra(Extra(policy=("bind", 0))),
     Blocker.UFFD: lambda: with_extra(Extra(uffd=1)),
     Blocker.NAME: lambda: with_extra(Extra(name="arena")),
+    Blocker.ANON_PGOFF: lambda: with_extra(Extra(displaced=0x1000)),
     Blocker.CLOSE: close_hook,
 }
 RIGHT: dict[Blocker, Callable[[], MergeDecision]] = {

@@ -6,7 +6,7 @@ import pytest
 from drawing import KINDS, PAGE, at, draw, vma
 
 from vmatrace import abi
-from vmatrace.engine.vma import Extra, Vma, VmFile, make_extra
+from vmatrace.engine.vma import Extra, Vma, VmFile, some
 
 
 def test_find_gives_the_vma_around_or_above_and_at_only_the_one_around() -> None:
@@ -42,9 +42,9 @@ def test_anonymous_means_no_vm_ops_which_private_dev_zero_has_neither(
 
 
 def test_rare_attributes_compare_by_value_and_are_absent_when_there_are_none() -> None:
-    assert make_extra(None, 0, None) is None
-    assert make_extra(None, 0, "x") == Extra(name="x")
-    assert make_extra(None, 1, None) != make_extra(None, 2, None)
+    assert some(Extra(uffd=1)._replace(uffd=0)) is None
+    assert some(Extra(name="x")) == Extra(None, 0, "x")
+    assert some(Extra(uffd=1)) != some(Extra(uffd=2))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from itertools import pairwise
 
@@ -13,23 +14,28 @@ from vmatrace import kernels
 from vmatrace.kernels import KERNELS, Kernel, features, get_kernel, matches
 from vmatrace.kernels.features import FEATURES, Feature
 
-MAINLINE = [f"6.{minor}" for minor in range(4, 19)]
+MAINLINE = [name for name, kernel in KERNELS.items() if kernels.is_release(kernel)]
 SYNTHETIC = ["pre-patch", "post-patch", "series-v2"]
+FUTURE = ["next", "converted"]
+BASES = {
+    "pre-patch": "6.17", "post-patch": "6.17", "series-v2": "post-patch", "next": MAINLINE[-1],
+    "converted": "next",
+}  # fmt: skip
 
 rows = st.sampled_from(list(KERNELS.values()))
 names = st.sampled_from(sorted(FEATURES))
+points = st.sampled_from([point for name in MAINLINE for point in kernels.point_releases(name)])
 
 
 def predecessor(name: str) -> Kernel | None:
-    before = {"6.4": None, "6.12.117": "6.12", "6.18.44": "6.18", "series-v2": "post-patch"}
-    before |= {"pre-patch": "6.17", "post-patch": "6.17"}
-    before |= {newer: older for older, newer in pairwise(MAINLINE)}
-    older = before[name]
-    return KERNELS[older] if older else None
+    before = {**BASES, **{newer: older for older, newer in pairwise(MAINLINE)}}
+    return KERNELS[before[name]] if name in before else None
 
 
-def test_the_table_lists_mainline_then_the_recorded_kernels_then_the_patch() -> None:
-    assert list(KERNELS) == [*MAINLINE, "6.12.117", "6.18.44", *SYNTHETIC]
+def test_the_table_lists_mainline_then_the_patch_then_what_is_to_come() -> None:
+    assert list(KERNELS) == [*MAINLINE, *SYNTHETIC, *FUTURE]
+    assert sorted(MAINLINE, key=lambda name: KERNELS[name].release) == MAINLINE
+    assert MAINLINE[0] == "6.4"
     assert kernels.DEFAULT == "post-patch"
 
 
@@ -56,29 +62,48 @@ def test_a_row_is_its_predecessor_plus_its_changes(name: str) -> None:
     assert kernel.features == have
 
 
-def test_a_recorded_kernel_gains_only_what_its_notes_call_a_backport() -> None:
-    for name, series in {"6.12.117": "6.12", "6.18.44": "6.18"}.items():
-        kernel = KERNELS[name]
-        gained = [feature for feature, added in kernel.changes if added]
-        assert gained
-        for feature in gained:
-            assert f"{series}." in feature.note, feature.name
-            assert "backported" in feature.note, feature.name
-        lacking = [x.name for x, added in kernel.changes if not added]
-        assert lacking == (["anon-vma-name", "pkeys"] if name == "6.18.44" else ["anon-vma-name"])
-
-
-@pytest.mark.parametrize("name", MAINLINE[1:])
-def test_a_release_gains_exactly_the_features_that_name_it(name: str) -> None:
-    gained = {feature.name for feature, added in KERNELS[name].changes if added}
-    assert gained == {feature.name for feature in FEATURES.values() if feature.release == name}
-
-
-def test_every_feature_is_in_a_model_or_says_why_not() -> None:
-    modelled = frozenset().union(*(kernel.features for kernel in KERNELS.values()))
-    assert modelled <= FEATURES.keys()
+@pytest.mark.parametrize("name", MAINLINE)
+def test_a_release_has_what_says_so_and_the_usual_configuration(name: str) -> None:
+    kernel = KERNELS[name]
     for feature in FEATURES.values():
-        assert (feature.name in modelled) != ("in no model" in feature.note), feature.name
+        usual = feature.kind == kernels.CONFIGURATION
+        assert kernel.has(feature) == (usual or feature.is_in(kernel.release)), feature.name
+
+
+@given(points)
+def test_a_point_release_differs_from_its_mainline_by_what_names_its_series(
+    kernel: Kernel,
+) -> None:
+    mainline = ".".join(map(str, kernel.release[:2]))
+    assert kernel.features != KERNELS[mainline].features
+    for feature, added in kernel.changes:
+        arrivals = feature.since if added else feature.until
+        here = [point for point in arrivals[1:] if point.startswith(f"{mainline}.")]
+        assert len(here) == 1, feature.name
+        assert kernels.numbers(here[0]) <= kernel.release
+
+
+@given(points)
+def test_what_a_stable_series_got_it_keeps(kernel: Kernel) -> None:
+    later = get_kernel(".".join(map(str, (*kernel.release[:2], kernel.release[2] + 1))))
+    for feature, added in kernel.changes:
+        assert later.has(feature) == added
+
+
+def test_a_backport_is_older_than_the_release_it_comes_from() -> None:
+    for feature in FEATURES.values():
+        for mainline, *backports in filter(None, (feature.since, feature.until)):
+            for point in backports:
+                assert kernels.numbers(point)[:2] < kernels.numbers(mainline), feature.name
+                assert len(kernels.numbers(point)) == 3
+
+
+def test_every_feature_is_in_some_model_and_missing_in_another() -> None:
+    for feature in FEATURES.values():
+        having = [kernel for kernel in KERNELS.values() if kernel.has(feature)]
+        assert having, feature.name
+        always = feature.kind == kernels.CONFIGURATION or feature is kernels.KSM_PRCTL
+        assert (len(having) == len(KERNELS)) == always, feature.name
 
 
 @pytest.mark.parametrize("feature", FEATURES.values(), ids=lambda feature: feature.name)
@@ -92,11 +117,10 @@ def test_a_feature_cites_its_commit_or_says_why_it_cannot(feature: Feature) -> N
     else:
         assert re.fullmatch("[0-9a-f]{12,40}", feature.commit)
         assert feature.subject
-    if feature.release is None:
-        known = "older than 6.4|newer than 6.18|configuration|hardware|as posted"
-        assert re.search(known, feature.note)
-    else:
-        assert re.fullmatch(r"6\.\d+", feature.release)
+    assert feature.kind in ("", kernels.CONFIGURATION, kernels.PROPOSAL)
+    assert bool(feature.since) == (not feature.kind)
+    for point in (*feature.since, *feature.until):
+        assert re.fullmatch(r"[5-9]\.\d+(\.\d+)?", point)
 
 
 def test_every_feature_is_a_constant_of_both_modules() -> None:
@@ -151,13 +175,78 @@ def test_a_feature_cannot_be_switched_both_ways() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "suggestion"),
-    [("post-pach", "post-patch"), ("6.12.118", "6.12.117"), ("serie-v2", "series-v2")],
-)
-def test_a_misspelt_kernel_suggests_the_nearest(wrong: str, suggestion: str) -> None:
+    [
+        ("post-pach", "post-patch"), ("serie-v2", "series-v2"), ("runing", "running"),
+        ("nxt", "next"), ("6,12", "6.12"), ("6.12.x", "6.12"), ("linux-6.12.43", "6.12.43"),
+        ("6.20", "6.19"), ("6.99.3", "6.19"), ("9.0", "next"), ("7.99", "next"), ("6.3", "6.4"),
+        ("5.15.0-105-generic", "6.4"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_a_kernel_suggests_what_may_have_been_meant(
+    wrong: str, suggestion: str
+) -> None:
     with pytest.raises(kernels.UnknownKernel, match=re.escape(f"did you mean {suggestion!r}")):
         get_kernel(wrong)
     with pytest.raises(ValueError, match=re.escape(f"did you mean {suggestion!r}")):
         kernels.check_spec(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "assumed"),
+    [
+        ("6.12", "6.12", ""),
+        ("v6.12", "6.12", ""),
+        ("6.12.0", "6.12", ""),
+        ("6.12.95", "6.12.95", ""),
+        ("v7.2.12", "7.2.12", ""),
+        ("6.12.43+deb13-amd64", "6.12.43", "'deb13-amd64' names a build"),
+        ("6.8.0-45-generic", "6.8", "'45-generic' names a build"),
+        ("6.6.87.2-microsoft-standard-WSL2", "6.6.87", "names a build"),
+        ("6.6.87", "6.6.87", "nothing is known of what 6.6.y got"),
+        ("6.12.999", "6.12.999", "nothing is known of what 6.12.y got after 6.12."),
+        ("7.3.0-rc2", "7.3", "a release candidate is taken to have what 7.3 has"),
+        ("6.17-rc1", "6.17", "a release candidate"),
+        ("6.12.0-55.9.1.el10_0.x86_64", "6.12", "names a build"),
+    ],
+)
+def test_a_release_is_taken_however_it_is_written(name: str, model: str, assumed: str) -> None:
+    kernel = get_kernel(name)
+    assert kernel.name == model
+    assert bool(kernel.assumed) == bool(assumed)
+    assert assumed in " ".join(kernel.assumed)
+    assert kernel.features == get_kernel(model).features
+
+
+def test_the_running_kernel_is_that_of_uname(monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_called(release: str) -> Kernel:
+        uname = os.uname()
+        monkeypatch.setattr(os, "uname", lambda: os.uname_result((*uname[:2], release, *uname[3:])))
+        get_kernel.cache_clear()
+        try:
+            return get_kernel("running")
+        finally:
+            monkeypatch.undo()
+            get_kernel.cache_clear()
+
+    assert is_called("6.18.44-fc").name == "6.18.44"
+    assert "6.18.44-fc" in is_called("6.18.44-fc").assumed[0]
+    assert is_called("99.1.2").features == KERNELS[MAINLINE[-1]].features
+    with pytest.raises(kernels.UnknownKernel, match=r"models begin with 6\.4"):
+        is_called("6.1.0-42-amd64")
+
+
+@given(rows | points, st.sets(names, max_size=4))
+def test_a_derived_name_is_a_name(kernel: Kernel, switched: set[str]) -> None:
+    derived = kernel.with_features(switched - kernel.features, switched & kernel.features)
+    assert get_kernel(derived.name) == derived
+
+
+@given(rows | points)
+def test_a_configuration_does_not_change_which_release_it_is(kernel: Kernel) -> None:
+    built = kernel.with_features([], ["anon-vma-name", "pkeys"])
+    assert built.configured() == kernel
+    assert matches(kernel.name, built)
+    assert not matches(built.name, kernel)
 
 
 def test_a_misspelt_feature_suggests_the_nearest() -> None:
@@ -202,11 +291,18 @@ def test_the_three_patch_models_count_as_6_17() -> None:
 
 
 def test_a_stable_kernel_counts_to_its_series_and_can_be_told_from_it() -> None:
-    assert matches("==6.12", KERNELS["6.12.117"])
-    assert matches(">=6.12.100", KERNELS["6.12.117"])
+    assert matches("==6.12", get_kernel("6.12.117"))
+    assert matches(">=6.12.100", get_kernel("6.12.117"))
     assert not matches(">=6.12.100", KERNELS["6.12"])
-    assert matches("6.18.44..6.19", KERNELS["6.18.44"])
+    assert matches("6.18.44..6.19", get_kernel("6.18.44"))
     assert not matches("6.18.44..6.19", KERNELS["6.18"])
+    assert not matches("6.12", get_kernel("6.12.117"))
+
+
+def test_what_is_to_come_is_newer_than_every_release() -> None:
+    for name in FUTURE:
+        assert matches(f">{MAINLINE[-1]}", KERNELS[name])
+        assert not any(matches(f"=={release}", KERNELS[name]) for release in MAINLINE)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +338,7 @@ def test_a_text_that_is_no_range_and_no_model_is_a_value_error(text: str) -> Non
 )
 def test_a_file_system_has_the_hook_of_its_release(fs: str, before: str, after: str) -> None:
     assert kernels.mmap_hook(fs, KERNELS["6.16"]) == before
-    assert kernels.mmap_hook(fs, KERNELS["6.12.117"]) == before
+    assert kernels.mmap_hook(fs, get_kernel("6.12.117")) == before
     assert kernels.mmap_hook(fs, KERNELS["6.17"]) == after
     assert kernels.mmap_hook(fs, KERNELS["pre-patch"]) == after
 
@@ -252,12 +348,27 @@ def test_a_driver_can_prepare_its_mmap_since_6_16() -> None:
     assert kernels.mmap_hook("mmap_prepare", KERNELS["6.16"]) == "mmap_prepare"
 
 
-def test_shmem_and_dev_zero_are_converted_only_by_their_feature() -> None:
-    later = KERNELS["6.18"].with_features(["shmem-mmap-prepare"])
-    assert {kernels.mmap_hook(fs, later) for fs in ("tmpfs", "devzero", "hugetlbfs")} == {
-        "mmap_prepare"
-    }
-    assert kernels.mmap_hook("overlay", later) == "legacy"
+@pytest.mark.parametrize(
+    ("fs", "release"),
+    [("tmpfs", "6.19"), ("devzero", "6.19"), ("memfd", "6.19"), ("ntfs", "7.1"), ("hpet", "7.1")],
+)
+def test_a_driver_is_converted_in_its_release(fs: str, release: str) -> None:
+    before = predecessor(release)
+    assert before is not None
+    assert kernels.mmap_hook(fs, before) != "mmap_prepare"
+    assert kernels.mmap_hook(fs, KERNELS[release]) == "mmap_prepare"
+
+
+def test_hugetlbfs_was_converted_and_back() -> None:
+    hooks = [kernels.mmap_hook("hugetlbfs", KERNELS[name]) for name in ("6.18", "6.19", "7.0")]
+    assert hooks == ["legacy", "mmap_prepare", "mmap_prepare"]
+    assert kernels.mmap_hook("hugetlbfs", KERNELS["7.1"]) == "legacy"
+
+
+def test_where_the_conversion_ends_nothing_is_legacy() -> None:
+    for fs in kernels.FILE_SYSTEMS:
+        assert kernels.mmap_hook(fs, KERNELS["converted"]) == "mmap_prepare"
+    assert kernels.mmap_hook("overlay", KERNELS["next"]) == "legacy"
 
 
 @given(rows, st.sampled_from(kernels.FILE_SYSTEMS))

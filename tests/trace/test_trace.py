@@ -251,7 +251,7 @@ events:
 def test_every_error_of_header_and_events_is_reported_in_one_run() -> None:
     assert errors(_BAD) == [
         "2:1: unknown key 'nam' in a trace (did you mean 'name'?)",
-        "3:9: unknown kernel '6.99' (did you mean '6.9'?)",
+        "3:9: unknown kernel '6.99': 6.19 was the last of 6.x (did you mean '6.19'?)",
         "4:12: expected a page size: 4096, 16384 or 65536, got '4095'",
         "5:10: unknown key 'max_map_cont' in sysctl (did you mean 'max_map_count'?)",
         "7:23: unknown file system 'ext5' (did you mean 'ext4'?)",

@@ -62,7 +62,8 @@ class Model(click.ParamType):  # type: ignore[type-arg]
         """The models whose names start so."""
         from vmatrace import kernels
 
-        return matching(kernels.KERNELS, incomplete)
+        points = [point.name for row in kernels.KERNELS for point in kernels.point_releases(row)]
+        return matching([*kernels.KERNELS, *points, "running"], incomplete)
 
 
 def complete_sides(

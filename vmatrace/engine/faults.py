@@ -9,7 +9,7 @@ from __future__ import annotations
 from vmatrace import abi
 from vmatrace.engine.merge import IGNORED_FLAGS
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.vma import Vma
+from vmatrace.engine.vma import NO_EXTRA, Extra, Vma
 
 
 def fault(mm: Mm, addr: int, length: int, access: int) -> int:
@@ -116,11 +116,16 @@ def populate_vma(mm: Mm, vma: Vma, start: int, end: int) -> int:
     flags = vma.flags
     if flags & (abi.VM_LOCKONFAULT | abi.VM_IO | abi.VM_PFNMAP):
         return 0
-    if not flags & abi.VM_ACCESS_FLAGS or guarded(mm, start):
+    if not flags & abi.VM_ACCESS_FLAGS or out_of_reach(vma) or guarded(mm, start):
         return -abi.EFAULT
     if flags & (abi.VM_WRITE | abi.VM_SHARED) == abi.VM_WRITE:
         prepare_anon(mm, vma)
     return -abi.EFAULT if reachable_end(mm, vma, start, end) < end else 0
+
+
+def out_of_reach(vma: Vma) -> bool:
+    """Whether the kernel itself may not touch the pages of *vma* (check_vma_flags(): secretmem)."""
+    return vma.file is not None and vma.file.fs == "secretmem"
 
 
 def guarded(mm: Mm, addr: int) -> bool:
@@ -157,9 +162,10 @@ def _reusable(old: Vma, a: Vma, b: Vma) -> bool:
         and not (a.flags ^ b.flags) & ~(abi.VM_ACCESS_FLAGS | IGNORED_FLAGS)
         and a.file is b.file
         and a.skew == b.skew
-        and (a.extra is b.extra or _policy(a) == _policy(b))
+        and (a.extra is b.extra or _shareable(a.extra or NO_EXTRA, b.extra or NO_EXTRA))
     )
 
 
-def _policy(vma: Vma) -> tuple[object, ...] | None:
-    return vma.extra.policy if vma.extra is not None else None
+def _shareable(a: Extra, b: Extra) -> bool:
+    """What anon_vma_compatible() compares of the rare attributes."""
+    return a.policy == b.policy and a.displaced == b.displaced

@@ -13,7 +13,7 @@ from enum import IntFlag
 from typing import Final, NamedTuple
 
 from vmatrace import abi
-from vmatrace.engine.vma import Extra, Vma, VmFile
+from vmatrace.engine.vma import NO_EXTRA, Extra, Vma, VmFile
 from vmatrace.event import Event
 
 # The masks that the engine computes with; Blocker gives them names for whoever looks.
@@ -32,6 +32,7 @@ POLICY: Final = 1 << 11
 UFFD: Final = 1 << 12
 NAME: Final = 1 << 13
 CLOSE: Final = 1 << 14
+ANON_PGOFF: Final = 1 << 15
 
 #: No VMA touches that side, so there was nothing to merge with.
 NOTHING_THERE: Final = NO_NEIGHBOUR | NOT_ADJACENT | NOT_AT_BORDER | NOT_CONSIDERED
@@ -55,6 +56,7 @@ class Blocker(IntFlag):
     UFFD = UFFD
     NAME = NAME
     CLOSE = CLOSE
+    ANON_PGOFF = ANON_PGOFF
 
     @property
     def code(self) -> str:
@@ -194,11 +196,14 @@ def decide(
     proposed: Attributes,
     unfaulted_target: bool,
     event: Event | None = None,
+    next_first: bool = False,
+    refused: int = 0,
 ) -> MergeDecision:
     """Whether [start, end) of *proposed* attributes merges with the VMAs before and behind it.
 
     *middle* is the VMA that holds the range already, None for a new range. Changes nothing; the
-    record copies the neighbours as they are. Source: vma_merge_new_range() and
+    record copies the neighbours as they are. *next_first* is the feature fill-next-first;
+    *refused* is a Blocker that lies in the range itself. Source: vma_merge_new_range() and
     vma_merge_existing_range(), mm/vma.c.
     """
     if middle is not None and middle.start != start:
@@ -208,7 +213,7 @@ def decide(
     elif prev.end != start:
         left = NOT_ADJACENT
     else:
-        left = compare(prev, proposed, unfaulted_target)
+        left = compare(prev, proposed, unfaulted_target) | refused
     if middle is not None and middle.end != end:
         right = NOT_AT_BORDER
     elif following is None:
@@ -218,7 +223,7 @@ def decide(
     elif op == "brk":
         right = NOT_CONSIDERED
     else:
-        right = compare(following, proposed, unfaulted_target)
+        right = compare(following, proposed, unfaulted_target) | refused
     if (
         middle is not None
         and middle.file is not None
@@ -231,7 +236,11 @@ def decide(
     if left == 0 and prev is not None:
         merged_start = prev.start
         if right == 0 and following is not None:  # three become one
-            if anon_conflict(prev, following):
+            if next_first and op == "new":
+                # prev is asked last, when the range has the anon_vma of the VMA behind it.
+                if following.anon and prev.anon != following.anon:
+                    left, merged_start = OTHER_SIDE, start
+            elif anon_conflict(prev, following):
                 right = OTHER_SIDE
             elif following.has_close:
                 right = CLOSE
@@ -285,12 +294,12 @@ def compare(vma: Vma, proposed: Attributes, unfaulted_target: bool) -> int:
 
 
 def _compare_extra(a: Extra | None, b: Extra | None) -> int:
-    none = Extra()
-    a, b = a or none, b or none
+    a, b = a or NO_EXTRA, b or NO_EXTRA
     return (
         (POLICY if a.policy != b.policy else 0)
         | (UFFD if a.uffd != b.uffd else 0)
         | (NAME if a.name != b.name else 0)
+        | (ANON_PGOFF if a.displaced != b.displaced else 0)
     )
 
 

@@ -59,16 +59,19 @@ class Mm:
         source: Attributes,
         prev: Vma | None,
         following: Vma | None,
+        refused: int = 0,
     ) -> Vma | None:
         """Merge a new range with its neighbours; the merged VMA, or None where it stays alone.
 
         *source* holds the range's attributes; its chain is that of the VMA it was copied from, 0
-        where none is looked at. Mirrors vma_merge_new_range() and vma_expand().
+        where none is looked at. *refused*: a Blocker that forbids it whatever is there. Mirrors
+        vma_merge_new_range() and vma_expand().
         """
         world = self.world
         decision = merge.decide(
-            op, start, end, prev, None, following, source, world.unfaulted_target, world.event
-        )
+            op, start, end, prev, None, following, source, world.unfaulted_target, world.event,
+            world.next_first, refused,
+        )  # fmt: skip
         world.decisions.append(decision)
         if not decision.left:
             assert prev is not None
@@ -112,18 +115,22 @@ class Mm:
 
     # --- existing ranges -----------------------------------------------------------------------
 
-    def modify(self, vma: Vma, start: int, end: int, flags: int, extra: Extra | None) -> Vma | int:
+    def modify(
+        self, vma: Vma, start: int, end: int, flags: int, extra: Extra | None,
+        asks_prev: bool = True,
+    ) -> Vma | int:  # fmt: skip
         """Give [start, end) of *vma* new attributes: merge with neighbours or split.
 
-        Returns the VMA that holds the range; -ENOMEM at max_map_count and -EINVAL where the VMA
-        cannot be split (splits made before stay). Mirrors vma_modify(), vma_merge_existing_range().
+        Unless *asks_prev*, the VMA before it is not considered. Returns the VMA that holds the
+        range; -ENOMEM at max_map_count and -EINVAL where the VMA cannot be split (splits made
+        before stay). Mirrors vma_modify(), vma_merge_existing_range().
         """
         world = self.world
         prev, following = vma.prev, vma.next
         proposed = _new(Attributes, (flags, vma.skew, vma.file, vma.anon, vma.chain, extra))
         decision = merge.decide(
-            "modify", start, end, prev, vma, following, proposed, world.unfaulted_target,
-            world.event,
+            "modify", start, end, prev if asks_prev else None, vma, following, proposed,
+            world.unfaulted_target, world.event,
         )  # fmt: skip
         world.decisions.append(decision)
         if not decision.left:

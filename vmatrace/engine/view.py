@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from vmatrace import abi
+from vmatrace import abi, kernels
 from vmatrace.engine import ksm
 from vmatrace.engine.merge import Border
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout, Mapping
 
-#: VmFlags of kernel mappings, by the name in maps (vdso and vvar of x86 and arm64).
-_SPECIAL: Final = {
-    "[vdso]": abi.VM_READ | abi.VM_EXEC | abi.VM_MAY_ALL | abi.VM_DONTEXPAND,
-    "[vvar]": abi.VM_READ | abi.VM_MAYREAD | abi.VM_PFNMAP | abi.VM_IO | abi.VM_DONTEXPAND
-    | abi.VM_DONTDUMP,
-}  # fmt: skip
+_VDSO: Final = abi.VM_READ | abi.VM_EXEC | abi.VM_MAY_ALL | abi.VM_DONTEXPAND
+_VVAR: Final = abi.VM_READ | abi.VM_MAYREAD | abi.VM_DONTEXPAND | abi.VM_DONTDUMP
 _SPECIAL_NAMES: Final = ("[vdso]", "[vvar]", "[vvar_vclock]", "[sigpage]", "[vectors]")
 
 
@@ -44,7 +41,7 @@ def name(mm: Mm, vma: Vma) -> str:
     """The name column: a path, ``[heap]``, ``[stack]``, ``[anon:NAME]`` or nothing."""
     anon_name = vma.extra.name if vma.extra is not None else None
     if vma.file is not None:
-        if anon_name is not None and vma.file.hook == "shmem":
+        if anon_name is not None and vma.file.is_shmem:
             return f"[anon_shmem:{anon_name}]"
         return vma.file.path
     if vma.start < mm.brk and vma.end > mm.start_brk:
@@ -104,10 +101,18 @@ def _file(
     return files[key]
 
 
+def _vvar_flags(kernel: Kernel) -> int:
+    """The VmFlags of the data pages of the vdso (vdso_install_vvar_mapping(), x86's map_vdso())."""
+    mixed = kernel.has(kernels.VVAR_MIXEDMAP)
+    flags = _VVAR | (abi.VM_MIXEDMAP if mixed else abi.VM_PFNMAP)
+    return flags if kernel.has(kernels.VVAR_NO_IO) else flags | abi.VM_IO
+
+
 def _assumed_flags(mm: Mm, item: Mapping, file: VmFile | None) -> int:
-    known = _SPECIAL.get("[vvar]" if item.name == "[vvar_vclock]" else item.name)
-    if known is not None:
-        return known
+    if item.name == "[vdso]":
+        return _VDSO
+    if item.name in ("[vvar]", "[vvar_vclock]"):
+        return _vvar_flags(mm.world.kernel)
     flags = item.vm_flags | abi.VM_MAY_ALL
     if flags & abi.VM_MAYSHARE:
         flags |= abi.VM_SHARED

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from vmatrace import abi
+
+_SHMEM: Final = frozenset({"tmpfs", "memfd", "shmem"})
 
 
 class VmFile:
@@ -64,6 +66,11 @@ class VmFile:
     def __repr__(self) -> str:
         return f"VmFile({self.path!r}, {self.fs})"
 
+    @property
+    def is_shmem(self) -> bool:
+        """vma_is_shmem(): its mappings have shmem's vm_ops, which those of SysV segments hide."""
+        return self.fs in _SHMEM and not self.close
+
     def reopened(self) -> VmFile:
         """Another open file description of the same file."""
         return VmFile(
@@ -73,38 +80,26 @@ class VmFile:
         )  # fmt: skip
 
 
-class Extra:
-    """The rare attributes of a VMA that merging compares: mempolicy, userfaultfd context, name.
+class Extra(NamedTuple):
+    """The rare attributes of a VMA that merging compares. A VMA with none of them holds None.
 
-    A VMA that has none of them holds None instead of an Extra. Immutable; compared by value.
+    ``policy`` is its mempolicy, ``uffd`` its userfaultfd context, ``name`` its name if anonymous.
+    ``displaced`` is how far, in bytes, a private file mapping was moved since it was first written
+    to: its second page offset less its address (vma_start_anon_pgoff(), feature anon-pgoff).
     """
 
-    __slots__ = ("name", "policy", "uffd")
-
-    def __init__(
-        self, policy: tuple[object, ...] | None = None, uffd: int = 0, name: str | None = None
-    ) -> None:
-        self.policy = policy
-        self.uffd = uffd
-        self.name = name
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Extra)
-            and self.policy == other.policy
-            and self.uffd == other.uffd
-            and self.name == other.name
-        )
-
-    def __hash__(self) -> int:
-        return hash((self.policy, self.uffd, self.name))
+    policy: tuple[object, ...] | None = None
+    uffd: int = 0
+    name: str | None = None
+    displaced: int = 0
 
 
-def make_extra(policy: tuple[object, ...] | None, uffd: int, name: str | None) -> Extra | None:
-    """The Extra of these attributes, None when there are none."""
-    if policy is None and not uffd and name is None:
-        return None
-    return Extra(policy, uffd, name)
+NO_EXTRA: Final = Extra()
+
+
+def some(extra: Extra) -> Extra | None:
+    """*extra*, or None where it holds nothing."""
+    return None if extra == NO_EXTRA else extra
 
 
 class Vma:
@@ -155,6 +150,11 @@ class Vma:
         """vma_is_anonymous(): no vm_ops. True for private /dev/zero too, false for shared anon."""
         file = self.file
         return file is None or (file.anonymous and not self.flags & abi.VM_SHARED)
+
+    @property
+    def is_cow(self) -> bool:
+        """vma_is_cow_mapping(): private, so that a write copies the page."""
+        return self.flags & (abi.VM_SHARED | abi.VM_MAYWRITE) == abi.VM_MAYWRITE
 
     @property
     def has_close(self) -> bool:

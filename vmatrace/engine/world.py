@@ -22,9 +22,12 @@ class World:
 
     __slots__ = (
         "anon_flags",
+        "anon_pgoff",
         "assumed",
         "copied_from",
         "decisions",
+        "devzero_anonymous",
+        "devzero_shared",
         "dontunmap_no_self_merge",
         "dontunmap_resets_pgoff",
         "dontunmap_splits_locked",
@@ -37,10 +40,13 @@ class World:
         "ksm_early",
         "ksm_early_bug",
         "last_anon",
+        "map_count_anew",
         "max_map_count",
         "min_addr",
         "mremap_checks_first",
         "mremap_multi",
+        "mremap_target_first",
+        "next_first",
         "overcommit_memory",
         "page_mask",
         "page_shift",
@@ -52,9 +58,12 @@ class World:
         "stack_nohugepage",
         "thp",
         "thp_anon",
+        "thp_devzero",
         "thp_files",
         "thp_multiple",
         "thp_unhinted",
+        "uffd_features",
+        "uffd_no_merge",
         "unaccount",
         "unfaulted_target",
     )  # fmt: skip
@@ -103,6 +112,15 @@ class World:
         self.dontunmap_unaccounts = kernel.has(kernels.DONTUNMAP_UNACCOUNTS_SOURCE)
         # Memo of the flags of anonymous mappings by (prot, flags, def_flags); -errno where refused.
         self.anon_flags: dict[tuple[int, int, int], int] = {}
+        self.anon_pgoff = kernel.has(kernels.ANON_PGOFF)
+        self.next_first = kernel.has(kernels.FILL_NEXT_FIRST)
+        self.map_count_anew = kernel.has(kernels.MREMAP_MAP_COUNT)
+        self.mremap_target_first = kernel.has(kernels.MREMAP_TARGET_FIRST)
+        self.thp_devzero = self.thp and kernel.has(kernels.THP_ALIGN_DEVZERO)
+        self.devzero_shared = kernel.has(kernels.DEVZERO_SHARED_READONLY)
+        self.devzero_anonymous = kernel.has(kernels.DEVZERO_ANONYMOUS)
+        self.uffd_no_merge = kernel.has(kernels.UFFD_NO_MERGE_ON_COPY)
+        self.uffd_features: dict[int, int] = {}  # by context, where the trace has its UFFDIO_API
         self.retry_new = kernel.has(kernels.DRIVER_FLAGS_RETRY_NEW)
         self.retry_existing = kernel.has(kernels.DRIVER_FLAGS_RETRY_EXISTING)
 

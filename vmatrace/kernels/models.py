@@ -1,31 +1,22 @@
-"""Which kernel has which features: each release as its predecessor plus changes.
+"""Which kernel has which features: a release, the backports of its stable series, a configuration.
 
-With vmatrace.kernels.features the one place that knows
-releases: everything else asks ``kernel.has(kernels.FEATURE)``. Also here, since it differs by
-release: which mmap hook a file system has, and which kernels an expectation's ``on`` covers.
+With vmatrace.kernels.features the one place that knows releases: everything else asks
+``kernel.has(kernels.FEATURE)``. A mainline release is one row here; what it has, and what each
+point release of its stable series has, the features say themselves.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Final
 
 from vmatrace.kernels import features as f
-from vmatrace.kernels.features import FEATURES, Feature
-
-
-class UnknownKernel(ValueError):  # noqa: N818
-    """No model of that name; the message carries the nearest one."""
-
-
-class UnknownFeature(ValueError):  # noqa: N818
-    """No feature of that name; the message carries the nearest one."""
-
-
-class UnknownFileSystem(ValueError):  # noqa: N818
-    """No file system of that name; the message carries the nearest one."""
+from vmatrace.kernels.errors import UnknownFeature, UnknownKernel, nearest
+from vmatrace.kernels.features import CONFIGURATION, FEATURES, Feature, Release, numbers
 
 
 @dataclass(frozen=True)
@@ -33,215 +24,286 @@ class Kernel:
     """A kernel model: the set of features it has.
 
     ``release`` orders it in version ranges. ``changes`` lists what differs from the row before it
-    (or, for a derived kernel, from ``base``): (feature, whether it was added).
+    (of a point release, from its mainline; of a derived kernel, from ``base``): (feature, whether
+    it was added). ``assumed`` says in words what its name left open and was taken for granted.
     """
 
     name: str
     features: frozenset[str]
-    release: tuple[int, ...]
+    release: Release
     summary: str
     changes: tuple[tuple[Feature, bool], ...]
     base: str = ""
+    assumed: tuple[str, ...] = ()
 
     def has(self, feature: Feature) -> bool:
         """Whether this kernel behaves as the feature says."""
         return feature.name in self.features
 
     def with_features(self, names_on: Iterable[str], names_off: Iterable[str] = ()) -> Kernel:
-        """This kernel with single features switched, named after the table row it derives from.
+        """This kernel with single features switched, named after the model it derives from.
 
-        Switching a feature to what it is changes nothing, so undoing a switch gives back the row.
-        Raises UnknownFeature, and ValueError for a feature switched both ways.
+        Switching a feature to what it is changes nothing, so undoing a switch gives back the
+        model. Raises UnknownFeature, and ValueError for a feature switched both ways.
         """
         on = {get_feature(name).name for name in names_on}
         off = {get_feature(name).name for name in names_off}
         for name in sorted(on & off):
             raise ValueError(f"feature {name!r} is switched both on and off")
         features = (self.features | on) - off
-        base = KERNELS[self.base or self.name]
+        base = get_kernel(self.base or self.name)
         if features == base.features:
-            return base
-        changed = [x for x in FEATURES.values() if (x.name in features) != base.has(x)]
-        changes = tuple((x, True) for x in changed if x.name in features)
-        changes += tuple((x, False) for x in changed if x.name not in features)
+            return replace(base, assumed=self.assumed) if self.assumed else base
+        changes = _changes(base.features, features)
         name = base.name + "".join(("+" if added else "-") + x.name for x, added in changes)
-        return Kernel(name, features, base.release, base.summary, changes, base.name)
+        return Kernel(name, features, base.release, base.summary, changes, base.name, self.assumed)
+
+    def configured(self) -> Kernel:
+        """This kernel in the configuration that models have: what it is as a release."""
+        usual = _USUAL - self.features
+        unusual = {n for n in self.features - _USUAL if FEATURES[n].kind == CONFIGURATION}
+        return self.with_features(usual, unusual)
 
 
 KERNELS: Final[dict[str, Kernel]] = {}
 DEFAULT: Final = "post-patch"
 
+#: The configuration that a model has: all of it, on a CPU with protection keys.
+_USUAL: Final = frozenset(x.name for x in FEATURES.values() if x.kind == CONFIGURATION)
 
-def _numbers(release: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in release.split("."))
+
+def _changes(before: frozenset[str], after: frozenset[str]) -> tuple[tuple[Feature, bool], ...]:
+    changed = [x for x in FEATURES.values() if (x.name in before) != (x.name in after)]
+    added = tuple((x, True) for x in changed if x.name in after)
+    return added + tuple((x, False) for x in changed if x.name not in after)
 
 
-def _row(
+def _features_of(release: Release) -> frozenset[str]:
+    return _USUAL | {x.name for x in FEATURES.values() if x.is_in(release)}
+
+
+def _release(name: str, newest: str, summary: str) -> None:
+    """A mainline release after the last one. *newest*: the last point release anything is known of.
+
+    Of what came in between, features.py says what is known.
+    """
+    before = next(reversed(KERNELS.values())).features if KERNELS else frozenset()
+    release = numbers(name)
+    features = _features_of(release)
+    KERNELS[name] = Kernel(name, features, release, summary, _changes(before, features))
+    _NEWEST[release] = numbers(newest)
+
+
+def _model(
     name: str,
-    after: str | None,
+    base: str,
     summary: str,
     added: tuple[Feature, ...] = (),
     dropped: tuple[Feature, ...] = (),
 ) -> None:
-    # Adds a row to KERNELS; a name that is no number has the release of the row it comes after.
-    before = KERNELS[after].features if after else frozenset()
-    new, gone = {x.name for x in added}, {x.name for x in dropped}
-    assert not before & new, name
-    assert before >= gone, name
-    release = _numbers(name) if name[0].isdigit() else KERNELS[str(after)].release
-    changes = tuple((x, True) for x in added) + tuple((x, False) for x in dropped)
-    KERNELS[name] = Kernel(name, (before | new) - gone, release, summary, changes)
+    """A model that is no release: *base* and what sets it apart, with the release of *base*."""
+    parent = KERNELS[base]
+    features = (parent.features | {x.name for x in added}) - {x.name for x in dropped}
+    changes = _changes(parent.features, features)
+    KERNELS[name] = Kernel(name, features, parent.release, summary, changes)
 
+
+_NEWEST: Final[dict[Release, Release]] = {}
 
 # fmt: off
-_row("6.4", None, "KSM by default: PR_SET_MEMORY_MERGE",
-     added=(f.KSM, f.TRANSPARENT_HUGEPAGE, f.ANON_VMA_NAME, f.PKEYS, f.KSM_PRCTL,
-            f.DRIVER_FLAGS_RETRY_NEW))
-_row("6.5", "6.4", "no change known")
-_row("6.6", "6.5", "no change known")
-_row("6.7", "6.6", "KSM by default survives execve(); mprotect() gives accounting back",
-     added=(f.KSM_EXEC_INHERIT, f.MPROTECT_UNACCOUNT, f.THP_ALIGN_ANON))
-_row("6.8", "6.7", "MAP_STACK without huge pages", added=(f.MAP_STACK_NOHUGEPAGE,))
-_row("6.9", "6.8", "no change known")
-_row("6.10", "6.9", "mseal()", added=(f.MSEAL, f.THP_ALIGN_FILES))
-_row("6.11", "6.10", "MAP_DROPPABLE", added=(f.DROPPABLE,))
-_row("6.12", "6.11", "mmap() and seals check before they change",
-     added=(f.MSEAL_IN_LOOP, f.MAP_FIXED_KEEPS_ON_FAILURE, f.THP_ALIGN_MULTIPLE))
-_row("6.13", "6.12", "guard regions",
-     added=(f.GUARD_REGIONS, f.PROCESS_MADVISE_SELF, f.VVAR_VCLOCK, f.THP_ALIGN_UNHINTED,
-            f.DRIVER_FLAGS_RETRY_EXISTING),
-     dropped=(f.DRIVER_FLAGS_RETRY_NEW, f.THP_ALIGN_FILES))
-_row("6.14", "6.13", "no change known")
-_row("6.15", "6.14", "guard regions in files",
-     added=(f.GUARD_FILES, f.DONTUNMAP_UNACCOUNTS_SOURCE, f.PIDFD_SELF))
-_row("6.16", "6.15", "merges into unfaulted VMAs; .mmap_prepare()",
-     added=(f.MERGE_UNFAULTED_TARGET, f.MMAP_PREPARE), dropped=(f.DRIVER_FLAGS_RETRY_EXISTING,))
-_row("6.17", "6.16", "KSM by default no longer breaks merging; mremap() of several VMAs",
-     added=(f.KSM_BEFORE_MERGE, f.FS_MMAP_PREPARE, f.MREMAP_MULTI_VMA, f.MREMAP_CHECKS_FIRST,
-            f.UFFD_UNREGISTER_STRICT))
-_row("6.18", "6.17", "huge pages only where advised",
-     added=(f.THP_DISABLE_EXCEPT_ADVISED, f.UFFD_NOT_DROPPABLE),
-     dropped=(f.DONTUNMAP_UNACCOUNTS_SOURCE,))
-_row("6.12.117", "6.12", "6.12 with the backports of its stable series, as recorded",
-     added=(f.THP_ALIGN_UNHINTED, f.DROPPABLE_NEVER_LOCKED, f.DONTUNMAP_SPLITS_LOCKED,
-            f.DONTUNMAP_NO_SELF_MERGE, f.DONTUNMAP_RESETS_PGOFF, f.SECRETMEM_UNLOCKED),
-     dropped=(f.ANON_VMA_NAME,))
-_row("6.18.44", "6.18", "6.18 with the backports of its stable series, as recorded",
-     added=(f.DROPPABLE_NEVER_LOCKED, f.MREMAP_COPIED_FROM, f.MAYBE_GUARD_FLAG),
-     dropped=(f.ANON_VMA_NAME, f.PKEYS))
-_row("pre-patch", "6.17", "6.17 without the KSM series and nothing else different",
-     dropped=(f.KSM_BEFORE_MERGE,))
-_row("post-patch", "6.17", "6.17: with the KSM series")
-_row("series-v2", "post-patch", "6.17 with the KSM series as it was posted in May 2025",
-     added=(f.KSM_LATE_CHECK_BEFORE_HOOK,))
+_release("6.4", "6.4.16", "KSM by default: PR_SET_MEMORY_MERGE")
+_release("6.5", "6.5.13", "no change known")
+_release("6.6", "6.6", "no change known")
+_release("6.7", "6.7.12", "KSM by default survives execve(); mprotect() gives accounting back")
+_release("6.8", "6.8.12", "MAP_STACK without huge pages")
+_release("6.9", "6.9.12", "no change known")
+_release("6.10", "6.10.14", "mseal()")
+_release("6.11", "6.11.11", "MAP_DROPPABLE")
+_release("6.12", "6.12.118", "mmap() and seals check before they change")
+_release("6.13", "6.13.12", "guard regions")
+_release("6.14", "6.14.11", "no change known")
+_release("6.15", "6.15.11", "guard regions in files")
+_release("6.16", "6.16.12", "merges into unfaulted VMAs; .mmap_prepare()")
+_release("6.17", "6.17.13", "KSM by default no longer breaks merging; mremap() of several VMAs")
+_release("6.18", "6.18.52", "huge pages only where advised")
+_release("6.19", "6.19.14", "guard regions show; shared memory has .mmap_prepare()")
+_release("7.0", "7.0.13", "MADV_DOFORK refuses special mappings")
+_release("7.1", "7.1.13", "mremap() counts maps anew")
+_release("7.2", "7.2.13", "userfaultfd refuses special mappings")
+_release("7.3", "7.3.4", "a second page offset of private file mappings")
+_model("pre-patch", "6.17", "6.17 without the KSM series and nothing else different",
+       dropped=(f.KSM_BEFORE_MERGE,))
+_model("post-patch", "6.17", "6.17: with the KSM series")
+_model("series-v2", "post-patch", "6.17 with the KSM series as it was posted in May 2025",
+       added=(f.KSM_LATE_CHECK_BEFORE_HOOK,))
 # fmt: on
 
 
-def _nearest(word: str, words: Iterable[str]) -> str:
-    import difflib  # only an error needs it
+def _future(name: str, base: str, summary: str, added: tuple[Feature, ...]) -> None:
+    """A model of what is to come: the release after the newest one."""
+    parent = KERNELS[base]
+    newest = max(_NEWEST)
+    release = (newest[0], newest[1] + 1)
+    features = _features_of(release) | {x.name for x in added}
+    KERNELS[name] = Kernel(name, features, release, summary, _changes(parent.features, features))
 
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+
+_future("next", f"{max(_NEWEST)[0]}.{max(_NEWEST)[1]}", "what is queued: private /dev/zero is "
+        "anonymous memory", (f.DEVZERO_ANONYMOUS,))  # fmt: skip
+_future("converted", "next", "every driver on .mmap_prepare(), the late KSM check gone",
+        (f.DEVZERO_ANONYMOUS, f.ALL_MMAP_PREPARE))  # fmt: skip
 
 
+# --- names ---------------------------------------------------------------------------------------
+
+_RELEASE_NAME: Final = re.compile(
+    r"v?(\d+)\.(\d+)(?:\.(\d+)(?P<rest>\.\d.*|[+~_-].*)?|(?P<tag>[+~_-]\D.*))?", re.DOTALL
+)
+_CANDIDATE: Final = re.compile(r"-rc\d+")
+
+
+@cache
 def get_kernel(name: str) -> Kernel:
-    """The model of that name; a release may have a leading ``v``. Raises UnknownKernel."""
+    """The model of that name: a row of KERNELS, a release, or ``running``.
+
+    A release is written as the kernel's developers do, ``6.12.95`` or ``v7.2``, or as uname(1)
+    prints it, ``6.12.43+deb13-amd64`` or ``7.3.0-rc2``. The names that with_features() makes are
+    names, too: ``6.12-pkeys``. Raises UnknownKernel.
+    """
+    if name == "running":
+        return _running()
+    if switched := _switched(name):
+        return switched
     kernel = KERNELS.get(name) or KERNELS.get(re.sub(r"^v(?=\d)", "", name))
-    if kernel is None:
-        raise UnknownKernel(f"unknown kernel {name!r}{_nearest(name, KERNELS)}")
-    return kernel
+    if kernel is not None:
+        return kernel
+    match = _RELEASE_NAME.fullmatch(name)
+    if match is None:
+        raise UnknownKernel(f"unknown kernel {name!r}{_suggestion(name)}")
+    mainline = (int(match[1]), int(match[2]))
+    if mainline not in _NEWEST:
+        raise UnknownKernel(f"unknown kernel {name!r}{_not_a_release(mainline)}")
+    return _of_release(mainline, int(match[3] or 0), match["rest"] or match["tag"] or "")
+
+
+def _switched(name: str) -> Kernel | None:
+    """The model that with_features() calls so, None where *name* is not made like that."""
+    on: list[str] = []
+    off: list[str] = []
+    while True:
+        ends = [s + x for s in "+-" for x in FEATURES if name.endswith(s + x)]
+        if not ends:
+            break
+        # Of nested names (ksm in…-ksm, mseal in no-mseal) the longest is meant.
+        end = max(ends, key=len)
+        (on if end[0] == "+" else off).append(end[1:])
+        name = name[: -len(end)]
+    if not on and not off:
+        return None
+    return get_kernel(name).with_features(on, off)
+
+
+def named(uname: str) -> Kernel:
+    """The model of a kernel that exists and calls itself so: a newer one is as the newest known.
+
+    Raises UnknownKernel for what is older than all models, and for what is no release.
+    """
+    match = _RELEASE_NAME.fullmatch(uname)
+    newest = max(_NEWEST)
+    if match is None or (int(match[1]), int(match[2])) <= newest:
+        return get_kernel(uname)
+    row = KERNELS[_name(newest)]
+    return replace(row, assumed=(f"{uname} is taken to be as {row.name}, the newest one known",))
+
+
+def _running() -> Kernel:
+    """This machine's kernel, by its name."""
+    name = os.uname().release
+    kernel = named(name)
+    said = f"this machine runs {name}; what it really does, `vmatrace verify --probe` finds out"
+    return replace(kernel, assumed=(said, *kernel.assumed))
+
+
+def _of_release(mainline: Release, point: int, rest: str) -> Kernel:
+    """The point release of a series, of which the name says *rest* besides."""
+    row = KERNELS[".".join(map(str, mainline))]
+    newest = (*_NEWEST[mainline], 0)[2]
+    assumed = []
+    if _CANDIDATE.match(rest):
+        assumed.append(f"a release candidate is taken to have what {row.name} has")
+    elif rest:
+        assumed.append(
+            f"{rest.lstrip('.+~_-')!r} names a build: it is taken as published, though a "
+            "distribution may carry more changes"
+        )
+    if point > newest:
+        last = f" after {row.name}.{newest}" if newest else ""
+        assumed.append(f"nothing is known of what {row.name}.y got{last}")
+    kernel = row
+    if point:
+        release = (*mainline, point)
+        features = _features_of(release)
+        kernel = Kernel(
+            f"{row.name}.{point}", features, release, f"{row.name} with its backports",
+            _changes(row.features, features),
+        )  # fmt: skip
+    return replace(kernel, assumed=tuple(assumed)) if assumed else kernel
+
+
+def _not_a_release(mainline: Release) -> str:
+    """Why there is no such release, and what may have been meant."""
+    oldest, newest = min(_NEWEST), max(_NEWEST)
+    if mainline < oldest:
+        return f": models begin with {_name(oldest)} (did you mean {_name(oldest)!r}?)"
+    if mainline > newest:
+        return f": {_name(newest)} is the newest release known (did you mean 'next'?)"
+    last = max(release for release in _NEWEST if release[0] == mainline[0])
+    return f": {_name(last)} was the last of {last[0]}.x (did you mean {_name(last)!r}?)"
+
+
+def _suggestion(name: str) -> str:
+    """What may have been meant by what is not even written as a release."""
+    written = re.search(r"(\d+)(?:[.,](\d+))?(?:[.,](\d+))?", name)
+    digits = [int(digit) for digit in written.groups() if digit] if written else []
+    if tuple(digits[:2]) in _NEWEST:
+        return f" (did you mean {'.'.join(map(str, digits))!r}?)"
+    if name[:1].isdigit() and digits and any(release[0] == digits[0] for release in _NEWEST):
+        last = max(release for release in _NEWEST if release[0] == digits[0])
+        return f" (did you mean {_name(last)!r}?)"
+    return nearest(name, (*(n for n in KERNELS if not n[0].isdigit()), "running"))
+
+
+def _name(release: Release) -> str:
+    return ".".join(map(str, release))
+
+
+def is_release(kernel: Kernel) -> bool:
+    """Whether the model is a release, a point release included, with or without switches."""
+    return kernel.name[0].isdigit()
+
+
+def in_order(kernels: Iterable[Kernel]) -> list[Kernel]:
+    """Releases from the oldest on, then the models that are none, as KERNELS has them."""
+    rows = list(KERNELS)
+
+    def key(kernel: Kernel) -> tuple[bool, Release, int, str]:
+        release = is_release(kernel)
+        row = 0 if release else rows.index(kernel.base or kernel.name)
+        return (not release, kernel.release if release else (), row, kernel.name)
+
+    return sorted(kernels, key=key)
+
+
+@cache
+def point_releases(mainline: str) -> tuple[Kernel, ...]:
+    """The stable releases of a mainline release that differ from the one before, oldest first."""
+    series = KERNELS[mainline].release if is_release(KERNELS[mainline]) else ()
+    points = {numbers(point) for x in FEATURES.values() for point in (*x.since[1:], *x.until[1:])}
+    return tuple(get_kernel(_name(p)) for p in sorted(points) if p[:2] == series)
 
 
 def get_feature(name: str) -> Feature:
     """The feature of that name. Raises UnknownFeature."""
     if name not in FEATURES:
-        raise UnknownFeature(f"unknown feature {name!r}{_nearest(name, FEATURES)}")
+        raise UnknownFeature(f"unknown feature {name!r}{nearest(name, FEATURES)}")
     return FEATURES[name]
-
-
-# --- expectations: which kernels an `on` names ---------------------------------------------------
-
-_RELEASE = r"v?(\d+(?:\.\d+){1,2})"
-_COMPARISON: Final = re.compile(rf"(>=|<=|==|!=|>|<)\s*{_RELEASE}")
-_SPAN: Final = re.compile(rf"{_RELEASE}\s*\.\.\s*{_RELEASE}")
-
-
-def _compare(release: tuple[int, ...], text: str) -> int:
-    # "6.12" is the whole series, so 6.12.117 equals it; 6.12 itself is 6.12.0.
-    wanted = _numbers(text)
-    have = (*release, 0)[: len(wanted)]
-    return (have > wanted) - (have < wanted)
-
-
-def matches(spec: str, kernel: Kernel) -> bool:
-    """Whether an expectation's ``on`` covers the kernel. Raises ValueError as check_spec() does.
-
-    A model's name covers exactly that model: `6.12` neither 6.12.117 nor 6.12 with a feature
-    switched. A range (`>=6.17`, `<6.12`, `==6.18`, `!=6.16`, `6.4..6.16` with both ends) covers
-    what has such a release, switched features or not: a stable kernel counts to the series it is
-    named after, and pre-patch, post-patch and series-v2 all count as 6.17, the tree they share
-    (pre-patch lacks one feature of 6.17, which does not make it 6.16).
-    """
-    spec = spec.strip()
-    if span := _SPAN.fullmatch(spec):
-        if _numbers(span[1]) > _numbers(span[2]):
-            raise ValueError(f"empty version range {spec!r} (expected the older release first)")
-        return _compare(kernel.release, span[1]) >= 0 >= _compare(kernel.release, span[2])
-    if comparison := _COMPARISON.fullmatch(spec):
-        sign = _compare(kernel.release, comparison[2])
-        return {
-            ">=": sign >= 0,
-            "<=": sign <= 0,
-            "==": sign == 0,
-            "!=": sign != 0,
-            ">": sign > 0,
-            "<": sign < 0,
-        }[comparison[1]]
-    if re.match(r"[<>=!~^]|.*\.\.", spec):
-        raise ValueError(
-            f"malformed version range {spec!r} (expected such as '>=6.17', '6.4..6.16')"
-        )
-    return get_kernel(spec).name == kernel.name
-
-
-def check_spec(spec: str) -> None:
-    """Raise ValueError, with a suggestion, unless ``spec`` is a model's name or a version range."""
-    matches(spec, KERNELS[DEFAULT])
-
-
-# --- file systems: which hook a file's mmap goes through -----------------------------------------
-
-# The feature that gives a file system .mmap_prepare(); None where no kernel known here has it.
-# fmt: off
-_PREPARED_BY: Final[dict[str, Feature | None]] = {
-    **dict.fromkeys(("mmap_prepare", "secretmem"), f.MMAP_PREPARE),
-    **dict.fromkeys((
-        "9p", "adfs", "affs", "afs", "bdev", "bfs", "btrfs", "ceph", "cifs", "cramfs", "erofs",
-        "exfat", "ext2", "ext3", "ext4", "f2fs", "hfs", "hfsplus", "hostfs", "hpfs", "iso9660",
-        "jffs2", "jfs", "minix", "msdos", "nfs", "nfs4", "nilfs2", "ntfs3", "ocfs2", "omfs",
-        "orangefs", "ramfs", "rootfs", "smb3", "squashfs", "ubifs", "ufs", "vboxsf", "vfat",
-        "xfs", "zonefs"), f.FS_MMAP_PREPARE),
-    **dict.fromkeys(("tmpfs", "memfd", "shmem", "hugetlbfs", "devzero", "devmem", "devdax",
-                     "resctrl"), f.SHMEM_MMAP_PREPARE),
-    **dict.fromkeys((
-        "legacy", "overlay", "fuse", "fuseblk", "virtiofs", "gfs2", "udf", "ecryptfs", "coda",
-        "proc", "sysfs", "cgroup2", "selinuxfs"), None),
-}
-# fmt: on
-FILE_SYSTEMS: Final = tuple(sorted(_PREPARED_BY))
-
-
-def mmap_hook(fs: str, kernel: Kernel) -> str:
-    """How the kernel asks a file of that file system: "mmap_prepare", "shmem" or "legacy".
-
-    "shmem" is a legacy .mmap() that is known to change no flag (shmem_file() in mm/vma.c). ``fs``
-    is one of FILE_SYSTEMS: a type as /proc/filesystems has it, or memfd, shmem, devzero, devmem,
-    devdax, or a driver by its hook, mmap_prepare or legacy. Raises UnknownFileSystem for another,
-    since nothing can be said about its hook. Source: the file_operations of 6.17 and 6.18.
-    """
-    if fs not in _PREPARED_BY:
-        raise UnknownFileSystem(f"unknown file system {fs!r}{_nearest(fs, FILE_SYSTEMS)}")
-    feature = _PREPARED_BY[fs]
-    if feature is not None and kernel.has(feature):
-        return "mmap_prepare"
-    return "shmem" if fs in ("tmpfs", "memfd", "shmem") else "legacy"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
 from vmatrace import abi
 from vmatrace.engine import merge
 from vmatrace.engine.merge import Blocker, blockers
-from vmatrace.kernels import KERNELS
+from vmatrace.kernels import KERNELS, is_release
 
 #: Why two VMAs, or a range and a VMA, are not one. ``FLAGS`` is followed by the flags.
 SENTENCES: Final[dict[Blocker, str]] = {
@@ -28,6 +27,8 @@ SENTENCES: Final[dict[Blocker, str]] = {
     Blocker.POLICY: "NUMA policies differ (mbind)",
     Blocker.UFFD: "userfaultfd registrations differ",
     Blocker.NAME: "names differ (PR_SET_VMA_ANON_NAME)",
+    Blocker.ANON_PGOFF: "written to and moved apart: the offset of the private pages of one does "
+    "not continue that of the other",
     Blocker.CLOSE: "its driver has a close hook, so that VMA may not be merged away",
 }
 _ONE_UNWRITTEN: Final = (
@@ -101,11 +102,11 @@ def plural(count: int, word: str, many: str = "") -> str:
 
 def models(names: Sequence[str]) -> str:
     """Models by name; releases that follow one another as ``6.4 to 6.9``."""
-    order = list(KERNELS)
+    place = {name: i for i, name in enumerate(KERNELS) if is_release(KERNELS[name])}
     runs: list[list[str]] = []
     for name in names:
-        follows = runs and order.index(name) == order.index(runs[-1][-1]) + 1
-        if follows and re.fullmatch(r"\d+\.\d+", name):
+        before = place.get(runs[-1][-1]) if runs else None
+        if before is not None and place.get(name) == before + 1:
             runs[-1].append(name)
         else:
             runs.append([name])

@@ -11,7 +11,7 @@ from typing import Final
 
 from vmatrace import abi, kernels
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.vma import Extra, Vma
+from vmatrace.engine.vma import Vma, some
 
 _WORD: Final = re.compile(r"\w+")
 _MDWE_NO_INHERIT: Final = 2
@@ -108,8 +108,7 @@ def fork(mm: Mm) -> Mm:
         flags = vma.flags & ~(abi.VM_LOCKED_MASK | abi.VM_UFFD_FLAGS)
         extra = vma.extra
         if extra is not None and extra.uffd:
-            extra = Extra(extra.policy, 0, extra.name)
-            extra = None if extra == Extra() else extra
+            extra = some(extra._replace(uffd=0))
         copy = Vma(vma.start, vma.end, flags, vma.skew, vma.file, extra=extra)
         if vma.anon and not flags & abi.VM_WIPEONFORK:
             copy.anon, copy.chain = world.new_anon(), 2

@@ -46,7 +46,8 @@ _BIRTHS: Final = frozenset({"fork", "vfork", "clone", "clone3"})
 _FOREIGN: Final = _BIRTHS | {"execve"}
 _MASK: Final = abi.ULONG_MAX
 _BATCH: Final = 64
-_PIDFD_SELF: Final = (-10000, -10001)
+#: PIDFD_SELF_THREAD, and PIDFD_SELF_THREAD_GROUP before and since 6.17.
+_PIDFD_SELF, _OLD_GROUP, _GROUP = -10000, -20000, -10001
 _INT: Final = 0xFFFFFFFF
 
 Ints = tuple[int, ...]
@@ -284,7 +285,7 @@ class Replay:
             pidfd, iovec, _, what, flags = arguments
             target = self._target(pidfd, mm)
             if target is None:
-                return -abi.EBADF
+                return -abi.EINVAL if flags else -abi.EBADF
             return advice.process_madvise(target, target is mm, iovec, what, flags)
         if name == "ioctl":
             fd, request, argument = arguments
@@ -301,7 +302,8 @@ class Replay:
 
     def _target(self, pidfd: int, own: Mm) -> Mm | None:
         """The address space a pidfd means: PIDFD_SELF, or a process of the trace by its number."""
-        if pidfd in _PIDFD_SELF and self.kernel.has(kernels.PIDFD_SELF):
+        group = _GROUP if self.kernel.has(kernels.PIDFD_SELF_10001) else _OLD_GROUP
+        if pidfd in (_PIDFD_SELF, group) and self.kernel.has(kernels.PIDFD_SELF):
             return own
         return self._processes.numbered(pidfd)
 

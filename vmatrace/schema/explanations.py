@@ -29,7 +29,7 @@ _SIDE: Final = record(
     {
         **_RANGE["properties"], "file": nullable(TEXT),
         "anon_vma": one_of("unfaulted", "own", "shared"), "name": nullable(TEXT),
-        "policy": nullable(TEXT), "uffd": NUMBER,
+        "policy": nullable(TEXT), "uffd": NUMBER, "displaced": INTEGER,
     }
 )  # fmt: skip
 _CONTRAST: Final = record(

@@ -80,12 +80,12 @@ def _said(description: str, schema: Schema) -> Schema:
 
 
 def _model() -> Schema:
-    releases = [name for name in kernels.KERNELS if name[0].isdigit()]
-    majors = [int(name.split(".")[0]) for name in releases]
+    majors = [kernel.release[0] for kernel in kernels.KERNELS.values()]
     return {
         "anyOf": [
-            {"enum": list(kernels.KERNELS)},
-            {"type": "string", "pattern": f"^v{words(releases)}$"},
+            {"enum": [*kernels.KERNELS, "running"]},
+            # A release as its developers write it, or as uname(1) prints it.
+            {"type": "string", "pattern": r"^v?\d+\.\d+(\.\d+(\.\d.*|[+~_-].*)?|[+~_-]\D.*)?$"},
             # 6.12 without quotes is a number.
             {"type": "number", "minimum": min(majors), "exclusiveMaximum": max(majors) + 1},
         ]

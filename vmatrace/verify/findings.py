@@ -5,7 +5,7 @@ Never looks at the kernel's version. What no experiment decides is as in the nea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from vmatrace import kernels
@@ -14,11 +14,6 @@ from vmatrace.oracle import Unavailable
 from vmatrace.oracle.lab import PAGE, RW, Lab
 from vmatrace.oracle.probe import probe
 from vmatrace.oracle.sandbox import Sandbox
-
-#: Features of the machine's configuration or hardware: they say nothing of the release.
-_CONFIGURED = frozenset(
-    {"ksm", "transparent-hugepage", "anon-vma-name", "pkeys", "thp-disable-except-advised"}
-)
 
 
 @dataclass(frozen=True)
@@ -54,6 +49,14 @@ def _pkeys(lab: Lab) -> bool:
     return lab.call("pkey_mprotect", lab.at(0), PAGE, RW, 0) == 0
 
 
+def _releases() -> Iterator[Kernel]:
+    """Every release that differs from the one before it, oldest first."""
+    for kernel in kernels.KERNELS.values():
+        if kernels.is_release(kernel):
+            yield kernel
+            yield from kernels.point_releases(kernel.name)
+
+
 def conclude(found: Mapping[str, bool | None]) -> Findings:
     """The model that *found* means. Raises Unavailable for a kernel older than the table.
 
@@ -69,11 +72,11 @@ def conclude(found: Mapping[str, bool | None]) -> Findings:
 
     def distance(kernel: Kernel) -> tuple[int, int]:
         wrong = [name for name, yes in decided.items() if yes != (name in kernel.features)]
-        return (len([name for name in wrong if name not in _CONFIGURED]), len(wrong))
+        # What is configuration or hardware says nothing of the release.
+        released = [n for n in wrong if kernels.FEATURES[n].kind != kernels.CONFIGURATION]
+        return (len(released), len(wrong))
 
-    # Rows named in words (pre-patch) are no releases: no kernel is one of them.
-    releases = [k for k in kernels.KERNELS.values() if k.name[0].isdigit()]
-    nearest = min(reversed(releases), key=distance)
+    nearest = min(reversed(list(_releases())), key=distance)
     on = [n for n, yes in decided.items() if yes and n not in nearest.features]
     off = [n for n, yes in decided.items() if not yes and n in nearest.features]
     return Findings(found, nearest, nearest.with_features(on, off))

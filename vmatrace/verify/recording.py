@@ -74,7 +74,7 @@ class Recorder:
 
     def __init__(self, path: str, kernel: Kernel, source: dict[str, Any] | None = None) -> None:
         self._path = path
-        base = kernels.KERNELS[kernel.base or kernel.name]
+        base = kernels.get_kernel(kernel.base or kernel.name)
         model = {
             "row": base.name,
             "with": sorted(kernel.features - base.features),

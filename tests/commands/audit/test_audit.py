@@ -14,7 +14,7 @@ from vmatrace import abi
 from vmatrace.commands.audit import as_text, audit
 from vmatrace.commands.audit.audit import LIKELY, POSSIBLE, Audit, by_cause, running
 from vmatrace.engine import merge
-from vmatrace.kernels import Kernel, get_kernel
+from vmatrace.kernels import KERNELS, Kernel, get_kernel
 from vmatrace.layout import LayoutError, smaps_text
 from vmatrace.replayer.run import replay
 from vmatrace.trace.file import load_trace
@@ -167,15 +167,16 @@ def test_vsyscall_is_no_vma() -> None:
     ("release", "model"),
     [
         ("6.18.44", "6.18.44"),
-        ("6.18.1-arch1-1", "6.18"),
+        ("6.18.1-arch1-1", "6.18.1"),
         ("6.12.117+deb13-amd64", "6.12.117"),
         ("6.4.0-rc1", "6.4"),
-        ("7.2.0", "6.18"),
+        ("7.2.0", "7.2"),
+        ("99.1.0", [n for n in KERNELS if n[0].isdigit()][-1]),
         ("5.15.0-91-generic", None),
         ("unknown", None),
     ],
 )
-def test_a_running_release_is_the_model_nearest_below_it(release: str, model: str | None) -> None:
+def test_a_running_release_is_its_model_or_the_newest(release: str, model: str | None) -> None:
     found = running(release)
     assert (found.name if found else None) == model
 

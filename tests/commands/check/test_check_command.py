@@ -255,7 +255,7 @@ def test_the_good_traces_are_checked_beside_one_in_error(run: RunProgram, folder
     ("arguments", "complaint"),
     [
         (("-k", "post-pach"), "unknown kernel 'post-pach' (did you mean 'post-patch'?)"),
-        (("-k", "6.19"), "unknown kernel '6.19'"),
+        (("-k", "6.20"), "unknown kernel '6.20'"),
         (("--jobs", "0"), "0 is not in the range"),
         (("--junit", "-", "--format", "json"), "both write to standard output"),
         (("--update", "--format", "json"), "--update goes neither with"),

@@ -36,9 +36,9 @@ def chosen(*expected: str, kernel: str = "post-patch") -> list[str]:
         ("'>=6.4'", ["post-patch"]),
         ("'<6.17'", ["6.4", "6.16"]),
         ("6.5..6.7", ["6.5", "6.7"]),
-        ("'==6.12'", ["6.12", "6.12.117"]),
-        ("'>6.18'", []),
-        ("[pre-patch, '>6.18']", ["pre-patch"]),
+        ("'==6.12'", ["6.12"]),
+        ("'>99.0'", []),
+        ("[pre-patch, '>99.0']", ["pre-patch"]),
     ],
 )
 def test_an_expectation_is_checked_under_the_models_that_its_on_stands_for(
@@ -99,9 +99,9 @@ def test_a_failure_is_told_once_with_all_its_models() -> None:
 
 
 def test_what_no_model_is_about_is_told_and_what_was_not_asked_is_not() -> None:
-    made = trace("on: '>6.18', vmas: 1", "vmas: 1")
+    made = trace("on: '>99.0', vmas: 1", "vmas: 1")
     checked = check(made)
-    assert [(line, on) for line, _, on in checked.uncovered] == [(7, ">6.18")]
+    assert [(line, on) for line, _, on in checked.uncovered] == [(7, ">99.0")]
     assert check(made, [get_kernel("6.4")]).uncovered == []
 
 

@@ -17,7 +17,6 @@ GOOD = exhibit("ksm-adjacent-anon")
 CASES: dict[str, tuple[int, tuple[str, ...]]] = {
     "mixed.txt": (1, (MIXED, GOOD, exhibit("mremap-unfaulted-between-faulted-unfaulted"))),
     "mixed.models.txt": (1, (MIXED, GOOD, "-k", "6.4", "-k", "pre-patch")),
-    "mixed.all.txt": (1, (MIXED, "-k", "all")),
     "mixed.json": (1, (MIXED, GOOD, "--format", "json")),
     "mixed.github": (1, (MIXED, GOOD, "--format", "github")),
     "mixed.ktap": (1, (MIXED, GOOD, "--format", "ktap")),

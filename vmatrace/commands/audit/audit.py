@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from vmatrace import abi, kernels
 from vmatrace.engine.merge import IGNORED_FLAGS
-from vmatrace.kernels import KERNELS, Kernel
+from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout, LayoutError, Mapping, parse_layout
 
 LIKELY: Final = "likely"
@@ -138,15 +138,10 @@ def running(release: str) -> Kernel | None:
 
     None for kernels before 6.4, which have no KSM by default, and for what is no release.
     """
-    match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", release)
-    if match is None:
+    try:
+        return kernels.named(release)
+    except kernels.UnknownKernel:
         return None
-    exact = KERNELS.get(match[0])
-    numbers = (int(match[1]), int(match[2]))
-    older = [
-        k for k in KERNELS.values() if re.fullmatch(r"\d+\.\d+", k.name) and k.release <= numbers
-    ]
-    return exact or (max(older, key=lambda k: k.release) if older else None)
 
 
 def audit(snapshot: Snapshot, kernel: Kernel | None, max_map_count: int) -> Audit:

@@ -142,10 +142,10 @@ Row = tuple[str, Sequence[Span]]
 
 def _columns(all_: Sequence[Checked]) -> list[str]:
     """Every model that a trace was checked under, in the order of the models."""
-    from vmatrace.kernels import KERNELS
+    from vmatrace.kernels import get_kernel, in_order
 
     names = {model.kernel for one in all_ for model in one.models}
-    return [name for name in KERNELS if name in names]
+    return [kernel.name for kernel in in_order(map(get_kernel, names))]
 
 
 def _rows(all_: Sequence[Checked], names: Sequence[str]) -> Iterator[Row]:

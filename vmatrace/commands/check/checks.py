@@ -93,7 +93,7 @@ class Checked:
 
 
 def models(trace: Trace, expected: Iterable[Expectation]) -> list[Kernel]:
-    """The models that *trace* is checked under when nobody says otherwise, as KERNELS has them.
+    """The models that *trace* is checked under when nobody says otherwise, in order.
 
     Every model that an expectation names; where it names none, the trace's own (its ``kernel``,
     else the default); where it states a range, the trace's own if that is in it, else the oldest
@@ -101,21 +101,23 @@ def models(trace: Trace, expected: Iterable[Expectation]) -> list[Kernel]:
     """
     own = kernels.get_kernel(trace.kernel or kernels.DEFAULT)
     specs = {spec for x in expected for spec in x.on or (own.name,)} or {own.name}
-    asked: set[str] = set()
+    asked: set[Kernel] = set()
     for spec in specs:
-        about = _about(spec)
-        if own in about:
-            asked.add(own.name)
-        elif about:
-            asked |= {about[0].name, about[-1].name}
-    return [kernel for name, kernel in KERNELS.items() if name in asked]
+        if kernels.matches(spec, own):
+            asked.add(own)
+        elif about := _about(spec):
+            asked |= {about[0], about[-1]}
+    return kernels.in_order(asked)
 
 
 @cache
 def _about(spec: str) -> list[Kernel]:
-    """The models that *spec*, a name or a range, covers, the oldest release first."""
+    """The releases that *spec*, a name or a range, covers, oldest first; else other models."""
     about = [kernel for kernel in KERNELS.values() if kernels.matches(spec, kernel)]
-    return sorted(about, key=lambda kernel: kernel.release)
+    if not about and not kernels.is_range(spec):
+        about = [kernels.get_kernel(spec)]
+    releases = [kernel for kernel in about if kernels.is_release(kernel)]
+    return sorted(releases or about, key=lambda kernel: kernel.release)
 
 
 def check(trace: Trace, chosen: Sequence[Kernel] = ()) -> Checked:

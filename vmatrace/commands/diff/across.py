@@ -87,20 +87,19 @@ def _models(part: str) -> list[Kernel]:
         raise ValueError(f"malformed range {part!r} (expected such as 6.4..6.18)")
     low, high = (_model(end.strip()) for end in ends)
     for end in (low, high):
-        if not end.name[0].isdigit():
+        if not kernels.is_release(end):
             raise ValueError(
                 f"{end.name!r} is no release, so it cannot end a range (expected such as "
                 f"6.4..6.18, or a list: {low.name},{high.name})"
             )
     if low.release > high.release:
         raise ValueError(f"empty range {part!r} (expected the older release first)")
-    within = [
-        kernel
-        for kernel in kernels.KERNELS.values()
-        if kernel.name[0].isdigit() and low.release <= kernel.release <= high.release
-    ]
-    chosen = [k for k in within if len(k.release) == 2 or k.name in (low.name, high.name)]
-    return sorted(chosen, key=lambda kernel: kernel.release)
+    within = {
+        kernel.name: kernel
+        for kernel in (low, *kernels.KERNELS.values(), high)
+        if kernels.is_release(kernel) and low.release <= kernel.release <= high.release
+    }
+    return kernels.in_order(within.values())
 
 
 def _model(name: str) -> Kernel:

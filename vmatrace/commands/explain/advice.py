@@ -30,6 +30,7 @@ ACTIONS: Final[dict[Blocker, str]] = {
     Blocker.POLICY: "mbind() both to the same policy",
     Blocker.UFFD: "register both with the same userfaultfd",
     Blocker.NAME: "give both the same name, or none, with PR_SET_VMA_ANON_NAME",
+    Blocker.ANON_PGOFF: "move file memory before it is written to, or all of it together",
     Blocker.CLOSE: "nothing: the driver forbids it",
 }
 _OPEN_ONCE: Final = "map both through one open(); a dup() of it will do too"

@@ -164,6 +164,7 @@ def _side(side: Side) -> dict[str, Any]:
         "name": extra.name if extra is not None else None,
         "policy": contrasts.policy(extra.policy) if extra is not None else None,
         "uffd": extra.uffd if extra is not None else 0,
+        "displaced": extra.displaced if extra is not None else 0,
     }
 
 

@@ -8,6 +8,7 @@ from typing import Final, cast
 from vmatrace.commands.explain.explain import Contrast, anon_state
 from vmatrace.engine import merge
 from vmatrace.engine.merge import Blocker, Side, blockers
+from vmatrace.engine.vma import NO_EXTRA
 from vmatrace.event import format_flags
 from vmatrace.render import words
 
@@ -41,9 +42,8 @@ def _values(reason: Blocker, contrast: Contrast) -> str:
         return sentence
     if reason in (Blocker.ANON_VMA, Blocker.FORKED, Blocker.OTHER_SIDE):
         return f"{sentence} (anon_vma: {_anon(below)} below, {_anon(above)} above)"
-    if reason in (Blocker.NAME, Blocker.POLICY, Blocker.UFFD):
-        field = reason.code
-        return f"{sentence}: {_extra(below, field)} below, {_extra(above, field)} above"
+    if reason in (Blocker.NAME, Blocker.POLICY, Blocker.UFFD, Blocker.ANON_PGOFF):
+        return f"{sentence}: {_extra(below, reason)} below, {_extra(above, reason)} above"
     return sentence
 
 
@@ -51,14 +51,14 @@ def _anon(side: Side) -> str:
     return _ANON_SHORT[anon_state(side)]
 
 
-def _extra(side: Side, field: str) -> str:
-    extra = side.attributes.extra
-    if extra is None:
-        return "none"
-    if field == "policy":
+def _extra(side: Side, reason: Blocker) -> str:
+    extra = side.attributes.extra or NO_EXTRA
+    if reason is Blocker.POLICY:
         return policy(extra.policy) or "none"
-    if field == "uffd":
+    if reason is Blocker.UFFD:
         return f"userfaultfd {extra.uffd}" if extra.uffd else "none"
+    if reason is Blocker.ANON_PGOFF:
+        return f"{extra.displaced:+#x} bytes" if extra.displaced else "its address"
     return extra.name or "none"
 
 

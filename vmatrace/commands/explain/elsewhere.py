@@ -1,20 +1,18 @@
 """Whether two neighbours of one replay are one VMA under other kernel models, and what changed it.
 
-Replays the trace once for each group of models that can differ on it (``MATTERS``), all groups in
-one reading. A border is looked for where the events that placed its two sides put them there.
+Replays the trace once for each group of models that can differ on it (``Feature.matters``), all
+groups in one reading. A border is looked for where the events that placed its two sides put them
+there.
 """
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from vmatrace import abi
 from vmatrace.commands.explain.survey import Origin, Survey
-from vmatrace.kernels import KERNELS, Kernel
-from vmatrace.kernels import features as f
+from vmatrace.kernels import KERNELS, Kernel, is_release
 from vmatrace.kernels.features import FEATURES, Feature
 from vmatrace.layout import Mapping
 from vmatrace.replayer.result import Step
@@ -27,49 +25,6 @@ ONE: Final = "one"
 APART: Final = "apart"
 ELSEWHERE: Final = "elsewhere"
 GONE: Final = "gone"
-
-_LARGE: Final = ("large", "mremap", "shmat")
-#: For each feature what of Survey.uses it needs to make a difference; a feature that is not here
-#: can always make one.
-MATTERS: Final[dict[Feature, tuple[str, ...]]] = {
-    f.KSM_EXEC_INHERIT: ("execve",),
-    f.KSM_BEFORE_MERGE: ("ksm",),
-    f.KSM_LATE_CHECK_BEFORE_HOOK: ("file", "shmat"),
-    f.MPROTECT_UNACCOUNT: ("mprotect", "pkey_mprotect"),
-    f.MAP_STACK_NOHUGEPAGE: ("stack",),
-    **dict.fromkeys(
-        (f.THP_ALIGN_ANON, f.THP_ALIGN_FILES, f.THP_ALIGN_MULTIPLE, f.THP_ALIGN_UNHINTED), _LARGE
-    ),
-    **dict.fromkeys((f.MSEAL, f.MSEAL_IN_LOOP), ("mseal", "maps")),
-    **dict.fromkeys(
-        (f.DROPPABLE, f.DROPPABLE_NEVER_LOCKED, f.UFFD_NOT_DROPPABLE), ("droppable", "maps")
-    ),
-    f.MAP_FIXED_KEEPS_ON_FAILURE: ("fixed",),
-    **dict.fromkeys(
-        (f.GUARD_REGIONS, f.GUARD_FILES, f.MAYBE_GUARD_FLAG), ("madvise", "process_madvise")
-    ),
-    **dict.fromkeys((f.PROCESS_MADVISE_SELF, f.PIDFD_SELF), ("process_madvise",)),
-    f.VVAR_VCLOCK: ("execve", "maps"),
-    **dict.fromkeys(
-        (
-            f.DRIVER_FLAGS_RETRY_NEW, f.DRIVER_FLAGS_RETRY_EXISTING, f.MMAP_PREPARE,
-            f.FS_MMAP_PREPARE, f.SHMEM_MMAP_PREPARE, f.SECRETMEM_UNLOCKED,
-        ),
-        ("file", "shmat", "maps"),
-    ),
-    **dict.fromkeys(
-        (
-            f.MREMAP_COPIED_FROM, f.MREMAP_MULTI_VMA, f.MREMAP_CHECKS_FIRST,
-            f.DONTUNMAP_UNACCOUNTS_SOURCE, f.DONTUNMAP_SPLITS_LOCKED, f.DONTUNMAP_NO_SELF_MERGE,
-            f.DONTUNMAP_RESETS_PGOFF,
-        ),
-        ("mremap",),
-    ),
-    f.UFFD_UNREGISTER_STRICT: ("ioctl",),
-    f.THP_DISABLE_EXCEPT_ADVISED: (f"prctl {abi.PR_SET_THP_DISABLE}",),
-    f.ANON_VMA_NAME: (f"prctl {abi.PR_SET_VMA}",),
-    f.PKEYS: ("pkey_mprotect",),
-}  # fmt: skip
 
 
 class Place(NamedTuple):
@@ -100,7 +55,7 @@ class Cause(NamedTuple):
 
 
 #: The mainline releases among the models, oldest first.
-RELEASES: Final = tuple(name for name in KERNELS if re.fullmatch(r"\d+\.\d+", name))
+RELEASES: Final = tuple(name for name, kernel in KERNELS.items() if is_release(kernel))
 
 
 class Answer(NamedTuple):
@@ -132,8 +87,7 @@ def relevant(kernel: Kernel, uses: Collection[str]) -> frozenset[str]:
 
 
 def _matters(feature: Feature, uses: Collection[str]) -> bool:
-    needs = MATTERS.get(feature)
-    return needs is None or any(need in uses for need in needs)
+    return feature.matters is None or any(need in uses for need in feature.matters)
 
 
 class Elsewhere:

@@ -37,17 +37,31 @@ def told(answer: Answer) -> Iterator[tuple[str, str]]:
 
 
 def spans(names: Iterable[str]) -> str:
-    """Models in a few words: ``6.4 to 6.16, 6.12.117, pre-patch``; all of them: ``every model``."""
+    """Models in a few words: ``6.4 to 6.16, pre-patch``, ``6.17 and later``, ``every model``.
+
+    Later ones are those of what is to come, too.
+    """
     wanted = set(names)
     if wanted == set(KERNELS):
         return "every model"
     parts = []
     for chosen, run in groupby(RELEASES, key=wanted.__contains__):
         row = list(run)
-        if chosen:
+        if not chosen:
+            continue
+        if row[-1] == RELEASES[-1] and wanted >= _FUTURE:
+            parts.append(f"{row[0]} and later")
+            wanted -= _FUTURE
+        else:
             parts.append(row[0] if len(row) == 1 else f"{row[0]} to {row[-1]}")
     parts += [name for name in KERNELS if name in wanted and name not in RELEASES]
     return ", ".join(parts)
+
+
+#: The models of what comes after the newest release.
+_FUTURE: Final = {
+    name for name, kernel in KERNELS.items() if kernel.release > KERNELS[RELEASES[-1]].release
+}
 
 
 def _distinct(causes: Iterable[Cause]) -> Iterator[Cause]:

@@ -11,7 +11,6 @@ from vmatrace.event import CALLS, format_result
 from vmatrace.render import summary, words
 
 if TYPE_CHECKING:
-    from vmatrace.kernels import Kernel
     from vmatrace.record.session import Recorded
     from vmatrace.render.paper import Paper
     from vmatrace.replayer.result import Result
@@ -49,14 +48,9 @@ def outcome(path: str, recorded: Recorded) -> str:
     return text
 
 
-def remarks(recorded: Recorded, kernel: Kernel) -> list[str]:
+def remarks(recorded: Recorded) -> list[str]:
     """What a reader of the trace has to know, one sentence each."""
     said = []
-    if kernel.base:
-        said.append(
-            f"this kernel is {kernel.base} with other features ({kernel.name}): the trace says "
-            f"{kernel.base}, and its layouts may differ from that"
-        )
     if recorded.foreign:
         said.append(
             f"{words.plural(recorded.foreign, 'program')} of 32 bits, or not readable to this "

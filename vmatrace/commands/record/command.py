@@ -84,7 +84,7 @@ def command(
         _say(f"error: {path}: cannot be written: {error.strerror}")
         return BAD
     _say(as_text.outcome(path, recorded))
-    for text in as_text.remarks(recorded, kernel):
+    for text in as_text.remarks(recorded):
         _say(text)
     if check and not _check(path, recorded, kernel):
         return DIFFERS
@@ -110,7 +110,7 @@ def _record(
         return None
     try:
         kernel = findings.look().kernel
-        session = Session(kernel.base or kernel.name)
+        session = Session(kernel.name)
         recorded = session.process(pid) if pid is not None else session.command(command_line, ksm)
     except BaseException as error:
         if not existed:

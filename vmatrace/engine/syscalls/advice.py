@@ -7,7 +7,7 @@ from typing import Final
 
 from vmatrace import abi, kernels
 from vmatrace.engine import ksm
-from vmatrace.engine.faults import guarded, prepare_anon, reachable_end
+from vmatrace.engine.faults import guarded, out_of_reach, prepare_anon, reachable_end
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
 from vmatrace.engine.walk import Holes, walk
@@ -67,9 +67,16 @@ def madvise(mm: Mm, addr: int, length: int, advice: int) -> int:
 
 
 def _walk(mm: Mm, start: int, end: int, advice: int) -> int:
-    if mm.world.seals_first and advice in _DISCARDS and _any_protected(mm, start, end):
+    if mm.world.seals_first and _refused_by_seals(mm, advice) and _any_protected(mm, start, end):
         return -abi.EPERM
     return walk(mm, mm.vmas.find(start), start, end, Holes.REPORTED, _advise, advice)
+
+
+def _refused_by_seals(mm: Mm, advice: int) -> bool:
+    """is_madv_discard(), which 6.10 asked with ``&`` where it meant ``==``."""
+    if mm.world.kernel.has(kernels.MSEAL_REFUSES_ADVICE):
+        return any(advice & discard for discard in _DISCARDS - set(_GUARDS))
+    return advice in _DISCARDS
 
 
 _IOVEC: Final = re.compile(r"iov_base=(0x[0-9a-fA-F]+|NULL|\d+), *iov_len=(0x[0-9a-fA-F]+|\d+)")
@@ -81,11 +88,18 @@ def process_madvise(mm: Mm, own: bool, iovec: int | str, advice: int, flags: int
     """process_madvise(2) on *mm*: the bytes advised, or -errno. *own*: it is the caller's."""
     if flags:
         return -abi.EINVAL
-    unrestricted = own and mm.world.kernel.has(kernels.PROCESS_MADVISE_SELF)
-    if not (_known(mm, advice) and (unrestricted or advice in _REMOTE)):
+    kernel = mm.world.kernel
+    unrestricted = own and kernel.has(kernels.PROCESS_MADVISE_SELF)
+    if not unrestricted and advice not in _REMOTE:
+        return -abi.EINVAL
+    areas = _IOVEC.findall(iovec) if isinstance(iovec, str) else []
+    something = any(int(length, 0) for _, length in areas)
+    if not _known(mm, advice) and (
+        something or not unrestricted or kernel.has(kernels.PROCESS_MADVISE_ADVICE_FIRST)
+    ):
         return -abi.EINVAL
     done = 0
-    for base, length in _IOVEC.findall(iovec) if isinstance(iovec, str) else ():
+    for base, length in areas if something else ():
         size = int(length, 0)
         error = madvise(mm, 0 if base == "NULL" else int(base, 0), size, advice)
         if error:
@@ -190,7 +204,7 @@ def _guard(mm: Mm, vma: Vma, start: int, end: int, advice: int) -> Vma | int:
     ):
         return -abi.EINVAL
     if advice == abi.MADV_GUARD_INSTALL:
-        if not vma.flags & (abi.VM_SHARED | abi.VM_MAYSHARE):
+        if vma.is_anonymous or not kernel.has(kernels.GUARD_ANON_ONLY):
             prepare_anon(mm, vma)
         if kernel.has(kernels.MAYBE_GUARD_FLAG):
             vma.flags |= abi.VM_MAYBE_GUARD
@@ -203,10 +217,11 @@ def _guard(mm: Mm, vma: Vma, start: int, end: int, advice: int) -> Vma | int:
 def _populate(mm: Mm, start: int, end: int, advice: int) -> int:
     """madvise_populate(): faults pages in; changes no flags."""
     write = advice == abi.MADV_POPULATE_WRITE
-    needed = abi.VM_WRITE if write else abi.VM_ACCESS_FLAGS
+    needed = abi.VM_WRITE if write else abi.VM_READ
 
     def visit(mm: Mm, vma: Vma, first: int, last: int) -> Vma | int:
-        if vma.flags & (abi.VM_IO | abi.VM_PFNMAP) or not vma.flags & needed:
+        refused = vma.flags & (abi.VM_IO | abi.VM_PFNMAP) or out_of_reach(vma)
+        if refused or not vma.flags & needed:
             return -abi.EINVAL
         reached = reachable_end(mm, vma, first, last)
         if write and not vma.flags & abi.VM_SHARED and not guarded(mm, first):

@@ -10,8 +10,8 @@ from typing import Final
 
 from vmatrace import abi, kernels
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.vma import Vma, make_extra
-from vmatrace.engine.walk import Holes, walk
+from vmatrace.engine.vma import NO_EXTRA, Vma, some
+from vmatrace.engine.walk import Holes, Visit, walk
 
 _NAME_MAX: Final = 80  # ANON_VMA_NAME_MAX_LEN, with the terminating NUL
 _NAME_FORBIDDEN: Final = frozenset("\\`$[]")
@@ -104,7 +104,7 @@ def _name_one(mm: Mm, vma: Vma, start: int, end: int, name: str | None) -> Vma |
     if vma.file is not None and vma.file.path != "/dev/zero (deleted)":
         return -abi.EBADF
     old = vma.extra
-    extra = make_extra(old.policy if old else None, old.uffd if old else 0, name)
+    extra = some((old or NO_EXTRA)._replace(name=name))
     if extra == old:
         return vma
     changed = mm.modify(vma, start, end, vma.flags, extra)
@@ -124,10 +124,27 @@ def mseal(mm: Mm, addr: int, length: int, flags: int) -> int:
         return 0
     if not mm.vmas.covers(addr, end):
         return -abi.ENOMEM
-    return walk(mm, mm.vmas.find(addr), addr, end, Holes.FATAL, _seal)
+    visit = _seal_stale(addr) if mm.world.kernel.has(kernels.MSEAL_STALE_START) else _seal
+    return walk(mm, mm.vmas.find(addr), addr, end, Holes.FATAL, visit)
 
 
-def _seal(mm: Mm, vma: Vma, start: int, end: int) -> Vma | int:
+def _seal(mm: Mm, vma: Vma, start: int, end: int, asks_prev: bool = True) -> Vma | int:
     if vma.flags & abi.VM_SEALED:
         return vma
-    return mm.modify(vma, start, end, vma.flags | abi.VM_SEALED, vma.extra)
+    return mm.modify(vma, start, end, vma.flags | abi.VM_SEALED, vma.extra, asks_prev)
+
+
+def _seal_stale(start: int) -> Visit:
+    """mseal_apply() of 6.17 to 6.19, which goes on where the last part of the range ended.
+
+    The VMA of that part may have merged and end further up; the next one then is not where the
+    kernel takes it to be, and not compared with the one before it.
+    """
+    position = start
+
+    def visit(mm: Mm, vma: Vma, first: int, last: int) -> Vma | int:
+        nonlocal position
+        asks_prev, position = position == first, last
+        return _seal(mm, vma, first, last, asks_prev)
+
+    return visit

@@ -126,12 +126,18 @@ def _mmap_region(
 ) -> int:
     """mmap_region(): 0, or -errno with what the failure leaves behind."""
     refusal = 0 if file is None else _driver_refusal(vm_flags, file)
+    skew = 0
     if file is not None:
         skew = offset - addr
-    else:  # whose offset nobody looks at
-        skew = -addr if vm_flags & abi.VM_SHARED else 0
+    elif vm_flags & abi.VM_SHARED:
+        skew = -addr
     if vm_flags & abi.VM_SHARED and (file is None or file.anonymous):
         file = _shared_anonymous(length)
+    elif file is not None and file.anonymous:
+        if vm_flags & abi.VM_MAYSHARE:  # of a descriptor opened for reading
+            file = _shared_anonymous(length) if mm.world.devzero_shared else file
+        elif mm.world.devzero_anonymous:
+            file, skew = None, 0
     if mm.mdwe and vm_flags & abi.VM_WRITE and vm_flags & abi.VM_EXEC:
         return -abi.EACCES
     end = addr + length
@@ -183,11 +189,13 @@ def _huge_file(
         if not length:
             return -abi.EINVAL
     pages = -(-length // placement.PMD_SIZE)
-    used = sum(v.end - v.start for v in mm.vmas if v.flags & abi.VM_HUGETLB) // placement.PMD_SIZE
-    reserved = not flags & abi.MAP_NORESERVE
     succeeded = recorded is not None and recorded > 0
-    if reserved and not succeeded and used + pages > mm.world.huge_pages:
-        return -abi.ENOMEM
+    if not flags & abi.MAP_NORESERVE and not succeeded:
+        kind = abi.VM_HUGETLB | abi.VM_NORESERVE
+        huge = (v for v in mm.vmas if v.flags & kind == abi.VM_HUGETLB)
+        used = sum(v.end - v.start for v in huge) // placement.PMD_SIZE
+        if used + pages > mm.world.huge_pages:
+            return -abi.ENOMEM
     return file or VmFile(
         "/anon_hugepage (deleted)", "hugetlbfs", "legacy", close=True,
         sets=abi.VM_HUGETLB | abi.VM_DONTEXPAND,
@@ -280,7 +288,9 @@ def _wants_huge_alignment(
             return False
     elif file.fs in _THP_FILE_SYSTEMS:
         return world.thp
-    elif file.hook == "shmem" or not world.thp_files:
+    elif file.anonymous:  # get_unmapped_area_zero()
+        return world.thp_devzero and not shared
+    elif file.is_shmem or not world.thp_files:
         return False
     if hint and world.thp_unhinted:
         return False

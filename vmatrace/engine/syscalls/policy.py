@@ -10,7 +10,7 @@ from typing import Final
 
 from vmatrace import abi
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.vma import Vma, make_extra
+from vmatrace.engine.vma import NO_EXTRA, Vma, some
 from vmatrace.engine.walk import Holes, walk
 
 _STATIC: Final = 1 << 15
@@ -97,5 +97,5 @@ def _covered(mm: Mm, start: int, end: int, holes_matter: bool) -> bool:
 def _bind(mm: Mm, vma: Vma, start: int, end: int, policy: Policy | None) -> Vma | int:
     """mbind_range()."""
     old = vma.extra
-    extra = make_extra(policy, old.uffd if old else 0, old.name if old else None)
+    extra = some((old or NO_EXTRA)._replace(policy=policy))
     return vma if extra == old else mm.modify(vma, start, end, vma.flags, extra)

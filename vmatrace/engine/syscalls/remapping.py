@@ -1,7 +1,8 @@
-"""mremap. Mirrors mm/mremap.c, as it was before 6.17 and as it is since.
+"""mremap. Mirrors mm/mremap.c, as it was before 6.15, before 6.17, and as it is since.
 
-6.17 moved the argument checks in front of everything else and lets one call move several VMAs
-(features mremap-checks-first and mremap-multi-vma).
+6.15 moved some of the argument checks in front of everything else, 6.17 all of them; 6.17 lets one
+call move several VMAs, 7.1 counts maps anew (features mremap-target-first, mremap-checks-first,
+mremap-multi-vma and mremap-map-count).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from vmatrace.engine.faults import populate
 from vmatrace.engine.mm import Mm, may_split
 from vmatrace.engine.region import unmap
 from vmatrace.engine.syscalls.mapping import is_free, unmapped_area
-from vmatrace.engine.vma import Vma, make_extra
+from vmatrace.engine.vma import NO_EXTRA, Extra, Vma, some
 
 _KNOWN: Final = abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP
 _IMPLIES_ADDRESS: Final = abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP
@@ -63,10 +64,11 @@ def mremap(
         return _mremap_old(remap)
     if rounded_new > abi.TASK_SIZE:
         return -abi.EINVAL
-    if flags & _IMPLIES_ADDRESS:
-        error = _check_target(remap)
-        if error:
-            return error
+    error = _check_target(remap) if flags & _IMPLIES_ADDRESS else 0
+    if not error and mm.world.map_count_anew:
+        error = _check_count(remap)
+    if error:
+        return error
     if mm.world.mremap_multi and flags & abi.MREMAP_FIXED and rounded_old == rounded_new:
         return _move_all(remap)
     return _remap_one(remap)
@@ -83,9 +85,21 @@ def _check_target(remap: Remap) -> int:
         return -abi.EINVAL
     if remap.addr + remap.old_len > new_addr and new_addr + new_len > remap.addr:
         return -abi.EINVAL
-    if mm.vmas.count + 2 >= mm.world.max_map_count - 3:
-        return -abi.ENOMEM
-    return 0
+    return 0 if mm.world.map_count_anew else _check_old_count(mm)
+
+
+def _check_old_count(mm: Mm) -> int:
+    """Whether a given new address leaves room for the maps it may need, up to 7.0."""
+    return -abi.ENOMEM if mm.vmas.count + 2 >= mm.world.max_map_count - 3 else 0
+
+
+def _check_count(remap: Remap) -> int:
+    """check_map_count_against_split_early(): room for two unmaps and a move."""
+    world = remap.mm.world
+    needed = 4
+    if remap.flags & abi.MREMAP_DONTUNMAP and world.dontunmap_splits_locked:
+        needed = 5
+    return -abi.ENOMEM if remap.mm.vmas.count + needed > world.max_map_count else 0
 
 
 def _prepare(remap: Remap, vma: Vma | None) -> int:
@@ -125,6 +139,11 @@ def _source_error(vma: Vma | None, remap: Remap) -> int:
 def _mremap_old(remap: Remap) -> int:
     """mremap(2) as it was before 6.17."""
     mm = remap.mm
+    if remap.flags & _IMPLIES_ADDRESS and mm.world.mremap_target_first:
+        misaligned = remap.new_addr & mm.world.page_mask
+        error = -abi.EINVAL if misaligned else _check_old_count(mm)
+        if error:
+            return error
     vma = mm.vmas.at(remap.addr)
     error = _source_error(vma, remap)
     if error:
@@ -285,12 +304,17 @@ def _move(remap: Remap, vma: Vma) -> int:
     """move_vma(): copy to the new address, then unmap (or empty) the source."""
     mm, world = remap.mm, remap.mm.world
     addr, old_end = remap.addr, remap.addr + remap.old_len
-    if mm.vmas.count >= world.max_map_count - 3:
+    dontunmap = bool(remap.flags & abi.MREMAP_DONTUNMAP)
+    splits = dontunmap and world.dontunmap_splits_locked and bool(vma.flags & abi.VM_LOCKED)
+    if world.map_count_anew:
+        full = mm.vmas.count + 2 + splits > world.max_map_count
+    else:
+        full = mm.vmas.count >= world.max_map_count - 3
+    if full:
         return -abi.ENOMEM
     if not (_border(vma, addr) and _border(vma, old_end)):
         return -abi.EINVAL
-    dontunmap = bool(remap.flags & abi.MREMAP_DONTUNMAP)
-    if dontunmap and world.dontunmap_splits_locked and vma.flags & abi.VM_LOCKED_MASK:
+    if splits:
         vma = _isolate(mm, vma, addr, old_end)
     whole = addr == vma.start and old_end == vma.end
     locked = vma.flags & abi.VM_LOCKED
@@ -304,8 +328,10 @@ def _move(remap: Remap, vma: Vma) -> int:
             source.flags &= ~abi.VM_ACCOUNT
         if whole and source is not copy:
             source.anon = source.chain = 0
-            if world.dontunmap_resets_pgoff and source.is_anonymous:
+            if world.dontunmap_resets_pgoff and source.file is None:
                 source.skew = 0
+            if source.extra is not None:
+                source.extra = some(source.extra._replace(displaced=0))
     elif remap.old_len:
         unmap(mm, addr, old_end)
     if locked and remap.new_len > remap.old_len:
@@ -349,19 +375,40 @@ def _copy(remap: Remap, vma: Vma, dontunmap: bool) -> Vma:
     skew = remap.addr + vma.skew - start
     if vma.is_anonymous and not vma.anon:
         skew = 0
+    extra = vma.extra
+    if world.anon_pgoff and vma.file is not None and vma.is_cow:
+        extra = _displaced(vma, remap.addr - start)
     prev, following = mm.vmas.around(start)
     chain = vma.chain if world.copied_from else 0
-    source = merge.attributes(vma.flags, skew, vma.file, vma.anon, chain, vma.extra)
+    source = merge.attributes(vma.flags, skew, vma.file, vma.anon, chain, extra)
     left, right = prev, following
     if dontunmap and world.dontunmap_no_self_merge:
         left = None if prev is vma else prev
         right = None if following is vma else following
-    merged = mm.merge_new("copy", start, end, source, left, right)
+    loses_uffd = _loses_uffd(mm, extra)
+    refused = merge.UFFD if loses_uffd and world.uffd_no_merge else 0
+    merged = mm.merge_new("copy", start, end, source, left, right, refused)
     copy = merged or mm.insert_apart(
-        Vma(start, end, vma.flags, skew, vma.file, vma.anon, vma.chain, vma.extra), prev
+        Vma(start, end, vma.flags, skew, vma.file, vma.anon, vma.chain, extra), prev
     )
-    if copy.extra is not None and copy.extra.uffd:
-        # Nobody asked for UFFD_FEATURE_EVENT_REMAP (mremap_userfaultfd_prep()).
+    if loses_uffd and copy.extra is not None:
         copy.flags &= ~abi.VM_UFFD_FLAGS
-        copy.extra = make_extra(copy.extra.policy, 0, copy.extra.name)
+        copy.extra = some(copy.extra._replace(uffd=0))
     return copy
+
+
+def _displaced(vma: Vma, distance: int) -> Extra | None:
+    """The rare attributes of a private file mapping that moves *distance* bytes down.
+
+    Once it has pages of its own, their offset moves along; before that it is the address again.
+    """
+    extra = vma.extra or NO_EXTRA
+    return some(extra._replace(displaced=extra.displaced + distance if vma.anon else 0))
+
+
+def _loses_uffd(mm: Mm, extra: Extra | None) -> bool:
+    """Whether nobody asked for UFFD_FEATURE_EVENT_REMAP (mremap_userfaultfd_prep())."""
+    if extra is None or not extra.uffd:
+        return False
+    features = mm.world.uffd_features.get(extra.uffd, 0)
+    return not features & abi.UFFD_FEATURE_EVENT_REMAP
