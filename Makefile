@@ -11,7 +11,8 @@ EXHIBIT ?= traces/ksm-adjacent-anon.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format golden bench verify-6.12 compiled mutations browser lock clean
+.PHONY: help run test check format golden bench verify-6.12 compiled mutations browser \
+	pythons lowest newest elsewhere lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +62,19 @@ mutations: $(STAMP) ## break the model's rules one at a time; verify has to catc
 browser: ## install what the tests of the HTML page need (Debian, as root)
 	apt-get install --yes --no-install-recommends chromium chromium-driver
 
+NOX = $(BIN)/nox --noxfile .noxfile.py --session
+pythons: $(STAMP) ## the tests under every other Python from 3.10 on that is here (PATH, pyenv)
+	$(NOX) pythons
+
+lowest: $(STAMP) ## the tests with the lowest versions that pyproject.toml allows
+	$(NOX) lowest
+
+newest: $(STAMP) ## the checks and the tests with the newest versions, not those of the lock
+	$(NOX) newest
+
+elsewhere: $(STAMP) ## the tests shuffled, read-only, as nobody, LC_ALL=C (Debian: python3-venv)
+	$(NOX) elsewhere
+
 # Exact versions with their hashes, of the same file for every Python and platform.
 lock: $(STAMP) ## choose the versions that .venv is made of anew, from pyproject.toml
 	@$(BIN)/python -m pip install --quiet 'uv>=0.5'
@@ -68,7 +82,7 @@ lock: $(STAMP) ## choose the versions that .venv is made of anew, from pyproject
 		--custom-compile-command 'make lock' --extra dev --output-file $(LOCK) pyproject.toml
 
 clean: ## remove .venv and everything that was generated
-	rm -rf $(VENV) build dist *.egg-info .bench.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .nox build dist *.egg-info .bench.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find vmatrace tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	find vmatrace -name '*.so' -delete
 

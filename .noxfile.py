@@ -1,0 +1,128 @@
+"""The tests under other Pythons, with other versions, elsewhere: each session is a make target.
+
+The versions of .ci/lock.txt are installed where a session does not say otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nox
+
+LOCK = ".ci/lock.txt"
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+
+nox.options.reuse_venv = "yes"
+
+
+def interpreters() -> dict[str, str]:
+    """The path of each supported Python that runs here: one on PATH, else the newest of pyenv's."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = {}
+    for version in PYTHONS:
+        name = f"python{version}"
+        installed = sorted(pyenv.glob(f"versions/{version}.*/bin/{name}"), reverse=True)
+        for path in filter(None, [shutil.which(name), *map(str, installed)]):
+            # What pyenv puts on PATH may be there and refuse to run.
+            if subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
+                found[version] = path
+                break
+    return found
+
+
+HERE = interpreters()
+#: Without the Python of .venv, under which `make test` runs.
+OTHERS = {
+    version: path for version, path in HERE.items() if version != "{}.{}".format(*sys.version_info)
+}
+
+
+def install_locked(session: nox.Session) -> None:
+    session.install("--quiet", "--require-hashes", "--requirement", LOCK)
+    session.install("--quiet", "--no-deps", "--no-build-isolation", "--editable", ".")
+
+
+def test(session: nox.Session, *arguments: str) -> None:
+    session.run(
+        "python", "-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile", *arguments,
+        *session.posargs,
+    )  # fmt: skip
+
+
+@nox.session
+@nox.parametrize("python", list(OTHERS.values()), ids=list(OTHERS))
+def pythons(session: nox.Session) -> None:
+    """All tests but those of the page, which is the same under any Python."""
+    install_locked(session)
+    test(session, "--ignore=tests/browser")
+
+
+@nox.session(python=next(iter(HERE.values()), None))
+def lowest(session: nox.Session) -> None:
+    """The oldest versions that pyproject.toml allows, under the oldest Python that is here."""
+    session.install("--quiet", "uv>=0.5")
+    session.run(
+        "uv", "pip", "install", "--quiet", "--resolution", "lowest-direct",
+        "--python", str(Path(session.bin) / "python"), "--editable", ".[dev,zstd]",
+    )  # fmt: skip
+    test(session)
+
+
+@nox.session
+def newest(session: nox.Session) -> None:
+    """The newest versions that pyproject.toml allows."""
+    session.install("--quiet", "--upgrade", "--editable", ".[dev,zstd]")
+    session.run("ruff", "check", "--quiet")
+    session.run("mypy")
+    test(session)
+
+
+@nox.session(venv_backend="none")
+def elsewhere(session: nox.Session) -> None:
+    """In another place and mood: nobody's tests of a tree that cannot be written, shuffled.
+
+    With the locale C, another hash seed, no home and, where this is root, as another user. A seed
+    of the order as argument shows the same order again.
+    """
+    seed = session.posargs[0] if session.posargs else str(random.randrange(1 << 32))
+    with tempfile.TemporaryDirectory(prefix="vmatrace-") as place:
+        tree, venv, scratch = (Path(place, name) for name in ("tree", "venv", "scratch"))
+        for file in subprocess.check_output(["git", "ls-files"], text=True).splitlines():
+            (tree / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, tree / file, follow_symlinks=False)
+        scratch.mkdir()
+        session.run(python_for_others(session), "-m", "venv", str(venv), external=True)
+        pip = [str(venv / "bin/pip"), "install", "--quiet"]
+        session.run(*pip, "--require-hashes", "--requirement", LOCK, external=True)
+        session.run(
+            *pip, "--no-deps", "--no-build-isolation", "--editable", str(tree), external=True
+        )
+        session.run("chmod", "-R", "a-w,a+rX", str(tree), external=True)
+        Path(place).chmod(0o755)
+        user = []
+        if os.geteuid() == 0:
+            os.chown(scratch, 65534, 65534)
+            user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+        with session.chdir(tree):
+            session.run(
+                *user, "env", "--ignore-environment", f"PATH={os.environ['PATH']}", "LC_ALL=C",
+                f"HOME={place}/none", f"TMPDIR={scratch}", f"PYTHONHASHSEED={seed}",
+                str(venv / "bin/python"), "-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile",
+                "-p", "randomly", "--randomly-seed", seed, external=True,
+            )  # fmt: skip
+
+
+def python_for_others(session: nox.Session) -> str:
+    """A Python that another user may run too: root's own pyenv is closed to all others."""
+    for path in [*HERE.values(), *map("/usr/bin/python{}".format, PYTHONS)]:
+        real = Path(path).resolve()
+        if real.exists() and all(folder.stat().st_mode & 1 for folder in [real, *real.parents]):
+            return str(real)
+    return session.error("no Python that another user may run (Debian: apt install python3-venv)")
