@@ -11,7 +11,7 @@ import pytest
 
 from vmatrace.diagnostic import MAX_DIAGNOSTICS
 from vmatrace.event import Bound, Event, Expectation, ExpectedMapping, Expr, Fd, File
-from vmatrace.trace.file import Process, Sysctl, Trace, TraceError, load_trace
+from vmatrace.trace.file import ProcessState, Sysctl, Trace, TraceError, load_trace
 
 VERSION = "vmatrace: 1\n"
 EMPTY = VERSION + "events: []\n"
@@ -75,7 +75,7 @@ def test_the_header_is_read_at_once() -> None:
     trace = load(CONTRACT)
     assert (trace.name, trace.kernel, trace.page_size) == ("ksm-adjacent-anon", "post-patch", 4096)
     assert trace.sysctl == Sysctl(65530, 0)
-    assert trace.process == Process(False, 0x555555559000, 0x7FFFF7FFF000)
+    assert trace.process == ProcessState(False, 0x555555559000, 0x7FFFF7FFF000)
     assert trace.files["shm"] == File("/dev/shm/ring", "tmpfs")
     assert [(m.start, m.name) for m in trace.maps] == [(0x555555554000, "/usr/bin/app")]
 
@@ -94,7 +94,7 @@ def test_events_come_in_order_with_their_lines() -> None:
 def test_only_version_and_events_are_required() -> None:
     trace = load_trace(io.BytesIO(b"vmatrace: 1\nevents: []\n"), "dir/stem.yaml")
     assert (trace.name, list(trace.items())) == ("stem", [])
-    assert (trace.sysctl, trace.process, trace.maps) == (Sysctl(), Process(), [])
+    assert (trace.sysctl, trace.process, trace.maps) == (Sysctl(), ProcessState(), [])
 
 
 def test_items_may_be_read_again() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from vmatrace import abi
 from vmatrace.event import Event, Expectation, File
 from vmatrace.layout import Mapping, parse_layout
-from vmatrace.trace.file import Process, Sysctl, load_trace
+from vmatrace.trace.file import ProcessState, Sysctl, load_trace
 from vmatrace.trace.writer import comment, event_line, expected_layout, header, scalar, snapshot
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Co", "Cn")), max_size=30)
@@ -36,7 +36,7 @@ def test_a_header_is_read_back() -> None:
         3: File("/lib/x y.so", "ext4", "r", 4096),
         "shm": File("/memfd:a", "tmpfs"),
     }
-    process = Process(True, 0x555555559000, 0x7FFFF7FFF000, {"memlock": 65536})
+    process = ProcessState(True, 0x555555559000, 0x7FFFF7FFF000, {"memlock": 65536})
     sysctl = Sysctl(100, 2, 4096, 3)
     text = header(
         "a: b", files, process, description="#1: what?", kernel="6.12", page_size=4096,
@@ -62,7 +62,7 @@ def test_an_event_keeps_its_process_its_result_and_the_layout_after_it() -> None
     gone = Event("munmap", (0x1000, 0x2000), "", pid="77", recorded=-abi.EINVAL)
     lines = [event_line(event, result=True) for event in (born, run, gone)]
     lines.append(expected_layout(MAPPINGS, "77", ">=6.17"))
-    text = header("t", {}, Process()) + "\n".join(lines) + "\n"
+    text = header("t", {}, ProcessState()) + "\n".join(lines) + "\n"
     *events, expectation = load_trace(text.encode()).items()
     assert isinstance(expectation, Expectation)
     assert [(e.name, e.pid, e.recorded) for e in events if isinstance(e, Event)] == [

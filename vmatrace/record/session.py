@@ -26,8 +26,7 @@ from vmatrace.record.spool import Spool
 from vmatrace.record.stops import Waiter
 from vmatrace.record.tasks import Process, Space
 from vmatrace.record.tracer import Tracer
-from vmatrace.trace.header import Process as ProcessState
-from vmatrace.trace.header import Sysctl
+from vmatrace.trace.header import ProcessState, Sysctl
 from vmatrace.trace.writer import comment, header
 
 #: Signals that end the recording, but not at once what is recorded.

@@ -24,7 +24,7 @@ from vmatrace.trace.header import (
     RLIMITS,
     SYSCTL_MOST,
     VERSION,
-    Process,
+    ProcessState,
     Sysctl,
 )
 
@@ -133,7 +133,7 @@ def _process() -> Schema:
     }
     return {
         "description": "The first process at the start.",
-        **closed({field.name: parts[field.name] for field in fields(Process)}),
+        **closed({field.name: parts[field.name] for field in fields(ProcessState)}),
     }
 
 

@@ -18,12 +18,12 @@ from vmatrace.event import Arg, Event, Expectation, Fd, File
 from vmatrace.layout import Layout
 from vmatrace.notes import Notes
 from vmatrace.trace.entries import Converter
-from vmatrace.trace.header import KEYS, Header, Process, Sysctl, file_system
+from vmatrace.trace.header import KEYS, Header, ProcessState, Sysctl, file_system
 from vmatrace.trace.items import items
 from vmatrace.trace.values import Values
 from vmatrace.trace.yamlstream import Node, Reader, SequenceNode, decode_errors, position
 
-__all__ = ["Diagnostic", "Process", "Sysctl", "Trace", "TraceError", "load_trace"]
+__all__ = ["Diagnostic", "ProcessState", "Sysctl", "Trace", "TraceError", "load_trace"]
 
 Item = Union[Event, Expectation]
 
@@ -47,7 +47,7 @@ class Trace:
     kernel: str | None = None
     page_size: int = 4096
     sysctl: Sysctl = field(default_factory=Sysctl)
-    process: Process = field(default_factory=Process)
+    process: ProcessState = field(default_factory=ProcessState)
     files: Mapping[int | str, File] = field(default_factory=dict)
     maps: Layout = field(default_factory=list)
     partial: bool = False

@@ -45,7 +45,7 @@ class Sysctl:
 
 
 @dataclass(frozen=True)
-class Process:
+class ProcessState:
     """The first process at the start. Addresses in bytes, None where the trace names none.
 
     ``rlimits`` holds the soft limits in bytes that the trace states, by RLIMITS name.
@@ -114,15 +114,15 @@ class Header:
                 knobs[name] = value
         return Sysctl(**knobs)
 
-    def _process(self) -> Process:
+    def _process(self) -> ProcessState:
         given = self.values.fields(
-            self.nodes.get("process"), [part.name for part in fields(Process)], "process"
+            self.nodes.get("process"), [part.name for part in fields(ProcessState)], "process"
         )
         base = given.get("mmap_base")
         mmap_base = self.values.integer(base, what="an address")
         if base is not None and mmap_base is not None and mmap_base % self.page_size:
             self.errors.add(*position(base), "expected a multiple of the page size")
-        return Process(
+        return ProcessState(
             bool(self.values.boolean(given.get("ksm"))),
             self.values.integer(given.get("brk"), what="an address"),
             mmap_base,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from vmatrace.event import CALLS, Event, File, format_call, format_result
 from vmatrace.layout import Layout, maps_line
 from vmatrace.layout import Mapping as Vma
-from vmatrace.trace.header import Process, Sysctl
+from vmatrace.trace.header import ProcessState, Sysctl
 
 _SPECIAL = frozenset("#:{}[]\"'&*!>%@`\\\n\t")
 
@@ -61,7 +61,7 @@ def comment(text: str, indent: str = "") -> str:
 def header(
     name: str,
     files: Mapping[int | str, File],
-    process: Process,
+    process: ProcessState,
     *,
     description: str = "",
     kernel: str | None = None,
@@ -100,7 +100,7 @@ def _knobs(sysctl: Sysctl) -> str:
     return ", ".join(f"{n}: {value}" for n, value in values if value != getattr(default, n))
 
 
-def _state(process: Process) -> str:
+def _state(process: ProcessState) -> str:
     state = ["ksm: true"] if process.ksm else []
     if process.brk is not None:
         state.append(f"brk: {process.brk:#x}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from vmatrace.event import CALLS, Event, File, format_result
-from vmatrace.trace.file import Process, Trace
+from vmatrace.trace.file import ProcessState, Trace
 from vmatrace.trace.writer import call_text, comment, event_line, expected_layout, header, scalar
 from vmatrace.verify.lockstep import BIRTHS, Mismatch
 
@@ -36,7 +36,7 @@ def exhibit(
     last event's result and an expectation for *model*: the layout of the process less what was
     there at the start, since a replay starts with nothing.
     """
-    process = Process(trace.process.ksm, trace.process.brk, trace.process.mmap_base)
+    process = ProcessState(trace.process.ksm, trace.process.brk, trace.process.mmap_base)
     lines = [comment(about) + header(name, used_files(trace, events), process).rstrip()]
     lines += [event_line(event) for event in events[: mismatch.index]]
     last = event_line(events[mismatch.index])

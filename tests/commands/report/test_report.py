@@ -17,8 +17,7 @@ from vmatrace.commands.report.report import Report
 from vmatrace.event import Event
 from vmatrace.kernels import get_kernel
 from vmatrace.replayer.run import Replay, replay
-from vmatrace.trace.file import Item, Sysctl, Trace, load_trace
-from vmatrace.trace.file import Process as TraceProcess
+from vmatrace.trace.file import Item, ProcessState, Sysctl, Trace, load_trace
 
 PRE, POST = get_kernel("pre-patch"), get_kernel("post-patch")
 PAGE = 4096
@@ -44,7 +43,7 @@ def endless(count: int, limit: int = 65530) -> Trace:
             yield Event("mmap", args, "mmap", line=i + 1)
 
     return Trace(
-        "x", "x", items, sysctl=Sysctl(max_map_count=limit), process=TraceProcess(ksm=True)
+        "x", "x", items, sysctl=Sysctl(max_map_count=limit), process=ProcessState(ksm=True)
     )
 
 
