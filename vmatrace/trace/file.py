@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -18,9 +19,11 @@ from vmatrace.event import Arg, Event, Expectation, Fd, File
 from vmatrace.layout import Layout
 from vmatrace.notes import Notes
 from vmatrace.trace.entries import Converter
-from vmatrace.trace.header import KEYS, Header, ProcessState, Sysctl, file_system
+from vmatrace.trace.header import KEYS, VERSION, Header, ProcessState, Sysctl, file_system
 from vmatrace.trace.items import items
+from vmatrace.trace.literal import ItemLike, node, plain
 from vmatrace.trace.values import Values
+from vmatrace.trace.writer import snapshot
 from vmatrace.trace.yamlstream import Node, Reader, SequenceNode, decode_errors, position
 
 __all__ = ["Diagnostic", "ProcessState", "Sysctl", "Trace", "TraceError", "load_trace"]
@@ -53,6 +56,45 @@ class Trace:
     partial: bool = False
     notes: Notes | None = None
     _opened: dict[Fd, File] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        events: Iterable[ItemLike],
+        *,
+        name: str = "events",
+        description: str = "",
+        kernel: str | None = None,
+        page_size: int = 4096,
+        sysctl: Mapping[str, int] | None = None,
+        process: Mapping[str, object] | None = None,
+        files: Mapping[int | str, File | Mapping[str, object]] | None = None,
+        maps: str | Layout | None = None,
+    ) -> Trace:
+        """The trace of *events*, each a call as strace prints it, the mapping that a trace file
+        would have in its place, an Event or an Expectation.
+
+        The keywords are the keys of a trace file; *maps* is text of maps or smaps, or a Layout.
+        Raises TraceError with every error, whose line is the number of the event from 1 on.
+        """
+        items = list(events)
+        errors = Collector(Source(f"<{name}>", "\n".join(map(_one_line, items)).encode()))
+        keys: dict[str, object] = {
+            "vmatrace": VERSION, "name": name, "description": description or None,
+            "kernel": kernel, "page_size": page_size, "sysctl": sysctl, "process": process,
+            "files": files, "maps": maps if maps is None or isinstance(maps, str) else
+            "\n".join(snapshot(maps)),
+        }  # fmt: skip
+        try:
+            header = Header({k: node(v, 0) for k, v in keys.items() if v is not None}, errors)
+            converter = Converter(header.files, header.page_size, errors)
+            read = [_item(converter, item, line) for line, item in enumerate(items, 1)]
+        except BrokenError:
+            raise errors.error() from None
+        if errors:
+            raise errors.error()
+        kept = [item for item in read if item is not None]
+        return cls(errors.source.path, name, lambda: iter(kept), *header.fields())
 
     def items(self) -> Iterator[Item]:
         """The events and expectations in order, from the first; may be called again.
@@ -112,20 +154,31 @@ def load_trace(source: str | PathLike[str] | bytes | BinaryIO, path: str | None 
         text.path,
         header.name or Path(text.path).stem.strip("<>"),
         lambda: document.items(trace, Collector(text)),
-        header.description,
-        header.kernel,
-        header.page_size,
-        header.sysctl,
-        header.process,
-        header.files,
-        header.maps,
-        header.partial,
+        *header.fields(),
     )
     if errors:
         for _ in document.items(trace, errors):
             pass
         raise errors.error()
     return trace
+
+
+def _one_line(item: ItemLike) -> str:
+    """What an error shows of *item*."""
+    text = item if isinstance(item, str) else getattr(item, "text", None) or repr(item)
+    return " ".join(text.splitlines())
+
+
+def _item(converter: Converter, item: ItemLike, line: int) -> Item | None:
+    """*item* as Converter has it, which has been told of it; None if an error was reported."""
+    if isinstance(item, Expectation):
+        return item
+    if isinstance(item, Event):
+        event = item if item.line else copy(item)
+        event.line = event.line or line
+        converter.names.enter(event, lambda index, name: (line, 1))
+        return event
+    return converter.item(plain(item, line) if isinstance(item, str) else node(item, line))
 
 
 def _read_source(source: str | PathLike[str] | bytes | BinaryIO, path: str | None) -> Source:

@@ -80,6 +80,13 @@ class Header:
         self.maps = read_layout(nodes.get("maps"), self.page_size, errors)
         self.partial = bool(self.values.boolean(nodes.get("partial")))
 
+    def fields(self) -> tuple[Any, ...]:
+        """What Trace holds of it, in its order."""
+        return (
+            self.description, self.kernel, self.page_size, self.sysctl, self.process, self.files,
+            self.maps, self.partial,
+        )  # fmt: skip
+
     def _check_version(self) -> None:
         version = self.nodes.get("vmatrace")
         if version is not None and parse_integer(version) != VERSION:
