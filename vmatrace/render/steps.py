@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vmatrace.engine import view
-from vmatrace.engine.merge import MergeDecision, Side
+from vmatrace.engine.merge import MergeDecision, Refusal, Side
 from vmatrace.event import CALLS, format_result
 from vmatrace.layout import Layout, Mapping
 from vmatrace.render import layouts, words
@@ -62,6 +62,20 @@ def _write_call(paper: Paper, step: Step) -> None:
 def _write_decision(paper: Paper, decision: MergeDecision, alone: bool) -> None:
     for text, style in sentences(decision, alone):
         paper.paragraph(text, style, _INDENT, _INDENT + "    ")
+
+
+def write_step(paper: Paper, step: Step) -> None:
+    """One step of those that were followed (Step.came and Step.went)."""
+    _write_call(paper, step)
+    for decision in step.decisions:
+        _write_decision(paper, decision, len(step.decisions) == 1)
+    _write_change(paper, step.went, step.came)
+
+
+def write_refusal(paper: Paper, refusal: Refusal) -> None:
+    """Which neighbour was refused, and why."""
+    why = _why(refusal.decision, refusal.neighbour, refusal.blockers)
+    paper.paragraph(f"not merged with {SIDES[refusal.side]}, {why}", "yellow")
 
 
 def sentences(decision: MergeDecision, alone: bool) -> Iterator[tuple[str, str]]:

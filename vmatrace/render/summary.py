@@ -7,7 +7,6 @@ from typing import Final, cast
 
 from vmatrace.event import CALLS, ExpectedMapping, format_result
 from vmatrace.layout import Layout, Mapping
-from vmatrace.notes import Notes
 from vmatrace.render import layouts, lognotes, words
 from vmatrace.render.paper import Paper
 from vmatrace.replayer.result import Failure, ProcessResult, Result
@@ -16,19 +15,25 @@ from vmatrace.replayer.result import Failure, ProcessResult, Result
 MOST: Final = 100
 
 
-def write_title(paper: Paper, result: Result, description: str) -> None:
+def write_result(paper: Paper, result: Result) -> None:
+    """All of it."""
+    write_title(paper, result)
+    write(paper, result)
+
+
+def write_title(paper: Paper, result: Result) -> None:
     """Which trace under which kernel."""
     paper.line((result.trace, "bold"), (f"  kernel {result.kernel}", "bold cyan"))
-    if description:
-        paper.paragraph(" ".join(description.split()), "dim")
+    if result.description:
+        paper.paragraph(" ".join(result.description.split()), "dim")
 
 
-def write(paper: Paper, result: Result, notes: Notes | None = None) -> None:
-    """Everything but the title. *notes* are those of a log."""
+def write(paper: Paper, result: Result) -> None:
+    """Everything but the title."""
     for process in result.processes:
         _write_process(paper, result, process)
     _write_totals(paper, result)
-    lognotes.write(paper, notes, result)
+    lognotes.write(paper, result.notes, result)
     _write_divergences(paper, result)
     _write_failures(paper, result)
 

@@ -5,14 +5,17 @@ Counts are folds over merge decisions (Tally.add); nothing else counts merges or
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from vmatrace import abi
+from vmatrace.answer import Answer
 from vmatrace.engine import merge, view
-from vmatrace.engine.merge import Border, MergeDecision
+from vmatrace.engine.merge import Border, MergeDecision, Refusal
 from vmatrace.engine.mm import Mm
-from vmatrace.event import Event
+from vmatrace.event import Event, format_result
 from vmatrace.layout import Layout
+from vmatrace.notes import Notes
 
 #: So many divergences are kept; the others are counted.
 MAX_DIVERGENCES = 10_000
@@ -107,14 +110,25 @@ class Failure:
     actual: object
 
 
-class Step:
+class Step(Answer):
     """One event and what it did. ``layout`` is that of its process right after it.
 
-    A step is valid until the next one is asked for: ``mm`` is the live model of the process that
-    made the call (its last state, where the call ended it), and the layout is read from it.
+    ``index`` counts events from 0; ``result`` is the return value, -errno for a failure.
+    ``decisions`` are the merge attempts. ``came`` and ``went`` are the VMAs that it made and that
+    it did away with, in whichever process; they are there where somebody followed the replay.
+
+    The rest of a step is valid until the next one is asked for: ``mm`` is the live model of the
+    process that made the call (its last state, where the call ended it), and the layout is read
+    from it, unless ``past`` says how to have it again.
     """
 
-    __slots__ = ("decisions", "event", "index", "mm", "pid", "result", "splits")
+    __slots__ = (
+        "came", "decisions", "event", "index", "mm", "past", "pid", "result", "splits", "went",
+    )  # fmt: skip
+    shown_by = "vmatrace.render.steps:write_step"
+
+    came: Layout
+    went: Layout
 
     def __init__(
         self,
@@ -133,14 +147,33 @@ class Step:
         self.decisions = decisions
         self.splits = splits
         self.mm = mm
+        self.past: Callable[[], Layout] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Step {self.index}: {self.event.text} = {format_result(self.result)}>"
 
     @property
     def layout(self) -> Layout:
-        return view.layout(self.mm)
+        return view.layout(self.mm) if self.past is None else self.past()
 
     @property
     def vmas(self) -> int:
-        return self.mm.vmas.count
+        return self.mm.vmas.count if self.past is None else len(self.past())
+
+    @property
+    def errno(self) -> str | None:
+        """The name of the error, such as ENOMEM; None for a success."""
+        return abi.ERRNO_NAME.get(-self.result) if self.result < 0 else None
+
+    @property
+    def merges(self) -> list[MergeDecision]:
+        """The attempts that merged."""
+        return [decision for decision in self.decisions if decision.kind is not None]
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        """Where a VMA touched and stayed apart, and why."""
+        return [refusal for decision in self.decisions for refusal in decision.refusals]
 
 
 @dataclass
@@ -160,12 +193,15 @@ class ProcessResult:
 
 
 @dataclass
-class Result:
+class Result(Answer):
     """The outcome of a replay. ``vmas`` and ``mergeable`` are sums over the processes listed;
     ``peak_vmas`` is the most that any one process had after an event, also one that has ended.
     ``divergences`` holds the first MAX_DIVERGENCES of ``diverged``. ``assumed`` counts mappings
     that a partial trace never showed and its results prove, ``cleared`` those that they prove gone.
+    ``description`` is the trace's, ``notes`` are those of a log.
     """
+
+    shown_by = "vmatrace.render.summary:write_result"
 
     trace: str
     path: str
@@ -184,6 +220,12 @@ class Result:
     past_peak: int = 0
     passed: int = 0
     failures: list[Failure] = field(default_factory=list)
+    description: str = ""
+    notes: Notes | None = None
+
+    def __repr__(self) -> str:
+        vmas, merges = self.vmas, self.tally.total
+        return f"<Result of {self.trace} under {self.kernel}: {vmas} VMAs, {merges} merges>"
 
     def diverge(self, divergence: Divergence) -> None:
         """Count one, and keep it if there is room."""

@@ -102,10 +102,11 @@ class Replay:
         self._processes = Processes(main)
         self._alive = self._processes.alive
         self._labels: dict[str, int] = {}
-        self._unsupported: list[Diagnostic] = []
+        self.unsupported: list[Diagnostic] = []
         self.result = Result(
-            trace.name, trace.path, kernel.name, trace.page_size, trace.sysctl.max_map_count
-        )
+            trace.name, trace.path, kernel.name, trace.page_size, trace.sysctl.max_map_count,
+            description=trace.description, notes=trace.notes,
+        )  # fmt: skip
         self._ended: list[ProcessResult] = []
         self._main: Mm | None = None  # the memory of the first process, when that has ended
         self._partial = trace.partial
@@ -156,26 +157,29 @@ class Replay:
 
         *items* are the trace's, where somebody else reads it (together()).
         """
-        add = self.result.tally.add
         for item in self.trace.items() if items is None else items:
             if isinstance(item, Expectation):
                 self._check(item)
-                continue
-            splits = self.world.splits
-            before = self._processes.get(item.pid)
-            returned = self._execute(item)
-            mm = self._processes.get(item.pid) or before
-            if returned is None or mm is None:
-                continue
-            decisions = self.world.decisions[:]
-            self.world.decisions.clear()
-            for decision in decisions:
-                add(decision)
-            yield Step(
-                self.result.events - 1, item, item.pid, returned, decisions,
-                self.world.splits - splits, mm,
-            )  # fmt: skip
+            elif (step := self.step(item)) is not None:
+                yield step
         self._finish()
+
+    def step(self, event: Event) -> Step | None:
+        """Replay one event; None where it is not modelled, which ``unsupported`` says."""
+        splits = self.world.splits
+        before = self._processes.get(event.pid)
+        returned = self._execute(event)
+        mm = self._processes.get(event.pid) or before
+        if returned is None or mm is None:
+            return None
+        decisions = self.world.decisions[:]
+        self.world.decisions.clear()
+        for decision in decisions:
+            self.result.tally.add(decision)
+        return Step(
+            self.result.events - 1, event, event.pid, returned, decisions,
+            self.world.splits - splits, mm,
+        )  # fmt: skip
 
     def process(self, pid: str) -> Mm:
         """The address space of a live process, as it is now."""
@@ -310,7 +314,7 @@ class Replay:
     def _not_modelled(self, event: Event, what: str) -> None:
         message = f"{what} is not modelled yet"
         source = " " * (event.column - 1) + event.text
-        self._unsupported.append(
+        self.unsupported.append(
             Diagnostic(self.trace.path, event.line, event.column, message, source)
         )
 
@@ -346,7 +350,7 @@ class Replay:
     # --- the end -------------------------------------------------------------------------------
 
     def _check(self, expectation: Expectation) -> None:
-        if self._unsupported:
+        if self.unsupported:
             return
         failures = check(
             expectation, self.kernel, self._processes[expectation.pid], self._labels,
@@ -358,8 +362,8 @@ class Replay:
         self.result.passed += not failures
 
     def _finish(self) -> Result:
-        if self._unsupported:
-            raise TraceError(self._unsupported)
+        if self.unsupported:
+            raise TraceError(self.unsupported)
         self.result.splits = self.world.splits
         self.result.processes = self._ended + [
             self._outcome(pid, mm) for pid, mm in self._processes

@@ -49,8 +49,8 @@ class Printer:
         page = paper.on(self._out)
         if not self._first:
             page.line("")
-        summary.write_title(page, result, trace.description)
+        summary.write_title(page, result)
         if steps is not None:
             page.line("")
             stepwise.write(page, steps)
-        summary.write(page, result, trace.notes)
+        summary.write(page, result)
