@@ -1,8 +1,8 @@
 """Replay mmap/prctl traces against an exact model of Linux's VMA engine.
 
-The public interface: ``load_trace`` reads a trace, ``replay`` runs it under one of ``KERNELS``,
-``diff`` compares two of them, and ``TraceError`` is what each raises for bad input. Names are
-loaded when they are first used, so that importing the package costs nothing.
+``__all__`` is the Python API, which docs/python.md describes: what each command answers as a
+function, and a Process whose calls a program makes itself. Names are loaded when they are first
+used, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -13,24 +13,96 @@ from typing import TYPE_CHECKING
 from vmatrace._version import __version__
 
 if TYPE_CHECKING:
-    from vmatrace.commands.diff.diff import diff
-    from vmatrace.diagnostic import TraceError
-    from vmatrace.kernels import KERNELS
-    from vmatrace.replayer.run import replay
-    from vmatrace.trace.file import load_trace
-
-__all__ = ["KERNELS", "TraceError", "__version__", "diff", "load_trace", "replay"]
+    from vmatrace import abi
+    from vmatrace.api import (
+        check,
+        diff,
+        explain,
+        kernel,
+        open_trace,
+        replay,
+        report,
+        steps,
+    )
+    from vmatrace.diagnostic import Diagnostic, TraceError
+    from vmatrace.engine.merge import Blocker, MergeDecision, Refusal
+    from vmatrace.event import Event, Expectation, File
+    from vmatrace.kernels import KERNELS, Kernel, UnknownFeature, UnknownKernel
+    from vmatrace.layout import Mapping
+    from vmatrace.process import Process
+    from vmatrace.replayer.result import Result, Step
+    from vmatrace.trace.file import Trace
 
 _HOMES = {
-    "TraceError": "vmatrace.diagnostic",
-    "replay": "vmatrace.replayer.run",
-    "diff": "vmatrace.commands.diff.diff",
+    "Blocker": "vmatrace.engine.merge",
+    "Diagnostic": "vmatrace.diagnostic",
+    "Event": "vmatrace.event",
+    "Expectation": "vmatrace.event",
+    "File": "vmatrace.event",
     "KERNELS": "vmatrace.kernels",
-    "load_trace": "vmatrace.trace.file",
+    "Kernel": "vmatrace.kernels",
+    "Mapping": "vmatrace.layout",
+    "MergeDecision": "vmatrace.engine.merge",
+    "Process": "vmatrace.process",
+    "Refusal": "vmatrace.engine.merge",
+    "Result": "vmatrace.replayer.result",
+    "Step": "vmatrace.replayer.result",
+    "Trace": "vmatrace.trace.file",
+    "TraceError": "vmatrace.diagnostic",
+    "UnknownFeature": "vmatrace.kernels",
+    "UnknownKernel": "vmatrace.kernels",
+    "check": "vmatrace.api",
+    "diff": "vmatrace.api",
+    "explain": "vmatrace.api",
+    "kernel": "vmatrace.api",
+    "load_trace": "vmatrace.trace.file",  # what open_trace() was called before; not in __all__
+    "open_trace": "vmatrace.api",
+    "replay": "vmatrace.api",
+    "report": "vmatrace.api",
+    "steps": "vmatrace.api",
 }
 
+__all__ = [
+    "KERNELS",
+    "Blocker",
+    "Diagnostic",
+    "Event",
+    "Expectation",
+    "File",
+    "Kernel",
+    "Mapping",
+    "MergeDecision",
+    "Process",
+    "Refusal",
+    "Result",
+    "Step",
+    "Trace",
+    "TraceError",
+    "UnknownFeature",
+    "UnknownKernel",
+    "__version__",
+    "abi",
+    "check",
+    "diff",
+    "explain",
+    "kernel",
+    "open_trace",
+    "replay",
+    "report",
+    "steps",
+]
 
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+
+if not TYPE_CHECKING:  # else every name would be one to a type checker
+
+    def __getattr__(name: str) -> object:
+        if name == "abi":
+            return import_module("vmatrace.abi")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

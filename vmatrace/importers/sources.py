@@ -50,13 +50,15 @@ class Input:
     nobody can read it twice. ``packed`` says that it is compressed.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str | BinaryIO) -> None:
         """Raises TraceError when nothing can be read at *path* ("-": standard input)."""
-        self.name = "<stdin>" if path == "-" else path
-        self._path = path
+        self._path = path if isinstance(path, str) else ""
+        self.name = "<stdin>" if path == "-" else self._path or _name(path)
         self._spool: int | None = None
         with _reported(self.name):
-            if path == "-":
+            if not isinstance(path, str):
+                self._keep(path)
+            elif path == "-":
                 self._keep(sys.stdin.buffer)
             elif not stat.S_ISREG(os.stat(path).st_mode):
                 with open(path, "rb") as stream:
@@ -102,6 +104,12 @@ class Input:
             return open(self._path, "rb", buffering=0)
         # Opened anew, so that two readers do not share a position.
         return open(f"/proc/self/fd/{self._spool}", "rb", buffering=0)
+
+
+def _name(stream: object) -> str:
+    """What messages call an open file: its name, where it has one."""
+    name = getattr(stream, "name", None)
+    return name if isinstance(name, str) else "<file>"
 
 
 def _unpacker(start: bytes) -> Callable[[BinaryIO], Iterator[bytes]] | None:

@@ -16,6 +16,7 @@ from vmatrace.engine import view
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
 from vmatrace.event import Expr
+from vmatrace.layout import Mapping
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
 
@@ -48,6 +49,12 @@ def key_of(mm: Mm, vma: Vma) -> Key:
     ):
         return (start, end, vma.flags, 0, "")
     return view.mapping(mm, vma).key()
+
+
+def mapping_of(key: Key) -> Mapping:
+    """The mapping with that key; which device its file is on is not in it."""
+    start, end, flags, offset, name = key
+    return Mapping(start, end, flags, offset, name)
 
 
 class _Seen:

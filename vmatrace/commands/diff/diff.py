@@ -10,17 +10,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import tee
-from os import PathLike
 from typing import Any, Union, cast
 
-from vmatrace.commands.diff.baseline import Baseline, open_side
-from vmatrace.commands.diff.changes import Change, Follower, Key
+from vmatrace.commands.diff.baseline import Baseline
+from vmatrace.commands.diff.changes import Change, Follower, Key, mapping_of
 from vmatrace.commands.diff.sides import Side, of_result
 from vmatrace.engine.merge import MergeDecision
 from vmatrace.event import Event
-from vmatrace.importers import open_trace
 from vmatrace.kernels import Kernel
-from vmatrace.layout import Layout, Mapping
+from vmatrace.layout import Layout
 from vmatrace.layoutdiff import Block, FlagDifference, align, flag_differences, with_flags
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
@@ -275,16 +273,11 @@ def _did(here: _Moment, there: _Moment) -> Did:
     same = {pid: (set(went), set(came)) for pid, went, came in there[1]}
     for pid, gone, new in changes:
         also = same.get(pid, (set(), set()))
-        went += [_mapping(key) for key in gone if key not in also[0]]
-        came += [_mapping(key) for key in new if key not in also[1]]
+        went += [mapping_of(key) for key in gone if key not in also[0]]
+        came += [mapping_of(key) for key in new if key not in also[1]]
     if isinstance(source, Step):
         return Did(result, went, came, source.decisions)
     return Did(result, went, came, record=source)
-
-
-def _mapping(key: Key) -> Mapping:
-    start, end, flags, offset, name = key
-    return Mapping(start, end, flags, offset, name)
 
 
 def _common_flags(sides: Iterable[Side | None]) -> int:
@@ -312,22 +305,3 @@ def _processes(from_: Side, to: Side) -> list[ProcessDiff]:
 def compare(trace: Trace, from_: Source, to: Source, ksm: bool | None = None) -> Diff:
     """How *trace* differs under two sources. Raises TraceError for bad input in the trace."""
     return Comparison(trace, from_, to, ksm).diff()
-
-
-def diff(
-    trace: Trace | str | PathLike[str],
-    from_: str | Source = "pre-patch",
-    to: str | Source = "post-patch",
-    ksm: bool | None = None,
-) -> Diff:
-    """How a trace differs between two models.
-
-    *trace* is a Trace, or the path of one. *from_* and *to* each are the name of a model, or the
-    path of a saved ``vmatrace replay --format json`` or of a /proc/PID/smaps text. *ksm* starts
-    replays with KSM by default or without it. Raises TraceError, and UnknownKernel for a name that
-    is neither a model nor a file.
-    """
-    if not isinstance(trace, Trace):
-        trace = open_trace(str(trace))
-    sides = [open_side(side) if isinstance(side, str) else side for side in (from_, to)]
-    return compare(trace, sides[0], sides[1], ksm)

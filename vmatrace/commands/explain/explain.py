@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.commands.explain.address import instead_of_label
 from vmatrace.commands.explain.elsewhere import ONE, Answer, Elsewhere, Place
 from vmatrace.commands.explain.lives import TOUCHING, BorderLife, Change, Watch, standing
 from vmatrace.commands.explain.survey import Moment, Survey
@@ -317,6 +318,8 @@ def _address(survey: Survey, where: int | Expr) -> int:
         if label in survey.forks:
             raise NoAddress(label, 0, process=True)
         if label not in survey.labels:
+            if where.text == label and (address := instead_of_label(label)) is not None:
+                return address
             raise UnknownName("label", label, survey.labels)
         if survey.labels[label] < 0:
             raise NoAddress(label, survey.labels[label], process=False)

@@ -1,0 +1,54 @@
+"""What a question calls an address: as a table prints it, or as a trace writes it.
+
+A table, maps and smaps print addresses in hexadecimal without 0x, so that is what digits alone are.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from vmatrace.event import Expr
+from vmatrace.trace.callstring import CallError, CallParser
+
+_HEX: Final = re.compile(r"[0-9][0-9a-fA-F]{0,15}\Z")
+#: Both ends as maps has them, in eight digits or more; a-1000 is an expression.
+_RANGE: Final = re.compile(r"(?:0x)?([0-9a-f]{8,16})-(?:0x)?[0-9a-f]{8,16}\Z", re.IGNORECASE)
+#: It may be a label too.
+_WORD: Final = re.compile(r"[a-fA-F][0-9a-fA-F]{7,15}\Z")
+_DECIMAL: Final = re.compile(r"0d([0-9]{1,20})\Z")
+
+
+def parse_address(text: str, page_size: int) -> int | Expr:
+    """The address that *text* means, in bytes, or an expression of labels; of a range its start.
+
+    Digits alone are hexadecimal; ``0d`` says that they are decimal. In an expression numbers are
+    those of a trace: decimal, or with 0x. Raises ValueError.
+    """
+    if match := _DECIMAL.match(text):
+        return _within(int(match[1]), text)
+    if match := _RANGE.match(text):
+        return int(match[1], 16)
+    if _HEX.match(text):
+        return int(text, 16)
+    try:
+        where = CallParser(page_size).expression(text)
+    except CallError as error:
+        raise ValueError(f"{text!r} is no address: {error.message}") from None
+    return _within(where, text) if isinstance(where, int) else where
+
+
+def _within(value: int, text: str) -> int:
+    if not 0 <= value < 1 << 64:
+        raise ValueError(f"{text!r} is {value}, which is no address")
+    return value
+
+
+def instead_of_label(label: str) -> int | None:
+    """The address that a word is which is no label, None if it looks like none."""
+    return int(label, 16) if _WORD.match(label) else None
+
+
+def as_decimal(text: str) -> int | None:
+    """What *text*, read as hexadecimal, is as a decimal number; None if it cannot be one."""
+    return int(text) if text.isascii() and text.isdecimal() else None
