@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from vmatrace.event import CALLS
 from vmatrace.schema.parts import (
     FLAG,
     INTEGER,
@@ -117,7 +118,9 @@ _PATTERN: Final = record(
         "backing": nullable(TEXT), "caller": nullable(TEXT), "calls": NUMBER,
         "first_line": NUMBER, "cost": INTEGER, "added": record(pair(INTEGER)),
         "blocked_only_by_mergeable": record(pair(NUMBER)),
-    }
+    },
+    # The flags that tell kinds apart, by the parameter's name: prot, flags, advice, …
+    {p.name: TEXT for call in CALLS.values() for p in call.params if p.kind == "flags"},
 )  # fmt: skip
 REPORT: Final = record(
     {

@@ -15,7 +15,7 @@ from vmatrace.schema.parts import (
     record,
     table,
 )
-from vmatrace.schema.shapes import CALLED, CODES, MAPPING, REASONS, SPAN
+from vmatrace.schema.shapes import CALLED, CODES, LOG, MAPPING, REASONS, SPAN
 
 _MOMENT: Final = nullable(record({"index": NUMBER, **CALLED}))
 _RANGE: Final = record({**SPAN["properties"], "vmflags": CODES})
@@ -80,6 +80,8 @@ _ANY: Final = record(
         "above": nullable(MAPPING),
         # of all borders
         "processes": array(TEXT), "vmas": NUMBER,
+        # of both
+        "page_size": NUMBER, "divergences": NUMBER, "log": LOG,
     },
 )  # fmt: skip
 EXPLAIN: Final = {

@@ -30,6 +30,7 @@ from vmatrace.schema.shapes import (
     ERRNO,
     LAYOUT,
     LINE,
+    LOG,
     MERGES,
     PERMS,
     REASONS,
@@ -100,17 +101,6 @@ _SUMMARY: Final = record(
     {"assumed": NUMBER, "cleared": NUMBER, "max_map_count": NUMBER, "blocked_sides": NUMBER},
 )  # fmt: skip
 
-#: What reading a log leaves to say.
-_LOG: Final = record(
-    {
-        "form": TEXT, "lines": NUMBER, "events": NUMBER, "supplied": NUMBER, "joined": NUMBER,
-        "passed": table(NUMBER), "misread": NUMBER,
-        "misread_lines": array(
-            record({"path": TEXT, "line": NUMBER, "column": NUMBER, "message": TEXT, "text": TEXT})
-        ),
-        "assume_faulted": nullable(TEXT), "assumed": array(TEXT),
-    }
-)  # fmt: skip
 _REPLAY: Final = record(
     {
         "trace": TEXT,
@@ -124,7 +114,7 @@ _REPLAY: Final = record(
         "path": TEXT,
         "page_size": NUMBER,
         "events": array(_EVENT, description="With --steps."),
-        "log": _LOG,
+        "log": LOG,
     },
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.schema.parts import NUMBER, TEXT, Schema, array, nullable, one_of, record
+from vmatrace.schema.parts import NUMBER, TEXT, Schema, array, nullable, one_of, record, table
 
 #: A line of the trace, from 1.
 LINE: Final[Schema] = {"type": "integer", "minimum": 1}
@@ -35,3 +35,16 @@ CALLED: Final = {"line": LINE, "pid": TEXT, "call": TEXT}
 def pair(values: Schema) -> dict[str, Schema]:
     """Fields with the values on the two sides that are compared."""
     return {"from": values, "to": values}
+
+
+#: What reading a log leaves to say.
+LOG: Final = record(
+    {
+        "form": TEXT, "lines": NUMBER, "events": NUMBER, "supplied": NUMBER, "joined": NUMBER,
+        "passed": table(NUMBER), "misread": NUMBER,
+        "misread_lines": array(
+            record({"path": TEXT, "line": NUMBER, "column": NUMBER, "message": TEXT, "text": TEXT})
+        ),
+        "assume_faulted": nullable(TEXT), "assumed": array(TEXT),
+    }
+)  # fmt: skip
