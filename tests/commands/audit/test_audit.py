@@ -194,7 +194,7 @@ def smaps(tmp_path: Path) -> Path:
 def test_the_fingerprint_is_named_with_commit_and_release(smaps: Path, run: RunProgram) -> None:
     before = run("audit", str(smaps), "-k", "6.12", columns=200)
     assert before.status == 1
-    assert "fingerprint of KSM by default before 6.17, mended by cf7e7a3503df" in before.out
+    assert "fingerprint of KSM by default before 6.17, fixed by cf7e7a3503df" in before.out
     after = run("audit", str(smaps), "-k", "6.18", columns=200)
     assert after.status == 1
     assert "has the KSM series (6.17, cf7e7a3503df), so" in after.out

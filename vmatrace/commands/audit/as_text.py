@@ -169,7 +169,7 @@ def _verdict(audit: Audit) -> str:
     if _before_series(audit.kernel):
         return (
             f"{saved} {late} of them have mg and differ in nothing that shows: the fingerprint of "
-            f"KSM by default before {_SERIES.release}, mended by {_SERIES.commit} "
+            f"KSM by default before {_SERIES.release}, fixed by {_SERIES.commit} "
             f'("{_SERIES.subject}").'
         )
     return (

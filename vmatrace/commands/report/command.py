@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "report",
-    short_help="What a trace costs: VMAs over time, peaks, dear calls.",
+    short_help="What a trace costs: VMAs over time, peaks, costly calls.",
     epilog="""\b
 Examples:
   vmatrace report trace.yaml                  before the series and after it
