@@ -6,21 +6,21 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOCK   := .ci/lock.txt
-EXHIBIT ?= traces/ksm-adjacent-anon.yaml
+TRACE  ?= traces/ksm-adjacent-anon.yaml
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format golden bench verify-6.12 compiled mutations browser \
-	pythons lowest newest elsewhere lock clean
+	pythons lowest newest elsewhere lock docs picture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(STAMP) ## replay an exhibit before and after the KSM series (EXHIBIT=FILE for another)
+run: $(STAMP) ## replay a trace before and after the KSM series (TRACE=FILE for another)
 	@for kernel in pre-patch post-patch; do \
-		echo; echo "\$$ vmatrace replay $(EXHIBIT) --kernel $$kernel"; \
-		$(BIN)/vmatrace replay $(EXHIBIT) --kernel $$kernel || exit; \
+		echo; echo "\$$ vmatrace replay $(TRACE) --kernel $$kernel"; \
+		$(BIN)/vmatrace replay $(TRACE) --kernel $$kernel || exit; \
 	done
 
 test: check ## everything that CI runs: the checks below, then all tests
@@ -42,7 +42,7 @@ bench: $(STAMP) ## measure speed and memory: a table here, JSON in .bench.json (
 
 # The Debian package linux-image-6.12-amd64; another kernel: make verify-6.12 KERNEL=/boot/vmlinuz-...
 KERNEL ?= $(lastword $(sort $(wildcard /boot/vmlinuz-6.12.*)))
-verify-6.12: $(STAMP) ## verify exhibits and random programs on Debian's 6.12 kernel, in QEMU
+verify-6.12: $(STAMP) ## verify traces and random programs on Debian's 6.12 kernel, in QEMU
 	@test -n "$(KERNEL)" && test -e "$(KERNEL)" || { \
 		echo "no kernel 6.12 in /boot (Debian: apt install linux-image-6.12-amd64)" >&2; exit 1; }
 	@command -v qemu-system-x86_64 >/dev/null || { \
@@ -80,6 +80,18 @@ lock: $(STAMP) ## choose the versions that .venv is made of anew, from pyproject
 	@$(BIN)/python -m pip install --quiet 'uv>=0.5'
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
 		--custom-compile-command 'make lock' --extra dev --output-file $(LOCK) pyproject.toml
+
+# Only the installation needs a network. The site is in build/site.
+docs: $(VENV)/.docs ## build the site of docs/ (no network, no dead link); build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file .mkdocs.yml
+
+$(VENV)/.docs: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
+
+CHROMIUM ?= chromium
+picture: $(STAMP) ## take the picture of the report page again, docs/images/report.png (needs chromium)
+	$(BIN)/python tests/browser/picture.py $(CHROMIUM)
 
 clean: ## remove .venv and everything that was generated
 	rm -rf $(VENV) .nox build dist *.egg-info .bench.json .hypothesis .mypy_cache .pytest_cache .ruff_cache

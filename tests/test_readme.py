@@ -1,9 +1,14 @@
-"""The README's examples: every command in it is run, and prints what the README says it prints.
+"""The examples of the README and of docs/: every command is run, and prints what the page says.
 
-A ```yaml block whose first line is a comment with a file's name is that file. In a ```console block
-a line that starts with "$ " is a command unless the command before it printed it too; the lines
-behind it are what it prints, and a line "[...]" stands for any number of lines. --update-golden
-rewrites what is printed, but where lines are left out, which is done by hand.
+Of every page, from top to bottom, in a folder of its own:
+
+* a ```yaml, ```python, ```toml or ```ini block starts with a comment that is a file's name, and is
+  that file; a block that is no file is marked otherwise (```yml, ```text, ```sh);
+* in a ```console block a line that starts with "$ " is a command (unless `make run` printed it);
+  the lines below it are what it prints, on a pipe, 80 columns wide; a line "[...]" stands for any
+  number of lines. `pytest --update-golden` rewrites what is printed, but where lines are left out.
+
+A page is run once, whichever of its examples is asked for first.
 """
 
 from __future__ import annotations
@@ -12,109 +17,135 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from program import ROOT
 
-from vmatrace.commands.replay.forms import Printer
-from vmatrace.kernels import get_kernel
-from vmatrace.replayer.run import Replay, replay
-from vmatrace.trace.file import load_trace
-
-ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
-TEXT = README.read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"# ([\w./-]+\.\w+)\n")
+_FILES = ("yaml", "python", "toml", "ini")
 
 
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+class Example(NamedTuple):
+    """A command and the text that it is said to print, or a file (*command* is empty)."""
+
+    command: str
+    text: str
+    file: str = ""
 
 
-def examples() -> list[tuple[str, str]]:
-    """Each command with the text that it is said to print."""
-    found: list[tuple[str, str]] = []
-    for block in blocks("console"):
-        for line in block.splitlines(keepends=True):
-            made = bool(found) and found[-1][0] == "make run" and block.startswith("$ make run")
-            if line.startswith("$ ") and not made:
-                found.append((line[2:].rstrip("\n"), ""))
-            else:
-                command, output = found.pop()
-                found.append((command, output + line))
+def commands(block: str) -> list[Example]:
+    """The commands of a ```console block."""
+    found: list[Example] = []
+    for line in block.splitlines(keepends=True):
+        if line.startswith("$ ") and not (found and found[-1].command == "make run"):
+            found.append(Example(line[2:].rstrip("\n"), ""))
+        else:
+            command, text, _ = found.pop()
+            found.append(Example(command, text + line))
     return found
 
 
+def examples(page: Path) -> list[Example]:
+    """Files and commands in the order of the page."""
+    found: list[Example] = []
+    for kind, block in _BLOCK.findall(page.read_text(encoding="utf-8")):
+        if kind == "console":
+            found += commands(block)
+        elif kind in _FILES:
+            name = _FILE.match(block)
+            assert name is not None, f"{page}: a {kind} block names its file: {block[:40]}"
+            found.append(Example("", block, name[1]))
+    return found
+
+
+CASES = [
+    pytest.param(page, place, id=f"{page.relative_to(ROOT)}: {example.command}")
+    for page in PAGES
+    for place, example in enumerate(examples(page))
+    if example.command
+]
+
+
 def shows(expected: str, printed: str) -> bool:
+    """Whether *expected*, in which "[...]" stands for any lines, is what was printed."""
     parts = [re.escape(part) for part in re.split(r"^\[\.\.\.\]\n", expected, flags=re.MULTILINE)]
     return re.fullmatch(r"(?:.*\n)*?".join(parts), printed) is not None
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the README's files, traces/, and commands that run this tree."""
-    folder = tmp_path_factory.mktemp("readme")
-    for block in blocks("yaml"):
-        name = re.match(r"# ([\w.-]+\.yaml)\n", block)
-        assert name is not None, "a yaml block names its file"
-        (folder / name[1]).write_text(block, encoding="utf-8")
-    (folder / "traces").symlink_to(ROOT / "traces")
-    commands = folder / "bin"
-    commands.mkdir()
-    make = f"make -s --no-print-directory -C {ROOT} -o .venv/.installed BIN={commands}"
-    for command, runs in (("vmatrace", f"{sys.executable} -m vmatrace"), ("make", make)):
-        (commands / command).write_text(f'#!/bin/sh\nPATH=$OLD_PATH exec {runs} "$@"\n')
-        (commands / command).chmod(0o755)
-    return folder
-
-
-@pytest.mark.parametrize(("command", "expected"), examples(), ids=[c for c, _ in examples()])
-def test_an_example_prints_what_the_readme_says(
-    request: pytest.FixtureRequest, folder: Path, command: str, expected: str
-) -> None:
+def run_page(page: Path, folder: Path) -> list[str]:
+    """What each of the page's examples prints ("" for a file), in *folder*."""
+    found = examples(page)
+    if not any(example.file.startswith("traces/") for example in found):
+        (folder / "traces").symlink_to(ROOT / "traces")
     path = os.environ["PATH"]
+    programs = folder / ".bin"
+    programs.mkdir()
+    make = f"make -s --no-print-directory -C {ROOT} -o .venv/.installed BIN={programs}"
+    runs = {"python": sys.executable, "vmatrace": f"{sys.executable} -m vmatrace", "make": make,
+            "pytest": f"{sys.executable} -m pytest -p no:cacheprovider"}  # fmt: skip
+    for name, program in runs.items():
+        (programs / name).write_text(f'#!/bin/sh\nPATH=$OLD_PATH exec {program} "$@"\n')
+        (programs / name).chmod(0o755)
     environment = {
-        "PATH": f"{folder / 'bin'}:{path}",
+        "PATH": f"{programs}:{path}",
         "OLD_PATH": path,
         "PYTHONPATH": str(ROOT),
         "PYTHONIOENCODING": "utf-8",
+        "COLUMNS": "80",
     }
-    done = subprocess.run(
-        ["sh", "-c", command], cwd=folder, env=environment, check=False, text=True,
-        encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    if request.config.getoption("--update-golden") and "[...]" not in expected:
-        said = README.read_text(encoding="utf-8")
-        block = f"$ {command}\n"
-        README.write_text(said.replace(block + expected, block + done.stdout), encoding="utf-8")
-    else:
-        assert shows(expected, done.stdout), done.stdout
+    printed = []
+    for example in found:
+        if example.file:
+            (folder / example.file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / example.file).write_text(example.text, encoding="utf-8")
+            printed.append("")
+            continue
+        done = subprocess.run(
+            ["sh", "-c", example.command], cwd=folder, env=environment, check=False, text=True,
+            encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        printed.append(done.stdout)
+    return printed
 
 
-def test_each_yaml_example_is_a_trace_that_holds_under_the_kernels_it_names(folder: Path) -> None:
-    for model in ("pre-patch", "post-patch", "6.12", "6.18"):
-        for name in ("first.yaml", "everything.yaml"):
-            result = replay(load_trace(folder / name), get_kernel(model))
-            assert (result.failures, result.divergences) == ([], []), (model, name)
+def updated(page: Path, printed: list[str]) -> str:
+    """The page's text with what its commands printed, but where lines are left out."""
+    text, place = page.read_text(encoding="utf-8"), 0
+    for example, now in zip(examples(page), printed, strict=True):
+        if example.command:
+            line = f"$ {example.command}\n"
+            place = text.index(line + example.text, place) + len(line)
+            said = example.text if "[...]" in example.text else now
+            text = text[:place] + said + text[place + len(example.text) :]
+            place += len(said)
+    return text
 
 
-def test_every_field_in_the_json_table_is_in_the_output(capsys: pytest.CaptureFixture[str]) -> None:
-    mapping = "mmap(0x10000, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)"
-    wrong = f"['{mapping}', 'munmap(0x10000, 0) = 0', {{expect: {{vmas: 2}}}}]"
-    trace = load_trace(f"vmatrace: 1\nevents: {wrong}\n".encode())
-    section = TEXT.split("## Output for programs")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| (`.*`.*?) \| (.*) \|$", section, re.MULTILINE)
-    kernel = get_kernel("post-patch")
-    Printer("json", sys.stdout).write(trace, Replay(trace, kernel).run(), Replay(trace, kernel))
-    printed = capsys.readouterr().out
-    fields = re.findall(r"`([a-z_]+)`", " ".join(f"{row} {what}" for row, what in rows))
-    assert len(fields) > 30
-    assert [field for field in fields if f'"{field}":' not in printed] == []
+@pytest.fixture(scope="session")
+def outcome(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Path], list[str]]:
+    """What the examples of a page print; with --update-golden, written into the page."""
+    done: dict[Path, list[str]] = {}
+
+    def outcome(page: Path) -> list[str]:
+        if page not in done:
+            done[page] = run_page(page, tmp_path_factory.mktemp("page"))
+            if request.config.getoption("--update-golden"):
+                page.write_text(updated(page, done[page]), encoding="utf-8")
+        return done[page]
+
+    return outcome
 
 
-def test_every_module_in_the_map_of_the_house_exists() -> None:
-    house = TEXT.split("## The house")[1].split("## ")[0]
-    names = re.findall(r"^ +(\w+(?:\.py|/)) ", house, re.MULTILINE)
-    assert len(names) > 10
-    for name in names:
-        places = [ROOT / "vmatrace" / name, ROOT / "vmatrace" / "engine" / name]
-        assert any(place.exists() for place in places), name
+@pytest.mark.parametrize(("page", "place"), CASES)
+def test_an_example_prints_what_the_page_says(
+    outcome: Callable[[Path], list[str]], page: Path, place: int
+) -> None:
+    printed = outcome(page)[place]
+    assert shows(examples(page)[place].text, printed), printed

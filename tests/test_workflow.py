@@ -1,7 +1,7 @@
-"""The README's CI section: every step of its workflows is run, as a CI server runs it.
+"""The page on CI: every step of its workflows is run, as a CI server runs it.
 
 What needs a network is replaced: `pip` by a program that does nothing. A step is what the server
-would hand to a shell, in a project that has traces/ and the baseline that the README says to keep.
+would hand to a shell, in a project that has traces/ and the baseline that the page says to keep.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import pytest
 import yaml12
 from program import ROOT
 
-SECTION = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## In CI\n")[2]
-TEXT = SECTION.partition("\n## ")[0]
+TEXT = (ROOT / "docs" / "tutorials" / "ci-gate.md").read_text(encoding="utf-8")
 BEFORE = """\
 vmatrace: 1
 process: {ksm: true}
@@ -67,7 +66,7 @@ class Project:
         }  # fmt: skip
         (folder / "traces").mkdir()
         self.write(BEFORE)
-        (keep,) = re.findall(r"^```sh\n(vmatrace .*)\n```$", TEXT, re.M)
+        (keep,) = re.findall(r"^```sh\n(vmatrace .* > baseline\.json)\n```$", TEXT, re.M)
         assert self.run(keep).returncode == 0
 
     def write(self, trace: str) -> None:

@@ -108,10 +108,15 @@ def test_an_exhibit_is_valid(path: Path) -> None:
     assert complaints(yaml12.read(path.read_text(encoding="utf-8"))) == []
 
 
-def test_the_traces_of_the_readme_are_valid() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```yaml\n(# \w+\.yaml\nvmatrace: .*?)^```$", text, re.M | re.S)
-    assert len(blocks) >= 3
+def test_the_traces_of_the_documents_are_valid() -> None:
+    blocks = [
+        block
+        for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))
+        for block in re.findall(
+            r"^```yaml\n(# [\w/-]+\.yaml\nvmatrace: .*?)^```$", page.read_text("utf-8"), re.M | re.S
+        )
+    ]
+    assert len(blocks) >= 10
     for block in blocks:
         assert complaints(yaml12.read(block)) == []
 
