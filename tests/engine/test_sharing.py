@@ -109,6 +109,21 @@ def test_what_remap_file_pages_refuses(addr: int, size: int, prot: int) -> None:
     assert remap_file_pages(shared_file(), addr, size, prot, 0, 0) == -abi.EINVAL
 
 
+@pytest.mark.parametrize(
+    ("pgoff", "result"),
+    [
+        (0x7FFFFFFFFFFFE, 0),
+        (0x7FFFFFFFFFFFF, -abi.EOVERFLOW),
+        (0x10000000000000, -abi.EOVERFLOW),  # 0 if it were counted in bytes of 64 bits
+        (0xFFFFFFFFFFFFFFFE, -abi.EOVERFLOW),
+        (0xFFFFFFFFFFFFFFFF, -abi.EINVAL),
+    ],
+)
+def test_an_offset_beyond_what_files_have_is_refused(pgoff: int, result: int) -> None:
+    """Measured on 6.18.44."""
+    assert remap_file_pages(shared_file(), at(0), PAGE, 0, pgoff, 0) == result
+
+
 def test_private_memory_has_no_pages_to_remap() -> None:
     assert remap_file_pages(draw("ww"), at(0), PAGE, 0, 0, 0) == -abi.EINVAL
 

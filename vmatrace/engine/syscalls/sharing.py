@@ -110,7 +110,7 @@ def remap_file_pages(mm: Mm, addr: int, size: int, prot: int, pgoff: int, flags:
     if vma.flags & abi.VM_LOCKED:
         kind |= abi.MAP_LOCKED
     access = vma.flags & abi.VM_ACCESS_FLAGS
-    offset = (pgoff << world.page_shift) & abi.ULONG_MAX
+    offset = pgoff << world.page_shift  # do_mmap() is given pages, so nothing is cut off
     result = mmap(mm, start, size, access, kind, vma.file, offset)
     if result >= 0 and vma.flags & abi.VM_LOCKED:
         populate(mm, start, end)
