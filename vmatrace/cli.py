@@ -125,4 +125,6 @@ def command() -> None:
 
     A trace holds the memory calls of a process. vmatrace replays it under a kernel model, without
     a kernel, and shows the VMAs that come of it, which of them merged, and why the others did not.
+    The KSM series are the patches by which Linux 6.17 lets VMAs merge again in a process that asked
+    for KSM (kernel samepage merging) once for all its memory.
     """

@@ -29,8 +29,11 @@ Examples:
 
 \b
 Reading the table: flags are the VmFlags codes of /proc/PID/smaps; those that
-an ordinary mapping has (rd wr ex sh mr mw me ms ac) are left out. A line with
-= or != stands between two VMAs that touch and says why they are two.
+an ordinary mapping has (rd wr ex sh mr mw me ms ac) are left out; mg is
+VM_MERGEABLE: KSM may look at it. A line with = or != stands between two VMAs
+that touch and says why they are two. Merges are with the VMA before the range
+(prev), behind it (next), or both; a blocked side is one where a VMA touched
+the range and did not merge.
 
 \b
 Exit status: 0 done; 1 a failed expectation or (--strict) a divergence;
