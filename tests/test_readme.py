@@ -4,8 +4,8 @@ Of every page, from top to bottom, in a folder of its own:
 
 * a ```yaml, ```python, ```toml or ```ini block starts with a comment that is a file's name, and is
   that file; a block that is no file is marked otherwise (```yml, ```text, ```sh);
-* in a ```console block a line that starts with "$ " is a command, and the lines below it are what it
-  prints, on a pipe, 80 columns wide; a line "[...]" stands for any number of lines. `pytest
+* in a ```console block a line that starts with "$ " is a command, and the lines below it are what
+  it prints, on a pipe, 80 columns wide; a line "[...]" stands for any number of lines. `pytest
   --update-golden` rewrites what is printed, but where lines are left out.
 
 A page is run once, whichever of its examples is asked for first.
