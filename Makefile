@@ -6,6 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOCK   := .ci/lock.txt
+LOCK_DOCS := .ci/lock-docs.txt
 TRACE  ?= traces/ksm-adjacent-anon.yaml
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -76,17 +77,19 @@ elsewhere: $(STAMP) ## the tests shuffled, read-only, as nobody, LC_ALL=C (Debia
 	$(NOX) elsewhere
 
 # Exact versions with their hashes, of the same file for every Python and platform.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
+	--custom-compile-command 'make lock' pyproject.toml
 lock: $(STAMP) ## choose the versions that .venv is made of anew, from pyproject.toml
 	@$(BIN)/python -m pip install --quiet 'uv>=0.5'
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
-		--custom-compile-command 'make lock' --extra dev --output-file $(LOCK) pyproject.toml
+	$(COMPILE) --extra dev --output-file $(LOCK)
+	$(COMPILE) --extra docs --constraint $(LOCK) --output-file $(LOCK_DOCS)
 
 # Only the installation needs a network. The site is in build/site.
 docs: $(VENV)/.docs ## build the site of docs/ (no network, no dead link); build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file .mkdocs.yml
 
-$(VENV)/.docs: $(STAMP)
-	@$(BIN)/python -m pip install --quiet --editable '.[docs]'
+$(VENV)/.docs: $(STAMP) $(LOCK_DOCS)
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement $(LOCK_DOCS)
 	@touch $@
 
 CHROMIUM ?= chromium

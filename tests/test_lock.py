@@ -17,15 +17,20 @@ else:
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-LOCK = (ROOT / ".ci/lock.txt").read_text(encoding="utf-8")
+#: Each lock, and the extras that are installed from it.
+LOCKS = {"lock.txt": ("dev", "zstd"), "lock-docs.txt": ("docs",)}
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 
 
-def locked(python: str) -> dict[str, str]:
+def text(lock: str) -> str:
+    return (ROOT / ".ci" / lock).read_text(encoding="utf-8")
+
+
+def locked(lock: str, python: str) -> dict[str, str]:
     """The version of each package that the lock has for *python*."""
     environment = {"python_version": python, "python_full_version": f"{python}.0"}
     found = {}
-    for line in re.findall(r"^[a-z0-9].*(?= \\$)", LOCK, re.MULTILINE):
+    for line in re.findall(r"^[a-z0-9].*(?= \\$)", text(lock), re.MULTILINE):
         asked = Requirement(line)
         if asked.marker is None or asked.marker.evaluate(environment):
             assert asked.name not in found, line
@@ -36,18 +41,29 @@ def locked(python: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_it_has_a_version_in_range_of_all_that_is_asked_for(python: str) -> None:
-    has = locked(python)
-    for line in PROJECT["project"]["dependencies"] + EXTRAS["dev"] + EXTRAS["zstd"]:
+@pytest.mark.parametrize("lock", LOCKS)
+def test_it_has_a_version_in_range_of_all_that_is_asked_for(lock: str, python: str) -> None:
+    has = locked(lock, python)
+    wanted = [line for extra in LOCKS[lock] for line in EXTRAS[extra]]
+    for line in PROJECT["project"]["dependencies"] + wanted:
         asked = Requirement(line)
         if asked.marker is None or asked.marker.evaluate({"python_version": python}):
             assert asked.specifier.contains(has[canonicalize_name(asked.name)]), line
 
 
-def test_every_package_has_hashes_and_none_a_place() -> None:
-    for entry in re.split(r"\n(?=[a-z0-9])", LOCK)[1:]:
+@pytest.mark.parametrize("python", PYTHONS)
+def test_what_two_locks_have_is_the_same_version(python: str) -> None:
+    first, second = (locked(lock, python) for lock in LOCKS)
+    assert {name: first[name] for name in first.keys() & second.keys()} == {
+        name: second[name] for name in first.keys() & second.keys()
+    }
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_package_has_hashes_and_none_a_place(lock: str) -> None:
+    for entry in re.split(r"\n(?=[a-z0-9])", text(lock))[1:]:
         assert "--hash=sha256:" in entry, entry
-    assert re.search(r"://|index|find-links|^-", LOCK, re.MULTILINE) is None
+    assert re.search(r"://|index|find-links|^-", text(lock), re.MULTILINE) is None
 
 
 def test_the_build_backend_is_among_what_is_locked() -> None:
