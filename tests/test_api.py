@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -245,6 +246,29 @@ def test_the_items_of_a_trace_make_the_same_trace(path: Path) -> None:
     before, after = vmatrace.replay(trace, "6.18"), vmatrace.replay(again, "6.18")
     assert [p.layout for p in before.processes] == [p.layout for p in after.processes]
     assert (before.passed, before.failures) == (after.passed, after.failures)
+
+
+@pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
+def test_a_trace_prints_as_a_file_that_leads_to_the_same(path: Path) -> None:
+    trace = vmatrace.open_trace(path)
+    again = vmatrace.open_trace(io.StringIO(str(trace)))
+    assert str(again) == str(trace)
+    for kernel in ("pre-patch", "6.18.44"):
+        before, after = vmatrace.replay(trace, kernel), vmatrace.replay(again, kernel)
+        first, second = (re.sub(r"line \d+", "line", str(result)) for result in (before, after))
+        assert first == second
+        assert (before.passed, before.failures) == (after.passed, after.failures)
+
+
+def test_a_trace_made_by_a_program_can_be_kept() -> None:
+    process = vmatrace.Process("6.12", ksm=True, rlimits={"stack": 1 << 20}, page_size=16384)
+    fd = process.open("/lib/a.so", fs="xfs", mode="r")
+    child = process.fork()
+    child.mmap(None, 1, 1, 2, fd)
+    again = vmatrace.open_trace(io.StringIO(str(process.trace)))
+    assert (again.process, again.page_size) == (process.trace.process, 16384)
+    assert [p.layout for p in vmatrace.replay(again, "6.12").processes][1] == child.vmas
+    assert str(vmatrace.Trace.of([])).endswith("events: []")
 
 
 def test_a_mistake_has_the_number_of_its_event_and_all_are_reported() -> None:

@@ -23,7 +23,7 @@ from vmatrace.trace.header import KEYS, VERSION, Header, ProcessState, Sysctl, f
 from vmatrace.trace.items import items
 from vmatrace.trace.literal import ItemLike, node, plain
 from vmatrace.trace.values import Values
-from vmatrace.trace.writer import snapshot
+from vmatrace.trace.writer import header, item_line, snapshot
 from vmatrace.trace.yamlstream import Node, Reader, SequenceNode, decode_errors, position
 
 __all__ = ["Diagnostic", "ProcessState", "Sysctl", "Trace", "TraceError", "load_trace"]
@@ -31,7 +31,7 @@ __all__ = ["Diagnostic", "ProcessState", "Sysctl", "Trace", "TraceError", "load_
 Item = Union[Event, Expectation]
 
 
-@dataclass
+@dataclass(repr=False)
 class Trace:
     """A trace. ``read`` starts a new run through its items, which ``items()`` calls.
 
@@ -95,6 +95,26 @@ class Trace:
             raise errors.error()
         kept = [item for item in read if item is not None]
         return cls(errors.source.path, name, lambda: iter(kept), *header.fields())
+
+    def __repr__(self) -> str:
+        return f"<Trace {self.name}: {self.path}>"
+
+    def __str__(self) -> str:
+        """The text of a trace file that leads to the same, without the comments of this one.
+
+        Raises TraceError.
+        """
+        lines = list(map(item_line, self.items()))
+        files = dict(self.files)
+        for item in self.items():
+            for arg in item.args if isinstance(item, Event) else ():
+                if isinstance(arg, Fd) and arg.file is not None:
+                    files[arg.key] = arg.file
+        head = header(
+            self.name, files, self.process, description=self.description, kernel=self.kernel,
+            page_size=self.page_size, sysctl=self.sysctl, maps=self.maps, partial=self.partial,
+        )  # fmt: skip
+        return "\n".join([head + lines[0], *lines[1:]]) if lines else head.rstrip() + " []"
 
     def items(self) -> Iterator[Item]:
         """The events and expectations in order, from the first; may be called again.

@@ -9,7 +9,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping
 
-from vmatrace.event import CALLS, Event, File, format_call, format_result
+from vmatrace.event import (
+    CALLS,
+    Event,
+    Expectation,
+    ExpectedMapping,
+    Expr,
+    File,
+    format_call,
+    format_result,
+)
 from vmatrace.layout import Layout, maps_line
 from vmatrace.layout import Mapping as Vma
 from vmatrace.trace.header import ProcessState, Sysctl
@@ -162,6 +171,39 @@ def event_line(event: Event, result: bool = False) -> str:
     if event.pid != "main":
         return f"  - {{pid: {scalar(event.pid)}, call: {quoted(text)}}}"
     return f"  - {scalar(text)}"
+
+
+def item_line(item: Event | Expectation) -> str:
+    """The item of ``events``, with what is recorded, without a line break at its end."""
+    return event_line(item, result=True) if isinstance(item, Event) else expectation_line(item)
+
+
+def expectation_line(expected: Expectation) -> str:
+    """The item of ``events`` on one line."""
+    parts = [f"on: [{', '.join(map(quoted, expected.on))}]"] if expected.on else []
+    if expected.pid != "main":
+        parts.append(f"pid: {quoted(expected.pid)}")
+    parts += [
+        f"{what}: {bound.value if bound.operator == '==' else quoted(str(bound))}"
+        for what, bound in expected.counts.items()
+    ]
+    if expected.maps is not None:
+        parts.append(f"maps: [{', '.join(map(_as_expected, expected.maps))}]")
+    return f"  - expect: {{{', '.join(parts)}}}"
+
+
+def _as_expected(wanted: ExpectedMapping) -> str:
+    """What is stated of it, and no more."""
+    ends = [wanted.start, wanted.end]
+    start, end = (quoted(at.text) if isinstance(at, Expr) else f"{at:#x}" for at in ends)
+    stated = {
+        "perms": wanted.perms,
+        "offset": None if wanted.offset is None else f"{wanted.offset:#x}",
+        "name": None if wanted.name is None else quoted(wanted.name),
+        "flags": None if wanted.flags is None else quoted(" ".join(wanted.flags)),
+    }
+    more = "".join(f", {key}: {text}" for key, text in stated.items() if text is not None)
+    return f"{{start: {start}, end: {end}{more}}}"
 
 
 def expected_layout(layout: Layout, pid: str = "main", on: str | None = None) -> str:
