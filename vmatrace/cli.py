@@ -90,6 +90,16 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that *args* name; what is no command but a file is asked about itself."""
+        if args and args[0] not in _COMMANDS and os.path.lexists(args[0]):
+            from vmatrace.commands.start import command as start
+
+            return "vmatrace", start.command, args
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         module = _COMMANDS.get(cmd_name)
         if module is None:
@@ -106,6 +116,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Examples:
@@ -120,7 +131,8 @@ mismatch or (--strict) a divergence; 2 bad usage or bad input.""",
 )
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version,
               help="Show the version and exit.")  # fmt: skip
-def command() -> None:
+@click.pass_context
+def command(context: click.Context) -> int:
     """Replay mmap/prctl traces against an exact model of Linux's VMA engine.
 
     A trace holds the memory calls of a process. vmatrace replays it under a kernel model, without
@@ -128,3 +140,8 @@ def command() -> None:
     The KSM series are the patches by which Linux 6.17 lets VMAs merge again in a process that asked
     for KSM (kernel samepage merging) once for all its memory.
     """
+    if context.invoked_subcommand is None:
+        from vmatrace.commands.start.command import welcome
+
+        return welcome()
+    return OK

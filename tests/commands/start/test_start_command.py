@@ -1,0 +1,104 @@
+"""vmatrace alone, and vmatrace FILE: what to do next, as commands that can be pasted."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from program import RunProgram, exhibit
+
+CALL = "mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)"
+
+
+def commands(out: str) -> list[list[str]]:
+    return [shlex.split(line) for line in re.findall(r"^    (\S.*)$", out, re.MULTILINE)]
+
+
+def test_vmatrace_alone_says_where_to_begin(run: RunProgram) -> None:
+    done = run()
+    assert (done.status, done.err) == (0, "")
+    assert max(map(len, done.out.splitlines())) <= 80
+    for word in ("vmatrace FILE", "vmatrace record", "vmatrace audit PID", "vmatrace --help"):
+        assert word in done.out
+    assert len(done.out.splitlines()) < 24
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "what", "first"),
+    [
+        ("a.yaml", f"vmatrace: 1\nevents:\n  - {CALL}\n", "a trace", "replay"),
+        (
+            "b.yaml", f"vmatrace: 1\nkernel: 6.12\nevents:\n  - {CALL}\n  - expect: {{vmas: 1}}\n",
+            "a trace, of kernel 6.12", "check",
+        ),
+        ("a b.log", f"{CALL} = 0x7f0000000000\n", "a log of strace", "report"),
+        ("maps", "1000-2000 rw-p 00000000 00:00 0 \n", "a snapshot", "audit"),
+    ],
+)  # fmt: skip
+def test_a_file_says_what_it_is_and_every_command_works(
+    name: str, text: str, what: str, first: str, tmp_path: Path, run: RunProgram,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    path = tmp_path / name
+    path.write_text(text)
+    done = run(str(path))
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith(f"{path} is {what}")
+    asked = commands(done.out)
+    assert asked[0][:2] == ["vmatrace", first]
+    monkeypatch.chdir(tmp_path)
+    for _, *arguments in asked:
+        if "TRACE" not in arguments:
+            assert run(*arguments).status in (0, 1), arguments
+
+
+def test_a_saved_result_is_compared_with_its_trace(tmp_path: Path, run: RunProgram) -> None:
+    trace, saved = tmp_path / "t.yaml", tmp_path / "saved.json"
+    trace.write_text(f"vmatrace: 1\nevents:\n  - {CALL}\n")
+    saved.write_text(run("replay", str(trace), "--format", "json").out)
+    done = run(str(saved))
+    assert "a saved answer of `vmatrace replay`" in done.out
+    assert commands(done.out) == [["vmatrace", "diff", str(trace), "--from", str(saved)]]
+    trace.unlink()
+    assert commands(run(str(saved)).out) == [["vmatrace", "diff", "TRACE", "--from", str(saved)]]
+    saved.write_text('{"format": "vmatrace-check/1", "trace": "a"}\n')
+    assert "no command reads it" in run(str(saved)).out
+
+
+def test_a_program_and_a_core_file(tmp_path: Path, run: RunProgram) -> None:
+    done = run(sys.executable)
+    assert f"-- {sys.executable}" in done.out
+    core = tmp_path / "core"
+    core.write_bytes(b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x04\0" + b"\0" * 40)
+    assert "a core file" in run(str(core)).out
+
+
+def test_a_folder_names_what_is_in_it(tmp_path: Path, run: RunProgram) -> None:
+    done = run("traces")
+    assert re.search(r"a folder with \d+ traces", done.out)
+    assert ["vmatrace", "check", "traces"] in commands(done.out)
+    (tmp_path / "a.log").write_text(f"{CALL} = 0x7f0000000000\n")
+    shutil.copy(exhibit("ksm-adjacent-anon"), tmp_path / "b.yml")
+    found = commands(run(str(tmp_path)).out)
+    assert found == [["vmatrace", str(tmp_path / name)] for name in ("a.log", "b.yml")]
+
+
+def test_several_files_and_one_that_nothing_can_be_done_with(
+    tmp_path: Path, run: RunProgram
+) -> None:
+    other = tmp_path / "words.txt"
+    other.write_text("nothing of the kind\n")
+    done = run(exhibit("ksm-adjacent-anon"), str(other))
+    assert done.status == 2
+    assert "is a trace" in done.out
+    assert f"{other}" in done.err
+
+
+def test_what_is_neither_command_nor_file_is_an_error(run: RunProgram) -> None:
+    done = run("repaly")
+    assert (done.status, done.out) == (2, "")
+    assert "(did you mean 'replay'?)" in done.err

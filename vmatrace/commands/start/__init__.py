@@ -1,0 +1,1 @@
+"""`vmatrace` and `vmatrace FILE`: what to do next."""

@@ -1,0 +1,178 @@
+"""What a file is, and what can be asked about it: ``look()``.
+
+Knows the files of this project by how they start; what else a file is, who opens traces says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+from vmatrace.event import Expectation
+from vmatrace.importers import open_trace
+from vmatrace.importers.sources import Input
+from vmatrace.trace.file import Trace, TraceError
+
+_HEAD: Final = 1 << 13
+_ELF: Final = b"\x7fELF"
+_PROGRAMS: Final = {2: "a program", 3: "a program"}
+_CORE: Final = 4
+_SAVED: Final = re.compile(rb'\s*\{\s*"format"\s*:\s*"(vmatrace-([a-z]+)/\d+)"')
+_SNAPSHOT: Final = re.compile(rb"\s*[0-9a-f]{1,16}-[0-9a-f]{1,16} [r-][w-][x-][sp] [0-9a-f]+ ")
+#: So many items of a trace are looked at for expectations, so many files of a folder at all.
+_MOST_ITEMS: Final = 5000
+_MOST_FILES: Final = 200
+
+
+@dataclass
+class Found:
+    """What the file at ``path`` is, and ``steps``: what one may want to know, and the command."""
+
+    path: str
+    what: str
+    steps: list[tuple[str, str]] = field(default_factory=list)
+
+
+def look(path: str) -> Found:
+    """What to do with the file or folder at *path*. Raises TraceError where nothing can be done."""
+    if os.path.isdir(path):
+        return _folder(path)
+    kind = kind_of(path)
+    if kind is not None:
+        return kind
+    trace = open_trace(path)
+    if trace.notes is None:
+        return _trace(path, trace)
+    log = _quoted(path)
+    kept = shlex.quote(os.path.splitext(os.path.basename(path))[0] + ".yaml")
+    return Found(
+        path, f"a log of {trace.notes.form}, which can stand wherever a trace can",
+        [
+            ("what KSM by default would cost this program", f"vmatrace report {log} --ksm"),
+            ("its VMAs at the end, and why neighbours are apart", f"vmatrace replay {log}"),
+            ("every reason why two VMAs are not one", f"vmatrace explain {log} all"),
+            ("what another kernel makes of it", f"vmatrace diff {log} --from 6.12 --to 6.18"),
+            ("a trace file of it, to keep, edit and check",
+             f"vmatrace import strace {log} -o {kept}"),
+        ],
+    )  # fmt: skip
+
+
+def kind_of(path: str) -> Found | None:
+    """What the file at *path* is, if it is of this trade and neither a trace nor a log."""
+    start = Input(path).head(_HEAD)
+    name = _quoted(path)
+    if start.startswith(_ELF) and len(start) > 17:
+        return _elf(path, start[16] or start[17])
+    if saved := _SAVED.match(start):
+        return _saved(path, saved[1].decode(), saved[2].decode(), start)
+    if _SNAPSHOT.match(start):
+        return Found(
+            path, "a snapshot of a process (the text of /proc/PID/maps or smaps), without calls",
+            [
+                ("what keeps its VMAs apart, on the kernel it is of",
+                 f"vmatrace audit {name} --kernel 6.12"),
+                ("how it differs from what a trace leads to",
+                 f"vmatrace diff TRACE --from {name}"),
+            ],
+        )  # fmt: skip
+    return None
+
+
+def _elf(path: str, kind: int) -> Found | None:
+    name = _quoted(path)
+    base = shlex.quote(os.path.basename(path))
+    if kind == _CORE:
+        return Found(
+            path, "a core file, whose memory map gdb can print",
+            [("what is mapped in it", f"gdb -batch -ex 'info proc mappings' -c {name}")],
+        )  # fmt: skip
+    if kind not in _PROGRAMS:
+        return None
+    run = name if "/" in path else f"./{name}"
+    return Found(
+        path, _PROGRAMS[kind],
+        [
+            ("a trace of what it does, recorded here",
+             f"vmatrace record -o {base}.yaml -- {run}"),
+            ("a log, recorded on another machine", f"strace -f -y -o {base}.log {run}"),
+        ],
+    )  # fmt: skip
+
+
+def _saved(path: str, form: str, command: str, start: bytes) -> Found:
+    what = f"a saved answer of `vmatrace {command}` ({form})"
+    if command != "replay":
+        return Found(path, f"{what}, which is for other programs: no command reads it")
+    try:
+        said = json.loads(start.partition(b"\n")[0]).get("path")
+    except ValueError:
+        said = None  # longer than what was read
+    trace = _quoted(said) if isinstance(said, str) and os.path.exists(said) else "TRACE"
+    asked = f"vmatrace diff {trace} --from {_quoted(path)}"
+    return Found(path, what, [("what has changed since", asked)])
+
+
+def _trace(path: str, trace: Trace) -> Found:
+    name = _quoted(path)
+    steps = [
+        ("the VMAs that come of it, and why neighbours are apart", f"vmatrace replay {name}"),
+        ("the same call by call", f"vmatrace replay {name} --steps"),
+        ("before the KSM series and after it", f"vmatrace diff {name}"),
+        ("every reason why two VMAs are not one", f"vmatrace explain {name} all"),
+        ("what KSM by default would cost", f"vmatrace report {name} --ksm"),
+    ]
+    if any(isinstance(item, Expectation) for item in islice(trace.items(), _MOST_ITEMS)):
+        steps.insert(0, ("whether what it expects holds", f"vmatrace check {name}"))
+    under = f", of kernel {trace.kernel}" if trace.kernel else ""
+    about = f": {' '.join(trace.description.split())}" if trace.description else ""
+    return Found(path, f"a trace{under}{about}", steps)
+
+
+# --- folders --------------------------------------------------------------------------------------
+
+
+def _folder(path: str) -> Found:
+    name = _quoted(path)
+    traces = sum(file.endswith(".yaml") for file in _files(path))
+    if not traces:
+        others = list(readable(path))
+        what = "a folder without traces (*.yaml)" + (", but with" if others else "")
+        return Found(path, what, [(f"{o.what}", f"vmatrace {_quoted(o.path)}") for o in others[:8]])
+    return Found(
+        path, f"a folder with {traces} trace{'s' * (traces != 1)}",
+        [
+            ("whether what they expect holds", f"vmatrace check {name}"),
+            ("before the KSM series and after it", f"vmatrace diff {name}"),
+            ("the VMAs that come of them", f"vmatrace replay {name}"),
+        ],
+    )  # fmt: skip
+
+
+def readable(folder: str) -> Iterator[Found]:
+    """What below *folder* could be asked about though it is not called *.yaml; few files only."""
+    for path in islice(_files(folder), _MOST_FILES):
+        try:
+            yield look(path)
+        except TraceError:
+            continue
+
+
+def _files(folder: str) -> Iterator[str]:
+    for where, folders, files in os.walk(folder):
+        folders.sort()
+        for file in sorted(files):
+            path = os.path.join(where, file)
+            if os.path.isfile(path):
+                yield path
+
+
+def _quoted(path: str) -> str:
+    """*path* as the shell and no option takes it."""
+    return shlex.quote(path if not path.startswith("-") else f"./{path}")
