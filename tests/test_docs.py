@@ -6,6 +6,7 @@ That their examples are right is in test_readme.py, and their workflows in test_
 from __future__ import annotations
 
 import json
+import lzma
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,6 +206,30 @@ def test_every_reason_is_explained() -> None:
     page = text("docs/reference/reasons.md")
     assert set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", page)) - {"blocked", "open", "fork", "execve",
         "mbind", "brk", "mg"} == {reason.code for reason in Blocker}  # fmt: skip
+
+
+def test_every_recording_of_a_kernel_is_in_the_table() -> None:
+    rows = re.findall(
+        r"^ +\| `(\S+\.jsonl\.xz)` \| (\S+) \| (\S+) \|$", text("docs/accuracy.md"), re.M
+    )
+    there = []
+    for path in sorted((ROOT / "tests" / "recorded").glob("*.jsonl.xz")):
+        with lzma.open(path, "rt", encoding="utf-8") as lines:
+            steps = [len(json.loads(line)["steps"]) for line in lines if '"steps"' in line]
+        there.append((path.name, f"{len(steps):,}", f"{sum(steps):,}"))
+    assert sorted(rows) == sorted(there)
+
+
+def test_the_issue_forms_have_what_github_requires() -> None:
+    forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    forms = [form for form in forms if form.name != "config.yml"]
+    assert len(forms) >= 3
+    for form in forms:
+        document = yaml12.read(form.read_text(encoding="utf-8"))
+        assert {"name", "description", "body"} <= set(document)
+        ids = [field["id"] for field in document["body"]]
+        assert len(set(ids)) == len(ids) > 0
+        assert all(field["attributes"]["label"] for field in document["body"])
 
 
 def test_the_map_of_the_code_is_the_code() -> None:

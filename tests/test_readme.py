@@ -2,8 +2,8 @@
 
 Of every page, from top to bottom, in a folder of its own:
 
-* a ```yaml, ```python, ```toml or ```ini block starts with a comment that is a file's name, and is
-  that file; a block that is no file is marked otherwise (```yml, ```text, ```sh);
+* a ```yaml, ```toml or ```ini block starts with a comment that is a file's name, and is that file;
+  a block that is no file is marked otherwise (```yml, ```text, ```sh);
 * in a ```console block a line that starts with "$ " is a command, and the lines below it are what
   it prints, on a pipe, 80 columns wide; a line "[...]" stands for any number of lines. `pytest
   --update-golden` rewrites what is printed, but where lines are left out.
@@ -27,7 +27,7 @@ from program import ROOT
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# ([\w./-]+\.\w+)\n")
-_FILES = ("yaml", "python", "toml", "ini")
+_FILES = ("yaml", "toml", "ini")
 
 
 class Example(NamedTuple):
@@ -87,7 +87,7 @@ def run_page(page: Path, folder: Path) -> list[str]:
     programs.mkdir()
     make = f"make -s --no-print-directory -C {ROOT} -o .venv/.installed BIN={programs}"
     runs = {"python": sys.executable, "vmatrace": f"{sys.executable} -m vmatrace", "make": make,
-            "pytest": f"{sys.executable} -m pytest -p no:cacheprovider"}  # fmt: skip
+            "pytest": f"{sys.executable} -m pytest -p no:cacheprovider -p no:randomly"}  # fmt: skip
     for name, program in runs.items():
         (programs / name).write_text(f'#!/bin/sh\nPATH=$OLD_PATH exec {program} "$@"\n')
         (programs / name).chmod(0o755)
