@@ -225,9 +225,9 @@ def bench_record(report: Report, runs: int) -> None:
 REPLAYS = """
 import sys
 from pathlib import Path
-from vmatrace.engine.replay import replay
+from vmatrace.replayer.run import replay
 from vmatrace.kernels import get_kernel
-from vmatrace.trace import load_trace
+from vmatrace.trace.file import load_trace
 for path in sorted(Path(sys.argv[1]).iterdir()):
     for kernel in ("pre-patch", "post-patch"):
         replay(load_trace(path), get_kernel(kernel))
