@@ -22,7 +22,8 @@ PACKAGE = Path(__file__).parent.parent / "vmatrace"
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "facts": (
         {
-            "abi", "_version", "answer", "diagnostic", "kernels", "layout", "layoutdiff", "notes",
+            "abi", "calls", "_version", "answer", "diagnostic", "kernels", "layout", "layoutdiff",
+            "notes",
             "workers",
         },
         set(),
@@ -77,7 +78,6 @@ THIRD_PARTIES = {
 LARGE = {
     "engine.vma": (440, "one data structure, and its invariants beside it"),
     "engine.syscalls.remapping": (460, "one call, as it was before 6.15, before 6.17 and since"),
-    "event": (410, "half of it is the table of calls"),
     "kernels.features": (480, "a table"),
     "trace.yamlstream": (430, "all that is known of yaml is here"),
 }

@@ -1,35 +1,10 @@
-"""The table of calls, expressions, and the spelling of calls."""
+"""Expressions, and the spelling of calls."""
 
 from __future__ import annotations
 
 import pytest
 
-from vmatrace import abi
-from vmatrace.event import (
-    CALLS,
-    KINDS,
-    Bound,
-    Expr,
-    Fd,
-    format_call,
-    format_flags,
-    format_result,
-)
-
-
-def test_every_parameter_has_a_known_kind_and_known_constant_families() -> None:
-    for call in CALLS.values():
-        for param in call.params:
-            assert param.kind in KINDS
-            for family in param.families:
-                assert any(name.startswith(family) for name in abi.CONSTANTS), (call.name, family)
-
-
-def test_optional_parameters_stand_last() -> None:
-    for call in CALLS.values():
-        optional = [param.optional for param in call.params]
-        assert optional == sorted(optional)
-        assert call.required == optional.count(False)
+from vmatrace.event import Bound, Expr, Fd, format_call, format_flags, format_result
 
 
 def test_an_expression_is_evaluated_with_the_labels_of_the_moment() -> None:

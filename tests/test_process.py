@@ -11,7 +11,7 @@ import pytest
 
 import vmatrace
 from vmatrace import abi
-from vmatrace.event import CALLS
+from vmatrace.calls import CALLS
 
 RW, ANON = "PROT_READ|PROT_WRITE", "MAP_PRIVATE|MAP_ANONYMOUS"
 

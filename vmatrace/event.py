@@ -1,7 +1,6 @@
-"""The table of calls and the values a trace is made of.
+"""The values a trace is made of, and the spelling of calls.
 
-Everything that reads or writes calls (the call-string parser, the mapping form, the schema, the
-importers) works from ``CALLS``; nothing else lists parameters. Knows no rule of any kernel.
+Which calls there are and what they take is vmatrace.calls'. Knows no rule of any kernel.
 """
 
 from __future__ import annotations
@@ -11,124 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final, Union
 
 from vmatrace import abi
+from vmatrace.calls import CALLS, Param
 from vmatrace.layout import Layout
-
-# --- the table ----------------------------------------------------------------------------------
-
-#: How a parameter is written and read: an address or size in bytes, a number, flags of a constant
-#: family, a file descriptor, text, or something the model has no use for ("any").
-KINDS: Final = ("addr", "size", "int", "flags", "fd", "text", "pid", "any")
-
-
-@dataclass(frozen=True)
-class Param:
-    """One parameter: the man page's name, its kind, and for flags the prefixes of constants."""
-
-    name: str
-    kind: str
-    families: tuple[str, ...] = ()
-    optional: bool = False
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call: its parameters in order and what a success returns.
-
-    ``result`` is "addr" (an address), "int" (0 or a number) or "pid" (a new process).
-    ``variadic`` calls take any further arguments, which are kept as written and not interpreted.
-    """
-
-    name: str
-    params: tuple[Param, ...]
-    result: str = "int"
-    variadic: bool = False
-    required: int = field(init=False, default=0)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "required", sum(not p.optional for p in self.params))
-
-
-def _p(name: str, kind: str, *families: str, optional: bool = False) -> Param:
-    return Param(name, kind, families, optional)
-
-
-_ADDR, _LENGTH = _p("addr", "addr"), _p("length", "size")
-_PROT = _p("prot", "flags", "PROT_")
-
-CALLS: Final[dict[str, Call]] = {
-    call.name: call
-    for call in (
-        Call(
-            "mmap",
-            (
-                _ADDR, _LENGTH, _PROT, _p("flags", "flags", "MAP_"), _p("fd", "fd"),
-                _p("offset", "size"),
-            ),
-            "addr",
-        ),
-        Call("munmap", (_ADDR, _LENGTH)),
-        Call("mprotect", (_ADDR, _p("len", "size"), _PROT)),
-        Call("pkey_mprotect", (_ADDR, _p("len", "size"), _PROT, _p("pkey", "int"))),
-        Call(
-            "mremap",
-            (
-                _p("old_address", "addr"), _p("old_size", "size"), _p("new_size", "size"),
-                _p("flags", "flags", "MREMAP_"), _p("new_address", "addr", optional=True),
-            ),
-            "addr",
-        ),
-        Call("madvise", (_ADDR, _LENGTH, _p("advice", "flags", "MADV_"))),
-        Call(
-            "process_madvise",
-            (
-                _p("pidfd", "fd"), _p("iovec", "any"), _p("vlen", "size"),
-                _p("advice", "flags", "MADV_"), _p("flags", "int"),
-            ),
-        ),
-        Call("brk", (_ADDR,), "addr"),
-        Call("mlock", (_ADDR, _p("len", "size"))),
-        Call("mlock2", (_ADDR, _p("len", "size"), _p("flags", "flags", "MLOCK_"))),
-        Call("munlock", (_ADDR, _p("len", "size"))),
-        Call("mlockall", (_p("flags", "flags", "MCL_"),)),
-        Call("munlockall", ()),
-        Call("mseal", (_ADDR, _p("len", "size"), _p("flags", "int"))),
-        Call("msync", (_ADDR, _LENGTH, _p("flags", "flags", "MS_"))),
-        Call(
-            "remap_file_pages",
-            (_ADDR, _p("size", "size"), _PROT, _p("pgoff", "size"), _p("flags", "flags", "MAP_")),
-        ),
-        Call(
-            "mbind",
-            (
-                _ADDR, _p("len", "size"), _p("mode", "flags", "MPOL_"), _p("nodemask", "any"),
-                _p("maxnode", "int"), _p("flags", "flags", "MPOL_MF_"),
-            ),
-        ),
-        Call(
-            "shmat",
-            (_p("shmid", "fd"), _p("shmaddr", "addr"), _p("shmflg", "flags", "SHM_")),
-            "addr",
-        ),
-        Call("shmdt", (_p("shmaddr", "addr"),)),
-        Call(
-            "prctl",
-            (
-                _p("option", "flags", "PR_"), _p("arg2", "int", "PR_", optional=True),
-                _p("arg3", "int", optional=True), _p("arg4", "int", optional=True),
-                _p("arg5", "any", optional=True),
-            ),
-        ),
-        Call("ioctl", (_p("fd", "fd"), _p("request", "flags", "UFFDIO_"), _p("argp", "any"))),
-        Call("fork", (), "pid"),
-        Call("vfork", (), "pid"),
-        Call("clone", (_p("flags", "any", "CLONE_"),), "pid", variadic=True),
-        Call("clone3", (_p("cl_args", "any", "CLONE_"),), "pid", variadic=True),
-        Call("execve", (_p("pathname", "text"),), variadic=True),
-        Call("exit", (_p("status", "int", optional=True),)),
-        Call("exit_group", (_p("status", "int", optional=True),)),
-        Call("fault", (_ADDR, _LENGTH, _p("access", "flags", "PROT_"))),
-    )
-}  # fmt: skip
 
 # --- argument values ----------------------------------------------------------------------------
 

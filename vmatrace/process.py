@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Union, overload
 from vmatrace import kernels
 from vmatrace.api import Following, KernelLike, explain, kernel, layout_after
 from vmatrace.engine import view
-from vmatrace.event import CALLS, Arg, Event, Fd, File, Param, format_call
+from vmatrace.calls import CALLS, Param
+from vmatrace.event import Arg, Event, Fd, File, format_call
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout, parse_layout
 from vmatrace.replayer.result import Step

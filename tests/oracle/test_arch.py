@@ -6,11 +6,11 @@ import struct
 
 import pytest
 
-from vmatrace.event import CALLS
-from vmatrace.oracle import arch, calls
+from vmatrace.calls import BIRTHS, CALLS, DEATHS
+from vmatrace.oracle import arch
 
 BOTH = [arch.x86_64(), arch.aarch64()]
-EMULATED = calls.BIRTHS | calls.DEATHS | {"fault"}
+EMULATED = BIRTHS | DEATHS | {"fault"}
 
 
 @pytest.mark.parametrize("processor", BOTH, ids=lambda a: a.name)

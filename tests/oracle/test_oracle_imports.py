@@ -8,7 +8,7 @@ from pathlib import Path
 from vmatrace import kernels, oracle
 from vmatrace.oracle import probe
 
-ALLOWED = {"vmatrace.abi", "vmatrace.event", "vmatrace.layout"}
+ALLOWED = {"vmatrace.abi", "vmatrace.calls", "vmatrace.event", "vmatrace.layout"}
 
 
 def imported(path: Path) -> set[str]:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmatrace import abi
-from vmatrace.event import CALLS, Arg, Event, Expectation, Fd, Param, format_call, format_result
+from vmatrace.calls import CALLS, Param
+from vmatrace.event import Arg, Event, Expectation, Fd, format_call, format_result
 from vmatrace.trace.callstring import CallError, CallParser, ParsedCall, parse_call
 from vmatrace.trace.file import TraceError, load_trace
 from vmatrace.trace.grammar import Grammar

@@ -9,7 +9,8 @@ import struct
 import pytest
 
 from vmatrace import abi
-from vmatrace.event import CALLS, format_call
+from vmatrace.calls import CALLS
+from vmatrace.event import format_call
 from vmatrace.record import decode
 from vmatrace.record.decode import Memory
 from vmatrace.trace.callstring import CallParser

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vmatrace import abi
-from vmatrace.record.filter import CLONE_THREAD, calls, program, wanted
+from vmatrace.record.filter import calls, program, wanted
 
 TABLE = calls()
 CODE: list[tuple[int, int, int, int]] = list(struct.iter_unpack("<HBBI", program(TABLE)))
@@ -36,7 +36,7 @@ def verdict(audit: int, number: int, args: tuple[int, ...]) -> int:
 argument = st.one_of(
     st.integers(0, (1 << 64) - 1),
     st.sampled_from((abi.PR_SET_MEMORY_MERGE, abi.PR_SET_VMA, 15, abi.UFFDIO_REGISTER, 0x5401,
-                     CLONE_THREAD | 0x100, 0x4100, 17)),
+                     abi.CLONE_THREAD | 0x100, 0x4100, 17)),
 )  # fmt: skip
 numbers = st.one_of(st.sampled_from(sorted(TABLE.names)), st.integers(0, 500))
 
@@ -45,7 +45,7 @@ numbers = st.one_of(st.sampled_from(sorted(TABLE.names)), st.integers(0, 500))
 @example(TABLE.numbers["prctl"], (abi.PR_SET_MEMORY_MERGE, 1, 0, 0, 0, 0))
 @example(TABLE.numbers["ioctl"], (3, abi.UFFDIO_UNREGISTER, 0, 0, 0, 0))
 @example(TABLE.numbers["ioctl"], (3, 0x5401, 0, 0, 0, 0))
-@example(TABLE.numbers["clone"], (CLONE_THREAD, 0, 0, 0, 0, 0))
+@example(TABLE.numbers["clone"], (abi.CLONE_THREAD, 0, 0, 0, 0, 0))
 def test_the_filter_stops_at_exactly_what_is_wanted(number: int, args: tuple[int, ...]) -> None:
     name = TABLE.names.get(number)
     expected = TRACE if name is not None and wanted(name, args) else ALLOW

@@ -6,7 +6,8 @@ import pytest
 from drawing import draw, strip
 
 from vmatrace import abi
-from vmatrace.replayer.processes import Processes, shares_memory
+from vmatrace.calls import shares_memory
+from vmatrace.replayer.processes import Processes
 
 
 def test_a_fork_copies_and_a_thread_shares() -> None:

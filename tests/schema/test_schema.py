@@ -18,7 +18,8 @@ from jsonschema import Draft202012Validator
 from program import ROOT, RunProgram
 
 from vmatrace import abi, kernels, schema
-from vmatrace.event import CALLS, Call, Param, format_call
+from vmatrace.calls import CALLS, Call, Param
+from vmatrace.event import format_call
 from vmatrace.trace.callstring import CallError, parse_call
 from vmatrace.trace.file import TraceError, load_trace
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TextIO
 
+from vmatrace.calls import BIRTHS, EXECS
 from vmatrace.event import Event, Fd, File
 from vmatrace.notes import Notes
 from vmatrace.trace.file import Trace
@@ -82,8 +83,8 @@ def _remarks(event: Event) -> Iterator[str]:
     """Comments above an event: who executes what, and who is born of whom."""
     if event.recorded is None or event.recorded < 0:
         return
-    if event.name == "execve":
+    if event.name in EXECS:
         yield f"{event.pid} executes {quoted(str(event.args[0]))}"
-    elif event.name in ("fork", "vfork", "clone", "clone3"):
+    elif event.name in BIRTHS:
         thread = "CLONE_THREAD" in event.text
         yield f"{event.recorded}: a {'thread' if thread else 'child'} of {event.pid}"

@@ -12,24 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.calls import BIRTHS, PRCTL_OPTIONS, iovec, shares_memory
 from vmatrace.event import Arg, Expr, Fd
 from vmatrace.oracle.errors import Unsupported
 
-#: These calls create a process; their arguments matter only by CLONE_VM.
-BIRTHS: Final = frozenset({"fork", "vfork", "clone", "clone3"})
-DEATHS: Final = frozenset({"exit", "exit_group"})
-
-_PRCTL_WITHIN: Final = frozenset(
-    {
-        abi.PR_SET_MEMORY_MERGE, abi.PR_GET_MEMORY_MERGE, abi.PR_SET_VMA, abi.PR_SET_THP_DISABLE,
-        abi.PR_GET_THP_DISABLE, abi.PR_SET_MDWE, abi.PR_GET_MDWE,
-    }
-)  # fmt: skip
 #: These advices take pages away from the whole machine.
 _ADVICE_BEYOND: Final = frozenset({abi.MADV_HWPOISON, abi.MADV_SOFT_OFFLINE})
-_CLONE_PARENT: Final = 0x8000
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|\d+")
-_IOVEC: Final = re.compile(r"iov_base=(0x[0-9a-fA-F]+|NULL|\d+), *iov_len=(0x[0-9a-fA-F]+|\d+)")
 
 #: Puts bytes where the process can read them; the address.
 Memory = Callable[[bytes], int]
@@ -47,13 +36,8 @@ def number(arg: Arg, labels: Mapping[str, int], descriptor: Descriptor) -> int |
 def arguments(name: str, args: Sequence[int | str], memory: Memory) -> tuple[str, list[int]]:
     """The kernel's call and its arguments for call *name* of a trace. Raises Unsupported."""
     if name in BIRTHS:
-        return "clone", [
-            _CLONE_PARENT | (abi.CLONE_VM if _shares_memory(name, args) else 0),
-            0,
-            0,
-            0,
-            0,
-        ]
+        flags = abi.CLONE_PARENT | (abi.CLONE_VM if shares_memory(name, args) else 0)
+        return "clone", [flags, 0, 0, 0, 0]
     special = _SPECIAL.get(name)
     values = list(args) if special is None else special(args, memory)
     for value in values:
@@ -62,14 +46,8 @@ def arguments(name: str, args: Sequence[int | str], memory: Memory) -> tuple[str
     return name, [value for value in values if isinstance(value, int)]
 
 
-def _shares_memory(name: str, args: Sequence[int | str]) -> bool:
-    words = {word for arg in args if isinstance(arg, str) for word in re.findall(r"\w+", arg)}
-    numbers = any(isinstance(arg, int) and arg & abi.CLONE_VM for arg in args[:1])
-    return name == "vfork" or "CLONE_VM" in words or numbers
-
-
 def _prctl(args: Sequence[int | str], memory: Memory) -> list[int | str]:
-    if args[0] not in _PRCTL_WITHIN:
+    if args[0] not in PRCTL_OPTIONS:
         raise Unsupported(f"prctl option {args[0]} may reach beyond the address space")
     values = [*args, 0, 0, 0, 0][:5]
     if args[0] == abi.PR_SET_VMA and isinstance(values[4], str):
@@ -103,10 +81,7 @@ def _process_madvise(args: Sequence[int | str], memory: Memory) -> list[int | st
     _check_advice(args[3])
     values = list(args)
     if isinstance(values[1], str):
-        pairs = [
-            (0 if base == "NULL" else int(base, 0), int(length, 0))
-            for base, length in _IOVEC.findall(values[1])
-        ]
+        pairs = iovec(values[1])
         if not pairs:
             raise Unsupported(f"process_madvise: no iov_base and iov_len in {values[1]!r}")
         values[1] = memory(b"".join(struct.pack("<QQ", *pair) for pair in pairs))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.calls import format_iovec
 from vmatrace.event import File
 from vmatrace.oracle.errors import Unsupported
 from vmatrace.oracle.files import filesystem_of
@@ -277,7 +278,7 @@ def _guard_files(lab: Lab) -> Answer:
 
 
 _UFFD_USER_MODE_ONLY: Final = 1
-_UFFDIO_API, _UFFDIO_REGISTER, _UFFDIO_UNREGISTER = 0xC018AA3F, 0xC020AA00, 0x8010AA01
+_UFFDIO_API: Final = 0xC018AA3F
 
 
 @_experiment
@@ -291,17 +292,17 @@ def _uffd_unregister_strict(lab: Lab) -> Answer:
             return None
         mode = abi.UFFDIO_REGISTER_MODE_MISSING
         area = struct.pack("<QQQQ", lab.at(page), 4 * PAGE, mode, 0)
-        if inject("ioctl", fd, _UFFDIO_REGISTER, area) < 0:
+        if inject("ioctl", fd, abi.UFFDIO_REGISTER, area) < 0:
             return None
         uffds.append(fd)
     both = struct.pack("<QQ", lab.at(0), 8 * PAGE)
-    return inject("ioctl", uffds[0], _UFFDIO_UNREGISTER, both) == -abi.EINVAL
+    return inject("ioctl", uffds[0], abi.UFFDIO_UNREGISTER, both) == -abi.EINVAL
 
 
 @_experiment
 def _process_madvise_self(lab: Lab) -> Answer:
     lab.map(0, 1)
-    area = f"[{{iov_base={lab.at(0):#x}, iov_len={PAGE}}}]"
+    area = format_iovec([(lab.at(0), PAGE)])
     return lab.call("process_madvise", "main", area, 1, abi.MADV_DONTDUMP, 0) == PAGE
 
 

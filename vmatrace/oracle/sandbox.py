@@ -17,7 +17,7 @@ What a caller has to know:
 * Only the thread that made a sandbox may use it (ptrace).
 * Calls that reach beyond the process (MADV_HWPOISON, most prctl options) are Unsupported.
 
-Knows the calls of ``event.CALLS`` and how to put them to the kernel; knows no rule of any kernel.
+Knows the calls of ``calls.CALLS`` and how to put them to the kernel; knows no rule of any kernel.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import Final, NamedTuple
 
 from vmatrace import abi
+from vmatrace.calls import BIRTHS, DEATHS, EXECS
 from vmatrace.event import Arg, Event, Expectation, Fd, File
 from vmatrace.layout import Layout
 from vmatrace.oracle import arch as archs
@@ -172,7 +173,7 @@ class Sandbox:
         """Run one event without reading the layout; its result, which its label then names."""
         args = event.args
         name = event.label
-        if event.name in calls.BIRTHS and name is None and event.recorded is not None:
+        if event.name in BIRTHS and name is None and event.recorded is not None:
             name = str(event.recorded)
         result = self.call(event.name, args, event.pid, name)
         if event.label is not None:
@@ -201,9 +202,9 @@ class Sandbox:
         ]
         if name == "fault":
             return self._fault(process.tracee, values)
-        if name in calls.DEATHS:
+        if name in DEATHS:
             return self._exit(pid, process, values)
-        if name == "execve":
+        if name in EXECS:
             return self._execve(process)
         if name == "process_madvise":
             return self._process_madvise(process, values)

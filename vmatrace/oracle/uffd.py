@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.calls import IOCTL_REQUESTS
 from vmatrace.oracle.errors import Unsupported
 
 _USER_MODE_ONLY: Final = 1
@@ -33,7 +34,7 @@ class Contexts:
 
     def ioctl(self, key: int | str, request: int, argument: str) -> int:
         """UFFDIO_REGISTER or UFFDIO_UNREGISTER on context *key*. Raises Unsupported."""
-        if request not in (abi.UFFDIO_REGISTER, abi.UFFDIO_UNREGISTER):
+        if request not in IOCTL_REQUESTS:
             raise Unsupported(f"ioctl request {request:#x} is not one of userfaultfd registration")
         return self._call("ioctl", self._descriptor(key), request, structure(argument))
 

@@ -13,26 +13,16 @@ import struct
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.event import CALLS, Arg, format_flags
+from vmatrace.calls import format_iovec, format_uffdio, numbers
+from vmatrace.event import Arg, format_flags
 
-_INT: Final = 0xFFFFFFFF
-_MREMAP_TO: Final = 2 | 4  # MREMAP_FIXED and MREMAP_DONTUNMAP look at the fifth argument
+#: Flags of mremap that make the kernel look at the fifth argument.
+_MREMAP_TO: Final = abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP
 _MPOL_WORDS: Final = 16
 _IOVEC_MOST: Final = 1024
-#: Bits of clone(2) flags, from bit 8 on.
-_CLONE_BITS: Final = (
-    "VM", "FS", "FILES", "SIGHAND", "PIDFD", "PTRACE", "VFORK", "PARENT", "THREAD", "NEWNS",
-    "SYSVSEM", "SETTLS", "PARENT_SETTID", "CHILD_CLEARTID", "DETACHED", "UNTRACED",
-    "CHILD_SETTID", "NEWCGROUP", "NEWUTS", "NEWIPC", "NEWUSER", "NEWPID", "NEWNET", "IO",
-)  # fmt: skip
-_CLONE: Final = {1 << bit: f"CLONE_{name}" for bit, name in enumerate(_CLONE_BITS, start=8)}
-#: Signed 32-bit arguments, by call: they are written as the program meant them.
-_SIGNED: Final = {"pkey_mprotect": (3,), "process_madvise": (0,)}
-#: Arguments that are int in the kernel: the upper half of the register means nothing.
-_INTS: Final = {
-    "mmap": (), "madvise": (2,), "mlock2": (2,), "mlockall": (0,), "msync": (2,), "shmat": (2,),
-    "process_madvise": (3, 4), "mbind": (5,), "prctl": (0,), "ioctl": (1,),
-}  # fmt: skip
+_CLONE: Final = sorted(
+    (bit, name) for name, bit in abi.CONSTANTS.items() if name.startswith("CLONE_")
+)
 
 
 class Memory:
@@ -73,12 +63,7 @@ class Memory:
 
 def arguments(name: str, args: tuple[int, ...], memory: Memory) -> list[Arg]:
     """The arguments of call *name* as an event has them, descriptors as plain numbers."""
-    count = len(CALLS[name].params)
-    values: list[Arg] = list(args[:count])
-    for index in _INTS.get(name, ()):
-        values[index] = args[index] & _INT
-    for index in _SIGNED.get(name, ()):
-        values[index] = signed(args[index])
+    values: list[Arg] = list(numbers(name, args))
     if name == "mremap" and not args[3] & _MREMAP_TO:
         return values[:4]
     if name == "prctl":
@@ -88,14 +73,8 @@ def arguments(name: str, args: tuple[int, ...], memory: Memory) -> list[Arg]:
     elif name == "process_madvise":
         values[1] = _iovec(args[1], args[2], memory)
     elif name == "ioctl":
-        values[2] = _uffd(args[1] & _INT, args[2], memory)
+        values[2] = _uffd(values[1], args[2], memory)
     return values
-
-
-def signed(value: int) -> int:
-    """The lower half of a register as a C int."""
-    value &= _INT
-    return value - (1 << 32) if value >> 31 else value
 
 
 def clone_flags(name: str, args: tuple[int, ...], memory: Memory) -> int:
@@ -104,13 +83,13 @@ def clone_flags(name: str, args: tuple[int, ...], memory: Memory) -> int:
         words = memory.words(args[0], 1)
         return words[0] if words else 0
     if name == "vfork":
-        return abi.CLONE_VM | 0x4000
-    return args[0] & _INT & ~0xFF if name == "clone" else 0
+        return abi.CLONE_VM | abi.CLONE_VFORK
+    return args[0] & 0xFFFFFF00 if name == "clone" else 0
 
 
 def birth(name: str, flags: int) -> list[Arg]:
     """The arguments of the event of a birth."""
-    text = "|".join(word for bit, word in _CLONE.items() if flags & bit) or "0"
+    text = "|".join(word for bit, word in _CLONE if flags & bit) or "0"
     if name == "clone":
         return [f"flags={text}|{signal.Signals(signal.SIGCHLD).name}"]
     return [f"{{flags={text}}}"] if name == "clone3" else []
@@ -128,7 +107,7 @@ def pid_of(pid: int, pidfd: int) -> int:
 
 def _prctl(values: list[Arg], args: tuple[int, ...], memory: Memory) -> list[Arg]:
     # Only these take an address that may be read.
-    if args[0] & _INT == abi.PR_SET_VMA and args[4]:
+    if values[0] == abi.PR_SET_VMA and args[4]:
         values[4] = f'"{memory.text(args[4])}"'
     return values
 
@@ -145,13 +124,13 @@ def _iovec(address: int, count: int, memory: Memory) -> Arg:
     if not words:
         return address
     pairs = zip(words[::2], words[1::2], strict=True)
-    return f"[{', '.join(f'{{iov_base={base:#x}, iov_len={size:#x}}}' for base, size in pairs)}]"
+    return format_iovec(pairs)
 
 
-def _uffd(request: int, address: int, memory: Memory) -> Arg:
+def _uffd(request: Arg, address: int, memory: Memory) -> Arg:
     if request == abi.UFFDIO_UNREGISTER and (words := memory.words(address, 2)):
-        return f"{{start={words[0]:#x}, len={words[1]:#x}}}"
+        return format_uffdio(words[0], words[1])
     if request == abi.UFFDIO_REGISTER and (words := memory.words(address, 3)):
         modes = format_flags(words[2], ("UFFDIO_REGISTER_MODE_",))
-        return f"{{range={{start={words[0]:#x}, len={words[1]:#x}}}, mode={modes}}}"
+        return format_uffdio(words[0], words[1], modes)
     return address

@@ -6,22 +6,12 @@ done part of its work, more is looked at rather than less.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import Final
 
 from vmatrace import abi
-from vmatrace.record.pages import PRIVATE, WIPED, WRITABLE
+from vmatrace.calls import given
+from vmatrace.record.pages import PRIVATE, WIPED, WRITABLE, Pieces
 from vmatrace.record.tasks import Pending, Space
-
-_WIPEONFORK, _KEEPONFORK = 18, 19
-_DONTUNMAP: Final = 4
-_DROPPABLE: Final = 8
-_HEX: Final = re.compile(r"0x[0-9a-f]+")
-#: Calls on a range in the first two arguments that can split VMAs and do no more.
-_SPLITTERS: Final = frozenset(
-    {"madvise", "mlock", "mlock2", "munlock", "mseal", "mbind", "remap_file_pages"}
-)
 
 
 def apply(space: Space, pending: Pending, result: int, page: int) -> None:
@@ -37,7 +27,7 @@ def apply(space: Space, pending: Pending, result: int, page: int) -> None:
     if name == "mmap":
         if not failed:
             kind = args[3] & abi.MAP_TYPE
-            flags = PRIVATE if kind in (abi.MAP_PRIVATE, _DROPPABLE) else 0
+            flags = PRIVATE if kind in (abi.MAP_PRIVATE, abi.MAP_DROPPABLE) else 0
             flags |= WRITABLE if args[2] & abi.PROT_WRITE else 0
             pieces.add(result, result + up(args[1]), flags, pending.opened)
     elif name == "munmap":
@@ -57,18 +47,18 @@ def apply(space: Space, pending: Pending, result: int, page: int) -> None:
         if not failed:
             old, new = up(args[1]), up(args[2])
             if old:
-                keep = bool(args[3] & _DONTUNMAP)
+                keep = bool(args[3] & abi.MREMAP_DONTUNMAP)
                 pieces.move(args[0], args[0] + old, result, result + new, keep)
             else:
                 pieces.add(result, result + new, 0)  # a second mapping of shared memory
-    elif name in _SPLITTERS:
-        start, end = args[0] & ~mask, args[0] + up((args[0] & mask) + args[1]) - (args[0] & mask)
-        pieces.cut(start, end)
-        if name == "madvise" and not failed and args[2] in (_WIPEONFORK, _KEEPONFORK):
-            wipe = args[2] == _WIPEONFORK
-            pieces.change(start, end, on=WIPED if wipe else 0, off=0 if wipe else WIPED)
-    else:
-        _rare(space, pending, result, up)
+    elif name in ("shmat", "shmdt"):
+        _segment(space, pending, result, up)
+    elif pending.event is not None:
+        # What else changes a range can split VMAs and does no more.
+        for start, end in given(name, pending.event.args) or ():
+            pieces.cut(start & ~mask, up(end))
+            if name == "madvise" and not failed:
+                _fork_advice(pieces, start, up(end), pending.event.args[2])
 
 
 def _brk(space: Space, result: int, up: Callable[[int], int]) -> None:
@@ -79,16 +69,17 @@ def _brk(space: Space, result: int, up: Callable[[int], int]) -> None:
         space.pieces.clear(up(result), up(old))
 
 
-def _rare(space: Space, pending: Pending, result: int, up: Callable[[int], int]) -> None:
-    name, args, pieces = pending.name, pending.args, space.pieces
-    if name == "prctl" and args[0] & 0xFFFFFFFF == abi.PR_SET_VMA:
-        pieces.cut(args[2], args[2] + up(args[3]))
-    elif name == "ioctl" and pending.event is not None:
-        numbers = [int(n, 16) for n in _HEX.findall(str(pending.event.args[2]))]
-        if len(numbers) >= 2:
-            pieces.cut(numbers[0], numbers[0] + numbers[1])
-    elif name == "shmat" and result >= 0:
+def _fork_advice(pieces: Pieces, start: int, end: int, advice: object) -> None:
+    if advice == abi.MADV_WIPEONFORK:
+        pieces.change(start, end, on=WIPED)
+    elif advice == abi.MADV_KEEPONFORK:
+        pieces.change(start, end, off=WIPED)
+
+
+def _segment(space: Space, pending: Pending, result: int, up: Callable[[int], int]) -> None:
+    at, pieces = pending.args[0], space.pieces
+    if pending.name == "shmat" and result >= 0:
         space.segments[result] = size = up(pending.size)
         pieces.add(result, result + size, 0)
-    elif name == "shmdt" and result == 0:
-        pieces.clear(args[0], args[0] + space.segments.pop(args[0], 0))
+    elif pending.name == "shmdt" and result == 0:
+        pieces.clear(at, at + space.segments.pop(at, 0))

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from vmatrace.event import CALLS, File
+from vmatrace.calls import CALLS
+from vmatrace.event import File
 from vmatrace.kernels import FILE_SYSTEMS
 from vmatrace.layout import Layout
 from vmatrace.trace.grammar import is_reserved

@@ -12,23 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.oracle.arch import native
+from vmatrace.calls import ALIASES, CALLS, used_by
+from vmatrace.oracle.arch import Arch, native
 
-CLONE_THREAD: Final = 0x10000
-IOCTL_REQUESTS: Final = (abi.UFFDIO_REGISTER, abi.UFFDIO_UNREGISTER)
-PRCTL_OPTIONS: Final = frozenset(
-    {
-        abi.PR_SET_MEMORY_MERGE, abi.PR_GET_MEMORY_MERGE, abi.PR_SET_VMA, abi.PR_SET_THP_DISABLE,
-        abi.PR_GET_THP_DISABLE, abi.PR_SET_MDWE, abi.PR_GET_MDWE,
-    }
-)  # fmt: skip
-#: Calls of which every one is stopped at.
-_ALWAYS: Final = (
-    "mmap", "munmap", "mprotect", "brk", "madvise", "mremap", "pkey_mprotect", "mlock", "mlock2",
-    "munlock", "mlockall", "munlockall", "mseal", "msync", "remap_file_pages", "mbind", "shmat",
-    "shmdt", "process_madvise", "fork", "vfork", "clone3", "execve", "execveat",
-    "exit_group",
-)  # fmt: skip
+_RECORDED: Final = used_by("record")
 _OWN_X86: Final = {
     "fork": 57, "vfork": 58, "execveat": 322, "seccomp": 317, "kcmp": 312, "clone3": 435,
     "pidfd_getfd": 438,
@@ -53,28 +40,32 @@ class Calls:
     names: dict[int, str]
 
 
+def own_numbers(arch: Arch) -> dict[str, int]:
+    """The numbers of calls that the oracle does not need."""
+    return _OWN_X86 if arch.name == "x86_64" else _OWN_ARM64
+
+
 def calls() -> Calls:
     """The calls of the processor this runs on. Raises oracle.Unavailable for an unknown one."""
     arch = native()
-    x86 = arch.name == "x86_64"
-    numbers = arch.calls | (_OWN_X86 if x86 else _OWN_ARM64)
-    stopped: list[str] = [name for name in (*_ALWAYS, "prctl", "ioctl", "clone") if name in numbers]
-    names = {numbers[name]: name for name in stopped}
-    return Calls(0xC000003E if x86 else 0xC00000B7, arch.result, arch.registers, numbers, names)
+    numbers = arch.calls | own_numbers(arch)
+    stopped = [name for call in _RECORDED for name in (call.name, *call.also)]
+    # fork and vfork are no calls of every processor.
+    names = {numbers[name]: name for name in stopped if name in numbers}
+    audit = 0xC000003E if arch.name == "x86_64" else 0xC00000B7
+    return Calls(audit, arch.result, arch.registers, numbers, names)
 
 
 def wanted(name: str, args: tuple[int, ...]) -> bool:
     """Whether the filter would stop at this call: for a tracer that has to look at every one."""
-    if name == "prctl":
-        return args[0] & 0xFFFFFFFF in PRCTL_OPTIONS
-    if name == "ioctl":
-        return args[1] & 0xFFFFFFFF in IOCTL_REQUESTS
-    return name != "clone" or not args[0] & CLONE_THREAD
+    if name == "clone":
+        return not args[0] & abi.CLONE_THREAD
+    return CALLS[ALIASES.get(name, name)].concerns_memory(args)
 
 
 _LOAD, _EQUAL, _SET, _RETURN, _AT_LEAST = 0x20, 0x15, 0x45, 0x06, 0x35
 _TRACE, _ALLOW = 0x7FF00000, 0x7FFF0000
-_NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
+_NR, _ARCH, _ARGS = 0, 4, 16
 #: Calls of the x32 ABI have this bit in their number.
 _X32: Final = 0x40000000
 
@@ -84,26 +75,24 @@ def program(table: Calls) -> bytes:
 
     Calls of another ABI (32-bit programs) are allowed: their arguments cannot be told apart.
     """
-    number = table.numbers
-    always = [number[name] for name in _ALWAYS if name in number]
-    # Blocks: each tests one thing of the accumulator and ends at TRACE or ALLOW.
-    prctl = [(_LOAD, _ARG0), *((_EQUAL, option) for option in sorted(PRCTL_OPTIONS))]
-    ioctl = [(_LOAD, _ARG1), *((_EQUAL, request) for request in IOCTL_REQUESTS)]
+    selected = {call.name: call.select for call in _RECORDED if call.select is not None}
+    apart = (*selected, "clone")
     lines: list[tuple[int, str, str, int]] = [
         (_LOAD, "", "", _ARCH), (_EQUAL, "", "allow", table.audit), (_LOAD, "", "", _NR),
         (_AT_LEAST, "allow", "", _X32),
-        *((_EQUAL, "trace", "", call) for call in always),
-        (_EQUAL, "prctl", "", number["prctl"]), (_EQUAL, "ioctl", "", number["ioctl"]),
-        (_EQUAL, "clone", "allow", number["clone"]),
+        *((_EQUAL, "trace", "", n) for n, name in table.names.items() if name not in apart),
+        *((_EQUAL, name, "", table.numbers[name]) for name in selected),
+        (_EQUAL, "clone", "allow", table.numbers["clone"]),
     ]  # fmt: skip
-    places = {"prctl": len(lines)}
-    lines += [(op, "trace" if op == _EQUAL else "", "", k) for op, k in prctl]
-    lines.append((_RETURN, "", "", _ALLOW))
-    places["ioctl"] = len(lines)
-    lines += [(op, "trace" if op == _EQUAL else "", "", k) for op, k in ioctl]
-    lines.append((_RETURN, "", "", _ALLOW))
+    # Blocks: each tests one argument in the accumulator and ends at TRACE or ALLOW.
+    places = {}
+    for name, select in selected.items():
+        places[name] = len(lines)
+        lines.append((_LOAD, "", "", _ARGS + 8 * select.param))
+        lines += [(_EQUAL, "trace", "", value) for value in select.values]
+        lines.append((_RETURN, "", "", _ALLOW))
     places["clone"] = len(lines)
-    lines += [(_LOAD, "", "", _ARG0), (_SET, "allow", "trace", CLONE_THREAD)]
+    lines += [(_LOAD, "", "", _ARGS), (_SET, "allow", "trace", abi.CLONE_THREAD)]
     places["trace"] = len(lines)
     lines.append((_RETURN, "", "", _TRACE))
     places["allow"] = len(lines)

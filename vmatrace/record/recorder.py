@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import Final
+from typing import Final, cast
 
 from vmatrace import abi
-from vmatrace.event import CALLS, Event, Fd
+from vmatrace.calls import ALIASES, BIRTHS, DEATHS, EXECS
+from vmatrace.event import Event, Fd
 from vmatrace.layout import Layout, parse_layout
 from vmatrace.record import decode, effects
 from vmatrace.record.files import Files
@@ -65,23 +66,22 @@ class Recorder:
         """*task* begins a call."""
         process, name, args = task.process, pending.name, pending.args
         self._note_faults(process)
-        if name in ("execve", "execveat"):
+        if ALIASES.get(name, name) in EXECS:
             self._before_exec(task, pending)
-        elif name == "exit_group":
+        elif name in DEATHS:
             self.last(task)
-        elif CALLS[name].result != "pid":
+        elif name not in BIRTHS:
             memory = decode.Memory(task.tid)
             values = decode.arguments(name, args, memory)
             if name == "mmap":
-                values[4] = decode.signed(args[4])
                 if not args[3] & abi.MAP_ANONYMOUS:
-                    opened = self.files.of(process.pidfd(), task.tid, decode.signed(args[4]))
+                    opened = self.files.of(process.pidfd(), task.tid, cast(int, values[4]))
                     if opened is not None:
                         pending.opened = opened
                         values[4] = Fd(opened.key)
             elif name == "process_madvise":
-                values[0] = decode.pid_of(process.pid, decode.signed(args[0]))
-            elif name == "shmat" and (segment := self.files.segment(decode.signed(args[0]))):
+                values[0] = decode.pid_of(process.pid, cast(int, values[0]))
+            elif name == "shmat" and (segment := self.files.segment(cast(int, values[0]))):
                 values[0] = Fd(segment[0])
                 pending.size = segment[1]
             pending.event = Event(name, tuple(values), "", pid=process.name)
@@ -91,7 +91,7 @@ class Recorder:
         event, space = pending.event, task.process.space
         if space.threads > 1:
             self._note_faults(task.process)
-        if event is not None and event.name != "execve" and result is not None:
+        if event is not None and event.name not in EXECS and result is not None:
             if not (event.name == "mmap" and result in _NOT_MEMORY):
                 event.recorded = result
                 self.spool.add(event)

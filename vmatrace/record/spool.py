@@ -10,7 +10,8 @@ import shutil
 import tempfile
 from typing import IO, Final
 
-from vmatrace.event import CALLS, Event
+from vmatrace.calls import BIRTHS
+from vmatrace.event import Event
 from vmatrace.layout import Layout
 from vmatrace.trace.writer import event_line, expected_layout
 
@@ -36,7 +37,7 @@ class Spool:
             self.faults += 1
         else:
             self.events += 1
-        if CALLS[event.name].result == "pid":
+        if event.name in BIRTHS:
             self.processes += 1
 
     def expect(self, layout: Layout, pid: str, kernel: str) -> None:

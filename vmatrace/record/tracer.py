@@ -12,10 +12,11 @@ import signal
 import time
 from typing import Final
 
-from vmatrace.abi import CLONE_VM
+from vmatrace.abi import CLONE_THREAD, CLONE_VM
+from vmatrace.calls import ALIASES, BIRTHS, DEATHS, EXECS
 from vmatrace.oracle.errors import Unavailable
 from vmatrace.record import stops
-from vmatrace.record.filter import CLONE_THREAD, Calls, wanted
+from vmatrace.record.filter import Calls, wanted
 from vmatrace.record.pages import Pieces
 from vmatrace.record.recorder import Recorder
 from vmatrace.record.stops import Gone, Waiter
@@ -29,9 +30,8 @@ _NOT_MADE: Final = (-512, -513, -514, -516, -4)
 _ENOSYS: Final = -38
 #: Seconds that freeze() waits.
 _PATIENCE: Final = 0.5
-_BIRTHS: Final = ("fork", "vfork", "clone", "clone3")
 #: Calls that do not come back, if they succeed.
-_FAREWELLS: Final = ("execve", "execveat", "exit_group")
+_FAREWELLS: Final = EXECS | DEATHS | set(ALIASES)
 
 
 class Tracer:
@@ -215,7 +215,7 @@ class Tracer:
             space.waiting.append(task.tid)
             return
         pending = Pending(name, args)
-        if name in _BIRTHS:
+        if name in BIRTHS:
             pending.birth = self._recorder.clone_flags(task, name, args)
             if pending.birth & CLONE_THREAD:
                 self._resume(task)
@@ -247,7 +247,7 @@ class Tracer:
     def _birth(self, parent: Task) -> None:
         tid = stops.message(parent.tid)
         pending = parent.pending
-        if pending is None or pending.name not in _BIRTHS:
+        if pending is None or pending.name not in BIRTHS:
             if os.path.exists(f"/proc/{parent.process.pid}/task/{tid}"):
                 self._adopt_now(parent.process, tid)
                 self._resume(parent)
@@ -300,7 +300,7 @@ class Tracer:
         process, space = task.process, task.process.space
         process.leaving.add(task.tid)
         status = stops.message(task.tid)
-        if task.pending is not None and task.pending.name not in (*_BIRTHS, *_FAREWELLS):
+        if task.pending is not None and task.pending.name not in BIRTHS | _FAREWELLS:
             # Killed on its way out of a call, which has been made all the same.
             result = stops.register(task.tid, self._calls.result, self._calls.registers)
             made = result not in (*_NOT_MADE, _ENOSYS)

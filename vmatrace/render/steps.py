@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vmatrace.calls import CALLS
 from vmatrace.engine import view
 from vmatrace.engine.merge import MergeDecision, Refusal, Side
-from vmatrace.event import CALLS, format_result
+from vmatrace.event import format_result
 from vmatrace.layout import Layout, Mapping
 from vmatrace.render import layouts, words
 from vmatrace.render.paper import Paper

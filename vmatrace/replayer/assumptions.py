@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.calls import CALLS
 from vmatrace.engine import ksm
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.region import unmap
@@ -19,23 +20,13 @@ from vmatrace.engine.vma import Vma, VmFile
 NAME: Final = "[assumed]"
 _FLAGS: Final = abi.VM_READ | abi.VM_WRITE | abi.VM_MAY_ALL | abi.VM_ACCOUNT
 
-#: Calls that begin with the address and the length that have to be mapped.
-_RANGED: Final = frozenset({
-    "mprotect", "pkey_mprotect", "madvise", "mlock", "mlock2", "munlock", "mbind", "mseal", "msync",
-    "mremap", "fault",
-})  # fmt: skip
-#: Calls that place memory: the length in their arguments, the flags, and which of those fix it.
-_PLACED: Final = {
-    "mmap": (1, 3, abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE),
-    "mremap": (2, 3, abi.MREMAP_FIXED),
-}
 #: Calls for which clear() or believed() has something to say.
-PLACED: Final = frozenset({*_PLACED, "shmat", "prctl"})
+PLACED: Final = frozenset(call.name for call in CALLS.values() if call.failure_stands)
 
 
 def range_of(name: str, arguments: tuple[object, ...]) -> tuple[int, int] | None:
     """The bytes [start, end) that the call needs mapped, None where it needs none."""
-    if name not in _RANGED:
+    if not CALLS[name].mapped:
         return None
     start, length = arguments[:2]
     if not isinstance(start, int) or not isinstance(length, int):
@@ -84,11 +75,11 @@ def _assume(mm: Mm, start: int, end: int) -> None:
 
 def clear(mm: Mm, name: str, arguments: tuple[object, ...], recorded: int) -> int:
     """Unmap what is where a call placed memory by its own choice; how many VMAs that hit."""
-    place = _PLACED.get(name)
-    if place is None or recorded <= 0:
+    call = CALLS[name]
+    if call.placed is None or recorded <= 0:
         return 0
-    length, flags = arguments[place[0]], arguments[place[1]]
-    if not isinstance(length, int) or not isinstance(flags, int) or flags & place[2]:
+    length, flags = arguments[call.placed], arguments[call.flags[-1]]
+    if not isinstance(length, int) or not isinstance(flags, int) or flags & call.fixed:
         return 0
     mask = mm.world.page_mask
     start, end = recorded, recorded + abi.page_align(length, mask)

@@ -5,16 +5,11 @@ Mirrors copy_mm() in kernel/fork.c and exec_mmap() in fs/exec.c at the level of 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Final
 
 from vmatrace import abi, kernels
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma, some
-
-_WORD: Final = re.compile(r"\w+")
-_MDWE_NO_INHERIT: Final = 2
 
 
 class Processes:
@@ -68,7 +63,7 @@ class Processes:
         new.brk_known = False
         new.limits = old.limits
         new.thp_disable = old.thp_disable
-        if not old.mdwe & _MDWE_NO_INHERIT:
+        if not old.mdwe & abi.PR_MDWE_NO_INHERIT:
             new.mdwe = old.mdwe
         new.merge_any = old.merge_any and old.world.kernel.has(kernels.KSM_EXEC_INHERIT)
         self.alive[name] = new
@@ -78,16 +73,6 @@ class Processes:
         """A process ends; its address space if that ends with it."""
         mm = self.alive.pop(name)
         return None if any(other is mm for other in self.alive.values()) else mm
-
-
-def shares_memory(name: str, args: tuple[object, ...]) -> bool:
-    """Whether a clone's arguments hold CLONE_VM; vfork always shares."""
-    if name == "vfork":
-        return True
-    flags = args[0] if args else 0  # fork has none
-    if isinstance(flags, int):
-        return bool(flags & abi.CLONE_VM)
-    return any(isinstance(arg, str) and "CLONE_VM" in _WORD.findall(arg) for arg in args)
 
 
 def fork(mm: Mm) -> Mm:

@@ -6,16 +6,12 @@ Knows fork, exec and exit only as far as it takes to say whose memory it is; cou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
+from vmatrace.calls import BIRTHS, DEATHS, LIFE
 from vmatrace.engine.mm import Mm
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay, together
-
-BIRTHS: Final = frozenset({"fork", "vfork", "clone", "clone3"})
-EXITS: Final = frozenset({"exit", "exit_group"})
-#: Calls that make, replace or end an address space instead of changing one.
-LIFE: Final = BIRTHS | EXITS | {"execve"}
 
 
 class Space:
@@ -88,7 +84,7 @@ class Spaces(Generic[S]):
     def _live(self, a: Step, b: Step) -> S:
         space = self._by_name[a.pid]
         name = a.event.name
-        if name in EXITS:
+        if name in DEATHS:
             del self._by_name[a.pid]
             self._leave(space, a.pid)
             space.exited = not space.names

@@ -12,7 +12,8 @@ from dataclasses import fields
 from typing import Any, Final
 
 from vmatrace import abi, kernels
-from vmatrace.event import CALLS, EXPECTED_COUNTS, Call, Param
+from vmatrace.calls import CALLS, EXECS, Call, Param
+from vmatrace.event import EXPECTED_COUNTS
 from vmatrace.schema.parts import FLAG, Schema, array, closed, matching, words
 from vmatrace.trace.entries import EVENT_KEYS
 from vmatrace.trace.expect import EXPECT_KEYS, MAPPING_KEYS
@@ -49,7 +50,6 @@ _KINDS: Final = {
     "int": "A number",
     "fd": "A descriptor: a number, a name from `files`, or strace's 3</path>",
     "text": "Text",
-    "pid": "A process",
     "any": "Not interpreted unless the model needs it",
 }
 _EXPRESSION: Final = "labels, PAGE_SIZE, + - * and parentheses may be used"
@@ -196,7 +196,7 @@ def _entries() -> list[Schema]:
             {**_about_event(maps), "call": _call_string(names)}, ("call",),
             description="A call string, and by which process it was made.",
         )
-        for maps, names in ((False, CALLS), (True, ("execve",)))
+        for maps, names in ((False, CALLS), (True, EXECS))
     ]  # fmt: skip
     return [call, expect, *whole, *map(_by_parameters, CALLS.values())]
 
@@ -233,7 +233,7 @@ def _by_parameters(call: Call) -> Schema:
     names = ", ".join(f"[{p.name}]" if p.optional else p.name for p in call.params)
     return closed(
         {
-            **_about_event(call.name == "execve"),
+            **_about_event(call.name in EXECS),
             "call": {"const": call.name},
             **{param.name: _parameter(param) for param in call.params},
         },

@@ -12,7 +12,8 @@ import re
 from functools import lru_cache
 from typing import Final, TypeVar, Union
 
-from vmatrace.event import CALLS, Arg, Call, Expr, Param
+from vmatrace.calls import CALLS, Call, Param
+from vmatrace.event import Arg, Expr
 from vmatrace.trace.grammar import Grammar, ParsedCall, is_reserved, is_symbolic
 from vmatrace.trace.tokens import CallError
 

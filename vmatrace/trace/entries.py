@@ -9,16 +9,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from vmatrace.calls import CALLS, EXECS, Param
 from vmatrace.diagnostic import Collector, quoted, suggestion
-from vmatrace.event import (
-    CALLS,
-    Arg,
-    Event,
-    Expectation,
-    File,
-    Param,
-    format_call,
-)
+from vmatrace.event import Arg, Event, Expectation, File, format_call
 from vmatrace.trace.callstring import CallError, CallParser, ParsedCall
 from vmatrace.trace.expect import ExpectationReader
 from vmatrace.trace.grammar import is_reserved, is_symbolic
@@ -224,7 +217,7 @@ class Converter:
             except CallError as error:
                 self.errors.add(*position(result), error.message)
         if (maps := fields.get("maps")) is not None:
-            if name != "execve":
+            if name not in EXECS:
                 self.errors.add(*position(maps), "only execve has 'maps', the layout after it")
             event.maps = read_layout(maps, self.parser.page_size, self.errors)
         return event

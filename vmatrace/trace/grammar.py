@@ -10,8 +10,9 @@ import re
 from typing import Final, NamedTuple
 
 from vmatrace import abi
+from vmatrace.calls import CALLS, Call, Param
 from vmatrace.diagnostic import quoted, suggestion
-from vmatrace.event import CALLS, Arg, Call, Expr, ExprTree, Fd, Param
+from vmatrace.event import Arg, Expr, ExprTree, Fd
 from vmatrace.trace.tokens import TOKEN, CallError, Tokens, check_range, number
 
 #: Deepest parentheses and most operators of one argument.
@@ -30,7 +31,7 @@ NUMBERS: Final = {"NULL": 0, "MAP_HUGE_SHIFT": abi.MAP_HUGE_SHIFT}
 _LABEL_KINDS: Final = ("addr", "size", "int", "fd")
 _NOUN: Final = {
     "addr": "an address", "size": "a size", "int": "a number", "flags": "constants",
-    "fd": "a descriptor", "text": "a string", "pid": "a process", "any": "a value",
+    "fd": "a descriptor", "text": "a string", "any": "a value",
 }  # fmt: skip
 
 

@@ -10,17 +10,16 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.calls import BIRTHS, DEATHS
 from vmatrace.diagnostic import Collector, quoted, suggestion
-from vmatrace.event import CALLS, Arg, Event, Expr, Fd
+from vmatrace.event import Arg, Event, Expr, Fd
 from vmatrace.trace.values import Values
 from vmatrace.trace.yamlstream import Node, position
 
 Position = tuple[int, int]
 MAIN: Final = "main"
 #: Calls that start or end a process.
-LIFECYCLE: Final = frozenset(
-    [call.name for call in CALLS.values() if call.result == "pid"] + ["exit", "exit_group"]
-)
+LIFECYCLE: Final = BIRTHS | DEATHS
 
 
 class Processes:
@@ -98,7 +97,7 @@ class Names:
         if event.symbolic:
             event.args = tuple(self.look_up(i, arg, place) for i, arg in enumerate(event.args))
             event.symbolic = any(isinstance(arg, Expr) for arg in event.args)
-        creates = CALLS[event.name].result == "pid" and not (event.recorded or 1) < 0
+        creates = event.name in BIRTHS and not (event.recorded or 1) < 0
         if event.label is not None:
             if self.processes.is_name(event.label) or (creates and event.label in self.labels):
                 message = f"label {quoted(event.label)} is taken: a process keeps its name"
@@ -108,7 +107,7 @@ class Names:
         if creates:
             if problem := self.processes.create(event.label, event.recorded):
                 self.errors.add(event.line, event.column, problem)
-        elif event.name in ("exit", "exit_group"):
+        elif event.name in DEATHS:
             self.processes.end(event.pid, event.line)
 
     def look_up(self, index: int, arg: Arg, place: Callable[[int, str], Position]) -> Arg:

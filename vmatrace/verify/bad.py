@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.calls import format_iovec
 from vmatrace.event import Arg, Fd
 from vmatrace.verify.program import PRIVATE, RW, Program
 
@@ -92,7 +93,7 @@ def _mremap(p: Program, addr: int, length: int, odd: int, huge: int) -> list[Cal
 
 def _others(p: Program, addr: int, length: int, odd: int, huge: int) -> list[Call]:
     r = p.random
-    area = f"[{{iov_base={addr:#x}, iov_len={length:#x}}}]"
+    area = format_iovec([(addr, length)])
     return [
         ("pkey_mprotect", (addr, length, RW, r.choice((1, 15, 16, -2)))),
         ("msync", (addr + r.choice((0, odd)), length, r.choice((0, 5, 8)))),

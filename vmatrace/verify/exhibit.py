@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vmatrace.event import CALLS, Event, File, format_result
+from vmatrace.calls import BIRTHS, CALLS
+from vmatrace.event import Event, File, format_result
 from vmatrace.trace.file import ProcessState, Trace
 from vmatrace.trace.writer import call_text, comment, event_line, expected_layout, header, scalar
-from vmatrace.verify.lockstep import BIRTHS, Mismatch
+from vmatrace.verify.lockstep import Mismatch
 
 
 def trace_text(name: str, trace: Trace, events: Iterable[Event]) -> str:

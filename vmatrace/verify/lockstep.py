@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from vmatrace import abi
+from vmatrace.calls import BIRTHS, DEATHS, EXECS
 from vmatrace.engine import view
 from vmatrace.engine.mm import Mm
 from vmatrace.event import Event
@@ -24,9 +25,6 @@ from vmatrace.oracle.sandbox import Start
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Item, Trace
-
-BIRTHS = frozenset({"fork", "vfork", "clone", "clone3"})
-DEATHS = frozenset({"exit", "exit_group"})
 
 
 class Witness(Protocol):
@@ -81,7 +79,7 @@ def compare(trace: Trace, kernel: Kernel, witness: Witness) -> Iterator[Mismatch
     replay = Replay(dataclasses.replace(trace, read=feed.items), kernel)
     for step in replay.steps():
         feed.pending = False
-        if step.event.name == "execve" and step.result == 0:
+        if step.event.name in EXECS and step.result == 0:
             _restart_heap(replay.process(step.pid), witness.start)
         mismatch = _compare_step(step, replay, feed.actual, witness)
         yield mismatch
@@ -112,7 +110,7 @@ class _Feed:
             event = item if item.recorded is None else without_record(item)
             self.actual = run(event)
             self.pending = True
-            if event.name == "execve" and self.actual == 0:
+            if event.name in EXECS and self.actual == 0:
                 event = copy.copy(event)
                 event.maps = self._after_exec(event.pid)
             yield event

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.calls import format_iovec, format_uffdio
 from vmatrace.event import Expr, Fd
 from vmatrace.verify.program import (
     BRK,
@@ -367,13 +368,12 @@ def policy(p: Program) -> None:
 def userfault(p: Program) -> None:
     """Register a range with one of two userfaultfds, or take it back."""
     addr, length = p.span(6)
-    area = f"{{start={addr:#x}, len={length:#x}}}"
     fd = Fd(p.random.choice((100, 101)))
     if p.chance(30):
-        return p.emit("ioctl", fd, abi.UFFDIO_UNREGISTER, area)
+        return p.emit("ioctl", fd, abi.UFFDIO_UNREGISTER, format_uffdio(addr, length))
     missing, write = "UFFDIO_REGISTER_MODE_MISSING", "UFFDIO_REGISTER_MODE_WP"
     mode = p.random.choice((missing, missing, write, f"{missing}|{write}"))
-    return p.emit("ioctl", fd, abi.UFFDIO_REGISTER, f"{{range={area}, mode={mode}}}")
+    return p.emit("ioctl", fd, abi.UFFDIO_REGISTER, format_uffdio(addr, length, mode))
 
 
 def fault_first(p: Program) -> None:
@@ -391,5 +391,5 @@ def advise_other(p: Program) -> None:
     child = p.random.choice(children)
     addr, length = p.span(4)
     what = p.random.choice((abi.MADV_COLD, abi.MADV_WILLNEED, abi.MADV_DONTNEED, abi.MADV_NORMAL))
-    area = f"[{{iov_base={addr:#x}, iov_len={length:#x}}}]"
+    area = format_iovec([(addr, length)])
     return p.emit("process_madvise", Expr(child, child), area, 1, what, 0)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from vmatrace import abi, kernels
+from vmatrace.calls import BIRTHS, DEATHS
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout, Mapping
@@ -25,7 +26,7 @@ from vmatrace.oracle import OracleError, Sandbox
 from vmatrace.oracle.sandbox import Start
 from vmatrace.trace.file import Trace, load_trace
 from vmatrace.verify import exhibit
-from vmatrace.verify.lockstep import BIRTHS, DEATHS, starting_at, without_record
+from vmatrace.verify.lockstep import starting_at, without_record
 
 FORMAT: Final = "vmatrace-recording/2"
 Row = list[Any]

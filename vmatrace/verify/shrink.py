@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.event import CALLS, Arg, Event, Expr
-from vmatrace.verify.lockstep import BIRTHS, DEATHS
+from vmatrace.calls import BIRTHS, CALLS, DEATHS
+from vmatrace.event import Arg, Event, Expr
 
 #: Whether a program still shows what is looked for: how many of its events that takes, or None.
 Fails = Callable[[Sequence[Event]], "int | None"]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.calls import BIRTHS, CALLS, DEATHS
 from vmatrace.engine import view
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
@@ -26,14 +27,9 @@ Key = tuple[int, int, int, int, str]
 Change = tuple[str, list[Key], list[Key]]
 
 _MASK: Final = abi.ULONG_MAX
-#: The calls that change memory from their first argument on, as long as their second.
-_RANGED: Final = frozenset({
-    "munmap", "mprotect", "pkey_mprotect", "madvise", "mlock", "mlock2", "munlock", "mbind",
-    "mseal", "msync", "fault",
-})  # fmt: skip
-_BIRTHS: Final = frozenset({"fork", "vfork", "clone", "clone3"})
+_RANGED: Final = frozenset(call.name for call in CALLS.values() if call.ranged)
 #: The calls that change no VMA of the process that makes them.
-_ELSEWHERE: Final = _BIRTHS | {"exit", "exit_group"}
+_ELSEWHERE: Final = BIRTHS | DEATHS
 #: So few VMAs are compared each with each: making a set costs more.
 _FEW: Final = 6
 
@@ -135,7 +131,7 @@ class Follower:
         if seen is None or seen.mm is not mm:
             return self._renew(step.pid, mm, seen)
         changes = self._look(step, seen)
-        if event.name in _BIRTHS and step.result > 0:
+        if event.name in BIRTHS and step.result > 0:
             child = event.label or str(step.result)
             born = self._replay.process(child)
             if born is mm:

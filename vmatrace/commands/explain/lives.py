@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from vmatrace import abi
+from vmatrace.calls import BIRTHS, CALLS, DEATHS, EXECS
 from vmatrace.commands.explain.survey import PLACING, Moment
 from vmatrace.engine.merge import MergeDecision, Side, attributes
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
-from vmatrace.event import CALLS, Expr
+from vmatrace.event import Expr
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
-from vmatrace.replayer.spaces import BIRTHS, EXITS
 
 #: What an event can do to the VMA at an address, in the order in which it is told.
 KINDS: Final = (
@@ -217,10 +217,10 @@ class Watch:
         if name in BIRTHS:
             if step.result > 0:
                 self._fork(step)
-        elif name == "execve":
+        elif name in EXECS:
             if step.result >= 0:
                 self._lives[pid] = self._begin(step.mm, Moment(step.index, event))
-        elif name in EXITS:
+        elif name in DEATHS:
             if pid != "main":
                 self._lives.pop(pid, None)
         else:

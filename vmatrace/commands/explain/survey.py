@@ -10,11 +10,11 @@ from bisect import bisect_left
 from typing import Final, NamedTuple, cast
 
 from vmatrace import abi
+from vmatrace.calls import BIRTHS, DEATHS, EXECS
 from vmatrace.engine.mm import Mm
 from vmatrace.event import Event, Expr
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
-from vmatrace.replayer.spaces import BIRTHS, EXITS
 
 #: Merge attempts of ranges that were not there before.
 PLACING: Final = frozenset({"new", "copy", "grow", "brk"})
@@ -102,13 +102,13 @@ class Survey:
         if name in BIRTHS:
             if result > 0:
                 self._fork(step, replay)
-        elif name in EXITS:
+        elif name in DEATHS:
             self.exits[pid] = Moment(step.index, event)
             if pid == "main":
                 self.mms[pid] = step.mm
             else:
                 self.mms.pop(pid, None)
-        elif name == "execve" and result >= 0:
+        elif name in EXECS and result >= 0:
             self.mms[pid] = step.mm
             self.placements[pid] = Placements()
         else:

@@ -10,35 +10,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.calls import CALLS
 from vmatrace.event import Event, Fd
 from vmatrace.replayer.result import Step
 
 #: So many kinds are told apart; what comes later counts under its call alone.
 MAX_PATTERNS: Final = 4096
-
-#: Of each call: where its size stands among the arguments, and which flags tell kinds apart.
-_SHAPES: Final[dict[str, tuple[int | None, tuple[int, ...]]]] = {
-    "mmap": (1, (2, 3)),
-    "munmap": (1, ()),
-    "mprotect": (1, (2,)),
-    "pkey_mprotect": (1, (2,)),
-    "mremap": (2, (3,)),
-    "madvise": (1, (2,)),
-    "process_madvise": (None, (3,)),
-    "mlock": (1, ()),
-    "mlock2": (1, (2,)),
-    "munlock": (1, ()),
-    "mlockall": (None, (0,)),
-    "mseal": (1, ()),
-    "msync": (1, (2,)),
-    "remap_file_pages": (1, (2,)),
-    "mbind": (1, (2,)),
-    "shmat": (None, (2,)),
-    "prctl": (None, (0,)),
-    "ioctl": (None, (1,)),
-    "fault": (1, (2,)),
-}
-_NO_SHAPE: Final[tuple[int | None, tuple[int, ...]]] = (None, ())
 
 _Key = tuple[object, ...]
 
@@ -100,7 +77,7 @@ class Patterns:
         """The kind of the step's call, which is counted."""
         event = step.event
         name = event.name
-        where, flags_at = _SHAPES.get(name, _NO_SHAPE)
+        where, flags_at = CALLS[name].size, CALLS[name].flags
         args = event.args
         size = args[where] if where is not None else 0
         if type(size) is not int or (where is None and step.decisions):

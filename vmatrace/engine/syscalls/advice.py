@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from vmatrace import abi, kernels
+from vmatrace.calls import iovec
 from vmatrace.engine import ksm
 from vmatrace.engine.faults import guarded, out_of_reach, prepare_anon, reachable_end
 from vmatrace.engine.mm import Mm
@@ -79,12 +79,11 @@ def _refused_by_seals(mm: Mm, advice: int) -> bool:
     return advice in _DISCARDS
 
 
-_IOVEC: Final = re.compile(r"iov_base=(0x[0-9a-fA-F]+|NULL|\d+), *iov_len=(0x[0-9a-fA-F]+|\d+)")
 #: process_madvise_remote_valid(): what one process may advise of another.
 _REMOTE: Final = (abi.MADV_COLD, abi.MADV_PAGEOUT, abi.MADV_WILLNEED, abi.MADV_COLLAPSE)
 
 
-def process_madvise(mm: Mm, own: bool, iovec: int | str, advice: int, flags: int) -> int:
+def process_madvise(mm: Mm, own: bool, vector: int | str, advice: int, flags: int) -> int:
     """process_madvise(2) on *mm*: the bytes advised, or -errno. *own*: it is the caller's."""
     if flags:
         return -abi.EINVAL
@@ -92,16 +91,15 @@ def process_madvise(mm: Mm, own: bool, iovec: int | str, advice: int, flags: int
     unrestricted = own and kernel.has(kernels.PROCESS_MADVISE_SELF)
     if not unrestricted and advice not in _REMOTE:
         return -abi.EINVAL
-    areas = _IOVEC.findall(iovec) if isinstance(iovec, str) else []
-    something = any(int(length, 0) for _, length in areas)
+    areas = iovec(vector)
+    something = any(size for _, size in areas)
     if not _known(mm, advice) and (
         something or not unrestricted or kernel.has(kernels.PROCESS_MADVISE_ADVICE_FIRST)
     ):
         return -abi.EINVAL
     done = 0
-    for base, length in areas if something else ():
-        size = int(length, 0)
-        error = madvise(mm, 0 if base == "NULL" else int(base, 0), size, advice)
+    for base, size in areas if something else ():
+        error = madvise(mm, base, size, advice)
         if error:
             return done or error
         done += size

@@ -20,7 +20,7 @@ _NAME_FORBIDDEN: Final = frozenset("\\`$[]")
 def prctl(
     mm: Mm, option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int | str = 0
 ) -> int:
-    """prctl(2) of the options that concern memory: a result >= 0, or -errno."""
+    """prctl(2) of calls.PRCTL_OPTIONS: a result >= 0, or -errno."""
     if option == abi.PR_SET_MEMORY_MERGE:
         if not _has_ksm_prctl(mm) or arg3 or arg4 or arg5:
             return -abi.EINVAL
@@ -51,15 +51,6 @@ def _has_ksm_prctl(mm: Mm) -> bool:
     return kernel.has(kernels.KSM) and kernel.has(kernels.KSM_PRCTL)
 
 
-#: Options that prctl() models; others leave memory alone.
-MODELLED_OPTIONS: Final = frozenset(
-    {
-        abi.PR_SET_MEMORY_MERGE, abi.PR_GET_MEMORY_MERGE, abi.PR_SET_VMA, abi.PR_SET_THP_DISABLE,
-        abi.PR_GET_THP_DISABLE, abi.PR_SET_MDWE, abi.PR_GET_MDWE,
-    }
-)  # fmt: skip
-
-
 def _set_thp_disable(mm: Mm, arg2: int, arg3: int, arg4: int, arg5: int | str) -> int:
     known = 0
     if mm.world.kernel.has(kernels.THP_DISABLE_EXCEPT_ADVISED):
@@ -71,7 +62,8 @@ def _set_thp_disable(mm: Mm, arg2: int, arg3: int, arg4: int, arg5: int | str) -
 
 
 def _set_mdwe(mm: Mm, bits: int, arg3: int, arg4: int, arg5: int | str) -> int:
-    if arg3 or arg4 or arg5 or bits & ~3 or bits == 2:
+    known = abi.PR_MDWE_REFUSE_EXEC_GAIN | abi.PR_MDWE_NO_INHERIT
+    if arg3 or arg4 or arg5 or bits & ~known or bits == abi.PR_MDWE_NO_INHERIT:
         return -abi.EINVAL
     if mm.mdwe and mm.mdwe != bits:
         return -abi.EPERM

@@ -12,12 +12,11 @@ import re
 from typing import Final
 
 from vmatrace import abi, kernels
+from vmatrace.calls import IOCTL_REQUESTS, uffdio_range
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import NO_EXTRA, Vma, some
 from vmatrace.engine.walk import Holes, walk
 
-_START: Final = re.compile(r"start=(0x[0-9a-fA-F]+|\d+|NULL)")
-_LENGTH: Final = re.compile(r"len=(0x[0-9a-fA-F]+|\d+)")
 _MODE: Final = re.compile(r"mode=([\w|]+)")
 _FEATURES: Final = re.compile(r"features=([\w|]+)")
 _MODES: Final = {
@@ -39,11 +38,12 @@ def ioctl(mm: Mm, context: int, request: int, argument: str) -> int | None:
     """
     if request == abi.UFFDIO_API:
         return _api(mm, context, argument)
-    if request not in (abi.UFFDIO_REGISTER, abi.UFFDIO_UNREGISTER):
+    if request not in IOCTL_REQUESTS:
         return None
-    start, length = _number(_START, argument), _number(_LENGTH, argument)
-    if start is None or length is None:
+    area = uffdio_range(argument)
+    if area is None:
         return -abi.EFAULT
+    start, length = area
     error = _check_range(mm, start, length)
     if request == abi.UFFDIO_UNREGISTER:
         return error or _unregister(mm, context, start, start + length)
@@ -95,13 +95,6 @@ def _bits(text: str) -> int | None:
             return None
         total |= int(word, 0) if value is None else value
     return total
-
-
-def _number(pattern: re.Pattern[str], text: str) -> int | None:
-    match = pattern.search(text)
-    if match is None:
-        return None
-    return 0 if match[1] == "NULL" else int(match[1], 0)
 
 
 def _modes(text: str) -> int:

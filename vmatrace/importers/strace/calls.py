@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.event import Arg, Fd, File
+from vmatrace.calls import CALLS, Call
+from vmatrace.event import Arg, Fd, File, format_flags
 from vmatrace.importers.strace import logline
 from vmatrace.importers.strace.descriptors import Names
 from vmatrace.importers.strace.processes import Process
 
 _INT_MAX: Final = 0x7FFFFFFF
-_PIDFD_SELF: Final = -10000
 #: So many shared memory segments are remembered; a machine has 4096 unless told otherwise (SHMMNI).
 _SEGMENTS: Final = 4096
 
@@ -31,18 +31,6 @@ OTHER_NAMES: Final = {
     "syscall_0x149": ("pkey_mprotect", 4),
 }
 
-_PRCTLS: Final = (
-    "PR_SET_MEMORY_MERGE", "PR_GET_MEMORY_MERGE", "PR_SET_VMA", "PR_SET_THP_DISABLE",
-    "PR_GET_THP_DISABLE", "PR_SET_MDWE", "PR_GET_MDWE",
-)  # fmt: skip
-_OPTIONS: Final = frozenset(
-    {*_PRCTLS, *(f"{abi.CONSTANTS[n]:#x}" for n in _PRCTLS)}
-    | {str(abi.CONSTANTS[name]) for name in _PRCTLS}
-)
-_REQUESTS: Final = frozenset(
-    {"UFFDIO_REGISTER", "UFFDIO_UNREGISTER", f"{abi.UFFDIO_REGISTER:#x}",
-     f"{abi.UFFDIO_UNREGISTER:#x}"}
-)  # fmt: skip
 _WORD: Final = re.compile(r"\w+")
 _INT: Final = re.compile(r"0x[0-9a-f]+|\d+")
 
@@ -55,21 +43,29 @@ class NotShownError(Exception):
     """A call that concerns memory, and the log does not show what it would take to know how."""
 
 
-def _of_option(text: str) -> str:
-    """Why a prctl is no event; empty if it is one."""
-    option = _WORD.match(text, 6)
-    return "" if option is not None and option[0] in _OPTIONS else "prctl"
+def _spellings(call: Call) -> tuple[int, frozenset[str]]:
+    """The argument that tells whether a call concerns memory, and how those that do spell it."""
+    assert call.select is not None
+    at, values = call.select.param, call.select.values
+    families = call.params[at].families
+    numbers = {text for value in values for text in (str(value), f"{value:#x}")}
+    return at, frozenset({format_flags(value, families) for value in values} | numbers)
 
 
-def _of_request(text: str) -> str:
-    """As _of_option(), for ioctl: only userfaultfd's requests concern memory."""
-    _, _, rest = text.partition(", ")
-    request = _WORD.match(rest)
-    return "" if request is not None and request[0] in _REQUESTS else "ioctl"
+_SELECTED: Final = {call.name: _spellings(call) for call in CALLS.values() if call.select}
 
 
-#: By call that only sometimes concerns memory: why this one does not, empty if it does.
-NO_EVENT: Final[dict[str, Callable[[str], str]]] = {"prctl": _of_option, "ioctl": _of_request}
+def concerns_memory(name: str, text: str) -> bool:
+    """Whether call *text* is one that concerns memory, of a call that only sometimes does."""
+    selected = _SELECTED.get(name)
+    if selected is None:
+        return True
+    at, spellings = selected
+    _, _, rest = text.partition("(")
+    for _ in range(at):
+        _, _, rest = rest.partition(", ")
+    chosen = _WORD.match(rest)
+    return chosen is not None and chosen[0] in spellings
 
 
 class Adjuster:
@@ -163,7 +159,7 @@ class Adjuster:
         # Without a number of its own the caller is the first process: whose else would it be?
         own = process.number is None or any(t.number == opened.pid for t in process.group)
         other = int(opened.pid) if logline.is_pid(opened.pid) else -1
-        return (_PIDFD_SELF if own else other, *args[1:])
+        return (abi.PIDFD_SELF_THREAD if own else other, *args[1:])
 
     def _prctl(self, args: tuple[Arg, ...], process: Process) -> tuple[Arg, ...]:
         # Of a name only its address, where strings are hidden: any name will do.

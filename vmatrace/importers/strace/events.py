@@ -10,12 +10,19 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from vmatrace import abi
+from vmatrace.calls import ALIASES, BIRTHS, CALLS, EXECS, LIFE, used_by
 from vmatrace.diagnostic import Diagnostic
-from vmatrace.event import CALLS, Arg, Event
+from vmatrace.event import Arg, Event
 from vmatrace.importers.strace import descriptors, logline
-from vmatrace.importers.strace.calls import ADJUSTED, NO_EVENT, OTHER_NAMES, Adjuster, NotShownError
+from vmatrace.importers.strace.calls import (
+    ADJUSTED,
+    OTHER_NAMES,
+    Adjuster,
+    NotShownError,
+    concerns_memory,
+)
 from vmatrace.importers.strace.logline import DETACHED, UNFINISHED
-from vmatrace.importers.strace.processes import BIRTHS, Process, Processes, Unfinished, flags_of
+from vmatrace.importers.strace.processes import Process, Processes, Unfinished, flags_of
 from vmatrace.notes import Notes
 from vmatrace.trace.callstring import CallError, CallParser
 
@@ -24,7 +31,7 @@ _PAGE: Final = 4096
 
 
 _Handler = Callable[[Process, str, str, int], None]
-_MEMORY: Final = frozenset(CALLS) - BIRTHS - {"execve", "exit", "exit_group", "fault"}
+_MEMORY: Final = frozenset(call.name for call in used_by("log")) - LIFE
 #: Calls whose result is where memory is; that can make memory writable; that need a closer look.
 _PLACING: Final = frozenset({"mmap", "mremap", "shmat"})
 _WRITABLE: Final = frozenset({"mmap", "mprotect", "pkey_mprotect", "brk"})
@@ -53,8 +60,7 @@ class Calls:
             **dict.fromkeys((*_LOOKED_UP, *OTHER_NAMES), self._memory_looked_up),
             **dict.fromkeys(descriptors.NAMES, self._descriptor),
             **dict.fromkeys(BIRTHS, self._birth),
-            "execve": self._exec,
-            "execveat": self._exec,
+            **dict.fromkeys((*EXECS, *ALIASES), self._exec),
             "exit_group": self._exit_group,
             "shmget": self._shmget,
         }
@@ -94,9 +100,8 @@ class Calls:
             if cleaned is None:
                 return
             whole = cleaned
-        why = NO_EVENT[name](whole) if name in NO_EVENT else ""
-        if why:
-            self._notes.passed_over(why)
+        if not concerns_memory(name, whole):
+            self._notes.passed_over(name)
             return
         try:
             if name in OTHER_NAMES:
@@ -281,10 +286,10 @@ class Calls:
             self._misread(text, line, len(text), "the call has no result (expected ' = ' and one)")
             return
         args: tuple[Arg, ...] = ()
-        if name in ("clone", "clone3"):
-            args = (f"flags={flags_of(name, text)}",)
-        elif name == "execve":
+        if name in EXECS:
             args = (descriptors.first_string(text),)
+        elif CALLS[name].params:
+            args = (f"flags={flags_of(name, text)}",)
         self._emit(Event(name, args, text, line, 1, process.name, None, recorded))
 
     def _exit_group(self, process: Process, name: str, text: str, line: int) -> None:

@@ -11,16 +11,13 @@ from collections.abc import Callable
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.calls import BIRTHS, CALLS, shares_memory
 from vmatrace.event import Event
 from vmatrace.importers.strace.descriptors import Table
 from vmatrace.importers.strace.logline import without_comments
 from vmatrace.notes import Notes
 from vmatrace.trace.names import MAIN
 
-CLONE_VM: Final = abi.CLONE_VM
-CLONE_FILES: Final = 0x400
-CLONE_THREAD: Final = 0x10000
-BIRTHS: Final = frozenset({"fork", "vfork", "clone", "clone3"})
 #: So many assumptions about single processes are kept in words.
 _SAID: Final = 20
 
@@ -181,16 +178,14 @@ class Processes:
         """A new process: the event of its birth, and what it has of its parent."""
         if number in self._alive:
             self.end(self._alive[number], line, "its pid is in use again")
-        args = (f"flags={flags}",) if name in ("clone", "clone3") else ()
+        args = (f"flags={flags}",) if CALLS[name].params else ()
         self._emit(Event(name, args, text, line, 1, parent.name, None, int(number)))
         child = Process(number, number)
         self._announced.discard(number)
-        bits = _bits(flags)
-        if name == "vfork":
-            bits |= CLONE_VM
-        child.space = parent.space if bits & CLONE_VM else Space(parent.space.brk)
-        child.table = parent.table if bits & CLONE_FILES else parent.table.copy()
-        if bits & CLONE_THREAD:
+        child.space = parent.space if shares_memory(name, args) else Space(parent.space.brk)
+        said = flags.split("|")
+        child.table = parent.table if "CLONE_FILES" in said else parent.table.copy()
+        if "CLONE_THREAD" in said:
             child.group = parent.group
             child.group.append(child)
         self._alive[number] = child
@@ -273,7 +268,7 @@ def _since(process: Process) -> int:
 # --- flags ----------------------------------------------------------------------------------------
 
 _FLAG_NAMES: Final = re.compile(r"(?:CLONE_|SIG)\w+(?:\|\w+)*")
-_KNOWN: Final = {"CLONE_VM": CLONE_VM, "CLONE_FILES": CLONE_FILES, "CLONE_THREAD": CLONE_THREAD}
+_KNOWN: Final = {name: abi.CONSTANTS[name] for name in ("CLONE_VM", "CLONE_FILES", "CLONE_THREAD")}
 
 
 def flags_of(name: str, text: str) -> str:
@@ -281,7 +276,7 @@ def flags_of(name: str, text: str) -> str:
 
     A clone3 whose structure is not shown is a thread: that is what the C library uses it for.
     """
-    if name in ("fork", "vfork"):
+    if not CALLS[name].params:
         return ""
     inside = without_comments(text[text.find("(") + 1 :])
     _, given, rest = inside.partition("flags=")
@@ -297,7 +292,3 @@ def flags_of(name: str, text: str) -> str:
         except ValueError:
             continue
     return "|".join([n for n, bit in _KNOWN.items() if bits & bit]) or "SIGCHLD"
-
-
-def _bits(flags: str) -> int:
-    return sum(_KNOWN.get(word, 0) for word in set(flags.split("|")))
