@@ -328,6 +328,11 @@ def numbers(name: str, args: Sequence[object]) -> list[int]:
     ]
 
 
+def _range(start: object, length: object) -> Range:
+    first = start & abi.ULONG_MAX if isinstance(start, int) else 0
+    return first, first + (length & abi.ULONG_MAX if isinstance(length, int) else 0)
+
+
 def given(name: str, args: Sequence[object]) -> list[Range] | None:
     """The bytes that a call changes by its arguments alone; None: it says not which.
 
@@ -335,11 +340,9 @@ def given(name: str, args: Sequence[object]) -> list[Range] | None:
     """
     call = CALLS[name]
     if call.ranged:
-        start, length = numbers(name, args[:2])
-        return [(start, start + length)]
+        return [_range(args[0], args[1])]
     if name == "prctl" and args[0] == abi.PR_SET_VMA and len(args) > 3:
-        _, _, start, length = numbers(name, args[:4])
-        return [(start, start + length)]
+        return [_range(args[2], args[3])]
     if name == "prctl":
         return None if args[0] == abi.PR_SET_MEMORY_MERGE else []
     if name == "ioctl":
@@ -361,17 +364,14 @@ def touched(
     call = CALLS[name]
     if call.placed is None:
         return given(name, args)
-    values = numbers(name, args)
-    size = values[call.placed]
+    # An address not taken is only a hint; MAP_FIXED that fails may have unmapped there.
+    size = args[call.placed]
+    ranges = [_range(args[0] if result < 0 else result, size)]
+    longest = ranges[0]
     if name == "mremap":
-        places = {values[0]: max(values[1], size)}
-        if len(values) > 4:
-            places[values[4]] = size
-        if result >= 0:
-            places.setdefault(result, size)
-    else:
-        # An address not taken is only a hint; MAP_FIXED that fails may have unmapped there.
-        places = {values[0] if result < 0 else result: size}
-    if recorded is not None and recorded >= 0:
-        places.setdefault(recorded, max(values[1:3]) if name == "mremap" else size)
-    return [(at, at + length) for at, length in places.items()]
+        ranges += [longest := max(_range(args[0], args[1]), _range(args[0], size))]
+        if result < 0 and len(args) > 4:
+            ranges.append(_range(args[4], size))
+    if recorded is not None and recorded >= 0 and recorded != result:
+        ranges.append((recorded, recorded + longest[1] - longest[0]))
+    return ranges

@@ -8,8 +8,9 @@ from drawing import PAGE
 from vmatrace import abi
 from vmatrace.diagnostic import TraceError
 from vmatrace.kernels import get_kernel
+from vmatrace.replayer.lockstep import together
 from vmatrace.replayer.result import Result
-from vmatrace.replayer.run import DEFAULT_BRK, DEFAULT_MMAP_BASE, Replay, replay, together
+from vmatrace.replayer.run import DEFAULT_BRK, DEFAULT_MMAP_BASE, Replay, replay
 from vmatrace.trace.file import Trace, load_trace
 
 MAP = "mmap({}, {}, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS{}, -1, 0)"

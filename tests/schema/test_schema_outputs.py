@@ -25,8 +25,8 @@ from vmatrace.schema.outputs import OUTPUTS
 from vmatrace.trace.file import Trace, load_trace
 from vmatrace.verify.campaign import Campaign, Reduced, Total
 from vmatrace.verify.findings import conclude
-from vmatrace.verify.lockstep import Mismatch
 from vmatrace.verify.verdict import Verdict
+from vmatrace.verify.witness import Mismatch
 
 FAILING = "tests/golden/failing.yaml"
 #: The exhibits that are small enough to print every event of, with the layout after it.

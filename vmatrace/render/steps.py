@@ -33,9 +33,8 @@ def write(paper: Paper, replay: Replay) -> None:
         after = step.layout
         _write_change(paper, before[step.pid], after)
         before[step.pid] = after
-        if CALLS[step.event.name].result == "pid" and step.result > 0:
-            child = step.event.label or str(step.result)
-            before[child] = view.layout(replay.process(child))
+        if step.born is not None:
+            before[step.born] = view.layout(replay.process(step.born))
 
 
 def _write_call(paper: Paper, step: Step) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from vmatrace import abi, kernels
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma, some
+from vmatrace.replayer.result import child_name
 
 
 class Processes:
@@ -48,7 +49,7 @@ class Processes:
         if not shared:
             child = fork(mm)
             child.peak_vmas = child.vmas.count
-        name = label or str(number)
+        name = child_name(label, number)
         self._names[number] = name
         self.alive[name] = child
         return number

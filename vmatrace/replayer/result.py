@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from vmatrace import abi
+from vmatrace import abi, calls
 from vmatrace.answer import Answer
 from vmatrace.engine import merge, view
 from vmatrace.engine.merge import Border, MergeDecision, Refusal
 from vmatrace.engine.mm import Mm
-from vmatrace.event import Event, format_result
+from vmatrace.event import Arg, Event, format_result
 from vmatrace.layout import Layout
 from vmatrace.notes import Notes
 
@@ -110,20 +110,27 @@ class Failure:
     actual: object
 
 
+def child_name(label: str | None, number: int) -> str:
+    """The name in Event.pid of a process by the label of its birth and its number."""
+    return label or str(number)
+
+
 class Step(Answer):
     """One event and what it did. ``layout`` is that of its process right after it.
 
-    ``index`` counts events from 0; ``result`` is the return value, -errno for a failure.
-    ``decisions`` are the merge attempts. ``came`` and ``went`` are the VMAs that it made and that
-    it did away with, in whichever process; they are there where somebody followed the replay.
+    ``index`` counts events from 0; ``result`` is the return value, -errno for a failure; ``args``
+    are the event's with every expression evaluated. ``decisions`` are the merge attempts. ``came``
+    and ``went`` are the VMAs that it made and that it did away with, in whichever process; they are
+    there where somebody followed the replay. ``heap`` is (start_brk, brk) before the call.
 
     The rest of a step is valid until the next one is asked for: ``mm`` is the live model of the
-    process that made the call (its last state, where the call ended it), and the layout is read
-    from it, unless ``past`` says how to have it again.
+    process that made the call (its last state, where the call ended it), and layout and
+    ``touched`` are read from it, unless ``past`` says how to have the layout again.
     """
 
     __slots__ = (
-        "came", "decisions", "event", "index", "mm", "past", "pid", "result", "splits", "went",
+        "args", "came", "decisions", "event", "heap", "index", "mm", "past", "pid", "result",
+        "splits", "went",
     )  # fmt: skip
     shown_by = "vmatrace.render.steps:write_step"
 
@@ -139,6 +146,8 @@ class Step(Answer):
         decisions: list[MergeDecision],
         splits: int,
         mm: Mm,
+        args: tuple[Arg, ...],
+        heap: tuple[int, int],
     ) -> None:
         self.index = index
         self.event = event
@@ -147,6 +156,8 @@ class Step(Answer):
         self.decisions = decisions
         self.splits = splits
         self.mm = mm
+        self.args = args
+        self.heap = heap
         self.past: Callable[[], Layout] | None = None
 
     def __repr__(self) -> str:
@@ -155,6 +166,47 @@ class Step(Answer):
     @property
     def layout(self) -> Layout:
         return view.layout(self.mm) if self.past is None else self.past()
+
+    @property
+    def born(self) -> str | None:
+        """The process that the call made, by its name in Event.pid."""
+        if self.event.name not in calls.BIRTHS or self.result <= 0:
+            return None
+        return child_name(self.event.label, self.result)
+
+    @property
+    def executed(self) -> bool:
+        """Whether the process has a new image, and ``mm`` is new."""
+        return self.event.name in calls.EXECS and self.result >= 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self.event.name in calls.DEATHS
+
+    @property
+    def touched(self) -> list[calls.Range] | None:
+        """Where the call can have changed VMAs: ranges of whole pages; None: anywhere.
+
+        Of process_madvise() that is in the memory of the process that it names.
+        """
+        name, mm = self.event.name, self.mm
+        if name == "brk":
+            start, old = self.heap
+            ranges = [(min(old, mm.brk), max(old, mm.brk))] if start == mm.start_brk else None
+        else:
+            ranges = calls.touched(name, self.args, self.result, self.event.recorded)
+        if ranges is None:
+            return None
+        if name == "fault":
+            vma = mm.vmas.at(ranges[0][0])
+            if vma is not None and vma.flags & abi.VM_GROWSDOWN:
+                ranges.append((vma.start, vma.end))  # a stack, which may have grown
+        mask = mm.world.page_mask
+        for i, (start, end) in enumerate(ranges):
+            if (start | end) & mask:
+                ranges[i] = start & ~mask, end + mask & ~mask
+        return ranges
 
     @property
     def vmas(self) -> int:

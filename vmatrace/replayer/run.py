@@ -7,7 +7,7 @@ no word of output.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice, tee
+from itertools import islice
 from typing import Any, Final, cast
 
 from vmatrace import abi, kernels
@@ -30,7 +30,7 @@ from vmatrace.engine.syscalls import (
     uffd,
 )
 from vmatrace.engine.world import World
-from vmatrace.event import Event, Expectation, Expr, Fd
+from vmatrace.event import Arg, Event, Expectation, Expr, Fd
 from vmatrace.kernels import Kernel
 from vmatrace.replayer import assumptions
 from vmatrace.replayer.expectations import check
@@ -123,6 +123,7 @@ class Replay:
         self._processes = Processes(main)
         self._alive = self._processes.alive
         self._labels: dict[str, int] = {}
+        self._evaluated: tuple[Arg, ...] = ()
         self.unsupported: list[Diagnostic] = []
         self.result = Result(
             trace.name, trace.path, kernel.name, trace.page_size, trace.sysctl.max_map_count,
@@ -176,7 +177,7 @@ class Replay:
     def steps(self, items: Iterable[Item] | None = None) -> Iterator[Step]:
         """Replay event by event; ``result`` is complete when the iterator is exhausted.
 
-        *items* are the trace's, where somebody else reads it (together()).
+        *items* are the trace's, where somebody else reads it (lockstep.together()).
         """
         for item in self.trace.items() if items is None else items:
             if isinstance(item, Expectation):
@@ -188,10 +189,10 @@ class Replay:
     def step(self, event: Event) -> Step | None:
         """Replay one event; None where it is not modelled, which ``unsupported`` says."""
         splits = self.world.splits
-        before = self._processes.get(event.pid)
+        before = self._alive[event.pid]
+        heap = (before.start_brk, before.brk)
         returned = self._execute(event)
-        mm = self._processes.get(event.pid) or before
-        if returned is None or mm is None:
+        if returned is None:
             return None
         decisions = self.world.decisions[:]
         self.world.decisions.clear()
@@ -199,7 +200,8 @@ class Replay:
             self.result.tally.add(decision)
         return Step(
             self.result.events - 1, event, event.pid, returned, decisions,
-            self.world.splits - splits, mm,
+            self.world.splits - splits, self._alive.get(event.pid, before),
+            self._evaluated if event.symbolic else event.args, heap,
         )  # fmt: skip
 
     def process(self, pid: str) -> Mm:
@@ -211,7 +213,7 @@ class Replay:
         mm = self._alive[event.pid]
         arguments: Any = event.args
         if event.symbolic:
-            arguments = tuple(
+            arguments = self._evaluated = tuple(
                 a.evaluate(self._labels) if isinstance(a, Expr) else a for a in arguments
             )
         self.world.event = event
@@ -397,14 +399,3 @@ def replay(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> Result:
     Raises TraceError with every error of the trace.
     """
     return Replay(trace, kernel, ksm).run()
-
-
-def together(replays: Sequence[Replay]) -> Iterator[tuple[Step, ...]]:
-    """Replay one trace under several models event by event, reading it once: their steps.
-
-    All *replays* are of the same trace. The results are complete when the iterator is exhausted.
-    """
-    copies = tee(replays[0].trace.items(), len(replays))
-    runs = [replay.steps(items) for replay, items in zip(replays, copies, strict=True)]
-    # strict: it asks every one of them for its end.
-    return zip(*runs, strict=True)

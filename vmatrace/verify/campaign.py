@@ -26,9 +26,9 @@ from vmatrace.trace import writer
 from vmatrace.trace.file import Trace
 from vmatrace.verify import exhibit, setting
 from vmatrace.verify.generate import family, files, generate
-from vmatrace.verify.lockstep import Mismatch, compare, program, starting_at
 from vmatrace.verify.recording import Recorder
 from vmatrace.verify.shrink import Shrinker
+from vmatrace.verify.witness import Mismatch, compare, program, starting_at
 
 #: Programs of a batch: a fraction of a second.
 _BATCH: Final = 40
@@ -134,7 +134,7 @@ class Bench:
         return events
 
     def run(self, index: int, events: Sequence[Event]) -> Iterator[Mismatch | None]:
-        """lockstep.compare() of *events*. Raises OracleError."""
+        """witness.compare() of *events*. Raises OracleError."""
         return compare(program(events, self.start(index)), self.kernel, self.sandbox)
 
     def fails(self, index: int, events: Sequence[Event]) -> int | None:

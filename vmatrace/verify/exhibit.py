@@ -8,7 +8,7 @@ from vmatrace.calls import BIRTHS, CALLS
 from vmatrace.event import Event, File, format_result
 from vmatrace.trace.file import ProcessState, Trace
 from vmatrace.trace.writer import call_text, comment, event_line, expected_layout, header, scalar
-from vmatrace.verify.lockstep import Mismatch
+from vmatrace.verify.witness import Mismatch
 
 
 def trace_text(name: str, trace: Trace, events: Iterable[Event]) -> str:

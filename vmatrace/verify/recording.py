@@ -26,7 +26,7 @@ from vmatrace.oracle import OracleError, Sandbox
 from vmatrace.oracle.sandbox import Start
 from vmatrace.trace.file import Trace, load_trace
 from vmatrace.verify import exhibit
-from vmatrace.verify.lockstep import starting_at, without_record
+from vmatrace.verify.witness import starting_at, without_record
 
 FORMAT: Final = "vmatrace-recording/2"
 Row = list[Any]
@@ -291,5 +291,5 @@ def _state(start: dict[str, Any]) -> Start:
 
 
 def bare(events: Sequence[Event]) -> list[Event]:
-    """The events as a kernel is given them (lockstep.without_record())."""
+    """The events as a kernel is given them (witness.without_record())."""
     return [event if event.recorded is None else without_record(event) for event in events]

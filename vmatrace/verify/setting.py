@@ -22,7 +22,7 @@ from vmatrace.kernels import Kernel
 from vmatrace.oracle.files import filesystem_of
 from vmatrace.oracle.sandbox import Sandbox, Start
 from vmatrace.trace.file import Sysctl, Trace
-from vmatrace.verify.lockstep import starting_at
+from vmatrace.verify.witness import starting_at
 
 
 class Skip(Exception):  # noqa: N818 - it states a fact about the trace on this machine

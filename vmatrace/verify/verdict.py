@@ -12,9 +12,9 @@ from vmatrace.kernels import Kernel
 from vmatrace.oracle import OracleError, Unavailable
 from vmatrace.trace.file import Trace, TraceError
 from vmatrace.verify import setting
-from vmatrace.verify.lockstep import Mismatch, Witness, compare
 from vmatrace.verify.recording import Recorder, bare
 from vmatrace.verify.setting import Skip
+from vmatrace.verify.witness import Mismatch, Witness, compare
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from vmatrace.engine import view
 from vmatrace.kernels import get_kernel
 from vmatrace.layout import maps_text, smaps_text
 from vmatrace.render import jsonform
-from vmatrace.replayer.run import Replay, replay, together
+from vmatrace.replayer.lockstep import together
+from vmatrace.replayer.run import Replay, replay
 from vmatrace.trace.file import Trace, TraceError, load_trace
 
 PRE, POST = get_kernel("pre-patch"), get_kernel("post-patch")

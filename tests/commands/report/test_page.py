@@ -20,7 +20,8 @@ from vmatrace.commands.report.report import report, unlimited
 from vmatrace.event import Event, File
 from vmatrace.kernels import get_kernel
 from vmatrace.layout import Layout
-from vmatrace.replayer.run import Replay, together
+from vmatrace.replayer.lockstep import together
+from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace, load_trace
 
 PAIR = (get_kernel("pre-patch"), get_kernel("post-patch"))

@@ -17,8 +17,8 @@ from vmatrace.verify import exhibit
 from vmatrace.verify.campaign import Campaign, Reduced, Tally, Total, exhibit_text, readable
 from vmatrace.verify.findings import conclude
 from vmatrace.verify.generate import files, generate
-from vmatrace.verify.lockstep import Mismatch, first_difference
 from vmatrace.verify.verdict import Verdict
+from vmatrace.verify.witness import Mismatch, first_difference
 
 HERE = Path(__file__).parent
 STACK = "7ffffffde000-7ffffffff000 rw-p 00000000 00:00 0 [stack]\nVmFlags: rd wr mr mw me gd ac\n"

@@ -16,8 +16,8 @@ from vmatrace.oracle import Unavailable
 from vmatrace.trace.file import Trace
 from vmatrace.verify import findings, verdict
 from vmatrace.verify.findings import Findings
-from vmatrace.verify.lockstep import Mismatch
 from vmatrace.verify.verdict import Verdict
+from vmatrace.verify.witness import Mismatch
 
 ONE, TWO = exhibit("ksm-adjacent-anon"), exhibit("ksm-fill-the-hole")
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from vmatrace.commands.diff.changes import Follower
 from vmatrace.event import Event
 from vmatrace.kernels import FEATURES, Feature, Kernel
-from vmatrace.replayer.run import Replay, together
+from vmatrace.replayer.lockstep import together
+from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace
 
 

@@ -15,8 +15,9 @@ from vmatrace.commands.explain.survey import Origin, Survey
 from vmatrace.kernels import KERNELS, Kernel, is_release
 from vmatrace.kernels.features import FEATURES, Feature
 from vmatrace.layout import Mapping
+from vmatrace.replayer.lockstep import together
 from vmatrace.replayer.result import Step
-from vmatrace.replayer.run import Replay, together
+from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace
 
 #: What can have become of a border: the sides are one VMA; they are two that touch; they do not

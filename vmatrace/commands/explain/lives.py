@@ -11,13 +11,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from vmatrace import abi
-from vmatrace.calls import BIRTHS, CALLS, DEATHS, EXECS
 from vmatrace.commands.explain.survey import PLACING, Moment
 from vmatrace.engine.merge import MergeDecision, Side, attributes
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
-from vmatrace.event import Expr
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
 
@@ -32,13 +29,6 @@ INSIDE: Final = "inside"
 TOUCHING: Final = "touching"
 EDGE: Final = "edge"
 NOTHING: Final = "nothing"
-
-_BY_KIND: Final = {
-    call.name: tuple(
-        tuple(i for i, p in enumerate(call.params) if p.kind == kind) for kind in ("addr", "size")
-    )
-    for call in CALLS.values()
-}
 
 
 def standing(vma: Vma) -> Side:
@@ -179,14 +169,11 @@ class BorderLife(NamedTuple):
 class _Life:
     """What is watched of one address space."""
 
-    __slots__ = ("address", "borders", "brk")
+    __slots__ = ("address", "borders")
 
-    def __init__(
-        self, address: AddressLife | None, borders: dict[int, BorderLife], brk: int
-    ) -> None:
+    def __init__(self, address: AddressLife | None, borders: dict[int, BorderLife]) -> None:
         self.address = address
         self.borders = borders
-        self.brk = brk
 
 
 class Watch:
@@ -196,8 +183,6 @@ class Watch:
         self._replay = replay
         self._wanted = sorted(borders)
         self._address = address
-        self._labels: dict[str, int] = {}
-        self._mask = replay.trace.page_size - 1
         self._lives = {"main": self._begin(replay.process("main"), None)}
 
     def address(self, pid: str) -> AddressLife:
@@ -212,15 +197,12 @@ class Watch:
 
     def see(self, step: Step) -> None:
         """Take in what an event did."""
-        event, pid = step.event, step.pid
-        name = event.name
-        if name in BIRTHS:
-            if step.result > 0:
-                self._fork(step)
-        elif name in EXECS:
-            if step.result >= 0:
-                self._lives[pid] = self._begin(step.mm, Moment(step.index, event))
-        elif name in DEATHS:
+        pid = step.pid
+        if step.born is not None:
+            self._fork(step, step.born)
+        elif step.executed:
+            self._lives[pid] = self._begin(step.mm, Moment(step.index, step.event))
+        elif step.ended:
             if pid != "main":
                 self._lives.pop(pid, None)
         else:
@@ -229,17 +211,13 @@ class Watch:
                 life.address.see(step)
             if self._wanted:
                 self._see_borders(step, life)
-            life.brk = step.mm.brk
-        if event.label is not None:
-            self._labels[event.label] = step.result
 
     def _begin(self, mm: Mm, moment: Moment | None) -> _Life:
         address = AddressLife(self._address, mm, moment) if self._address is not None else None
         borders = {at: BorderLife(state_at(mm, at), moment, NOTHING) for at in self._wanted}
-        return _Life(address, borders, mm.brk)
+        return _Life(address, borders)
 
-    def _fork(self, step: Step) -> None:
-        child = step.event.label or str(step.result)
+    def _fork(self, step: Step, child: str) -> None:
         mm, life = self._replay.process(child), self._lives[step.pid]
         if mm is step.mm:
             self._lives[child] = life
@@ -253,48 +231,29 @@ class Watch:
             elif now == TOUCHING:
                 borders[at] = border._replace(refusal=_refusal(step.mm, at) or border.refusal)
         address = life.address.forked(mm, moment) if life.address is not None else None
-        self._lives[child] = _Life(address, borders, mm.brk)
+        self._lives[child] = _Life(address, borders)
 
     def _see_borders(self, step: Step, life: _Life) -> None:
-        wanted, mm = self._wanted, step.mm
-        seen: set[int] = set()
-        for low, high in self._ranges(step, life):
-            seen.update(wanted[bisect_left(wanted, low) : bisect_right(wanted, high)])
-        for at in seen:
+        mm = step.mm
+        for at in self._reached(step):
             now, then = state_at(mm, at), life.borders[at]
             if now != then.state:
                 placed = any(d.op in PLACING and at in (d.start, d.end) for d in step.decisions)
                 moment = Moment(step.index, step.event)
                 life.borders[at] = BorderLife(now, moment, then.state, placed)
 
-    def _ranges(self, step: Step, life: _Life) -> Iterator[tuple[int, int]]:
-        """Where the event can have made or unmade a border, both ends included."""
+    def _reached(self, step: Step) -> Collection[int]:
+        """The borders that the event can have made or unmade."""
+        wanted, touched = self._wanted, step.touched
+        if touched is None:
+            return wanted
         for d in step.decisions:
-            yield d.merged_start, d.merged_end
-            yield d.start, d.end
-        event, mm = step.event, step.mm
-        name = event.name
-        if name == "brk":
-            yield min(life.brk, mm.brk) & ~self._mask, max(life.brk, mm.brk) + self._mask
-            return
-        starts, sizes = (
-            [_value(event.args[i], self._labels) for i in where if i < len(event.args)]
-            for where in _BY_KIND[name]
-        )
-        if step.result > 0:
-            starts.append(step.result)
-        if name == "shmdt":
-            sizes.append(abi.TASK_SIZE)  # as long as the segment, whatever that is
-        for start in starts:
-            for size in sizes:
-                yield start & ~self._mask, start + size + self._mask
-        if name == "fault" and (stack := mm.vmas.at(starts[0])) and stack.flags & abi.VM_GROWSDOWN:
-            yield stack.start, stack.end
-
-
-def _value(argument: object, labels: dict[str, int]) -> int:
-    value = argument.evaluate(labels) if isinstance(argument, Expr) else argument
-    return value & abi.ULONG_MAX if isinstance(value, int) else 0
+            touched += [(d.merged_start, d.merged_end), (d.start, d.end)]
+        return {
+            at
+            for low, high in touched
+            for at in wanted[bisect_left(wanted, low) : bisect_right(wanted, high)]
+        }
 
 
 def _refusal(mm: Mm, at: int) -> MergeDecision | None:

@@ -10,9 +10,8 @@ from bisect import bisect_left
 from typing import Final, NamedTuple, cast
 
 from vmatrace import abi
-from vmatrace.calls import BIRTHS, DEATHS, EXECS
 from vmatrace.engine.mm import Mm
-from vmatrace.event import Event, Expr
+from vmatrace.event import Event
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
 
@@ -96,19 +95,17 @@ class Survey:
 
     def _see(self, step: Step, replay: Replay) -> None:
         event, result, pid = step.event, step.result, step.pid
-        name = event.name
         self.events += 1
-        self._note(event)
-        if name in BIRTHS:
-            if result > 0:
-                self._fork(step, replay)
-        elif name in DEATHS:
+        self._note(step)
+        if step.born is not None:
+            self._fork(step, step.born, replay)
+        elif step.ended:
             self.exits[pid] = Moment(step.index, event)
             if pid == "main":
                 self.mms[pid] = step.mm
             else:
                 self.mms.pop(pid, None)
-        elif name in EXECS and result >= 0:
+        elif step.executed:
             self.mms[pid] = step.mm
             self.placements[pid] = Placements()
         else:
@@ -120,24 +117,21 @@ class Survey:
             if event.label is not None:
                 self.labels[event.label] = result
 
-    def _fork(self, step: Step, replay: Replay) -> None:
-        number = str(step.result)
-        child = step.event.label or number
+    def _fork(self, step: Step, child: str, replay: Replay) -> None:
         if step.event.label is not None:
             self.forks.add(child)
-            self.aliases[number] = child
+            self.aliases[str(step.result)] = child
         mm = replay.process(child)
         self.mms[child] = mm
         self.exits.pop(child, None)
         parent = self.placements[step.pid]
         self.placements[child] = parent if mm is step.mm else Placements(parent)
 
-    def _note(self, event: Event) -> None:
-        name, uses = event.name, self.uses
+    def _note(self, step: Step) -> None:
+        event, uses = step.event, self.uses
+        name = event.name
         if name == "mmap":
-            _, length, _, flags, _, _ = event.args
-            if isinstance(length, Expr):
-                length = length.evaluate(self.labels)
+            _, length, _, flags, _, _ = step.args
             flags = cast(int, flags)
             if not flags & abi.MAP_ANONYMOUS:
                 uses.add("file")
@@ -150,7 +144,7 @@ class Survey:
             if flags & abi.MAP_TYPE == abi.MAP_DROPPABLE:
                 uses.add("droppable")
         elif name == "prctl":
-            option = event.args[0]
+            option = step.args[0]
             uses.add(f"prctl {option}")
             if option == abi.PR_SET_MEMORY_MERGE:
                 uses.add("ksm")

@@ -15,9 +15,9 @@ from vmatrace.engine.merge import Border
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
 from vmatrace.layout import Mapping
+from vmatrace.replayer.lockstep import Space, Spaces
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
-from vmatrace.replayer.spaces import Space, Spaces
 
 #: So many frames at most, and so few at least; so many processes.
 MAX_FRAMES: Final = 2000

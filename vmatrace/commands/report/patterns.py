@@ -78,10 +78,10 @@ class Patterns:
         event = step.event
         name = event.name
         where, flags_at = CALLS[name].size, CALLS[name].flags
-        args = event.args
+        args = step.args
         size = args[where] if where is not None else 0
         if type(size) is not int or (where is None and step.decisions):
-            # An expression over labels, or the growth of brk(): the range that was placed.
+            # The growth of brk(), or a segment: the range that was placed.
             size = step.decisions[0].end - step.decisions[0].start if step.decisions else 0
         pages = ((size - 1) >> self._page_shift).bit_length() + 1 >> 1 if size > 0 else 0
         caller = getattr(event, "caller", None)

@@ -17,9 +17,9 @@ from vmatrace.commands.report.curve import Curve
 from vmatrace.commands.report.patterns import Pattern, Patterns
 from vmatrace.engine.mm import Mm
 from vmatrace.kernels import Kernel
+from vmatrace.replayer.lockstep import Space, Spaces
 from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
-from vmatrace.replayer.spaces import Space, Spaces
 from vmatrace.trace.file import Trace
 
 #: So many processes that have exited are kept, those with the highest peaks; others are added up.

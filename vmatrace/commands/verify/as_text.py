@@ -21,8 +21,8 @@ from vmatrace.render.layouts import ORDINARY
 from vmatrace.render.paper import Paper, visible
 from vmatrace.verify.campaign import Campaign, Reduced, Total
 from vmatrace.verify.findings import Findings
-from vmatrace.verify.lockstep import Mismatch, first_difference
 from vmatrace.verify.verdict import Verdict
+from vmatrace.verify.witness import Mismatch, first_difference
 
 FORMAT: Final = "vmatrace-verify/1"
 #: Columns of the two layouts where the paper has no edge.

@@ -1,17 +1,30 @@
-"""Two replays of one trace in lockstep, and which address space each step belongs to.
+"""One trace under several models at once, event by event: ``together()``, and ``Spaces`` for two.
 
-Knows fork, exec and exit only as far as it takes to say whose memory it is; counts nothing.
+Everything that asks what another model makes of an event starts here. Knows fork, exec and exit
+only as far as it takes to say whose memory it is; counts nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import tee
 from typing import Generic, TypeVar
 
-from vmatrace.calls import BIRTHS, DEATHS, LIFE
+from vmatrace.calls import LIFE
 from vmatrace.engine.mm import Mm
 from vmatrace.replayer.result import Step
-from vmatrace.replayer.run import Replay, together
+from vmatrace.replayer.run import Replay
+
+
+def together(replays: Sequence[Replay]) -> Iterator[tuple[Step, ...]]:
+    """Replay one trace under several models event by event, reading it once: their steps.
+
+    All *replays* are of the same trace. The results are complete when the iterator is exhausted.
+    """
+    copies = tee(replays[0].trace.items(), len(replays))
+    runs = [replay.steps(items) for replay, items in zip(replays, copies, strict=True)]
+    # strict: it asks every one of them for its end.
+    return zip(*runs, strict=True)
 
 
 class Space:
@@ -83,15 +96,12 @@ class Spaces(Generic[S]):
 
     def _live(self, a: Step, b: Step) -> S:
         space = self._by_name[a.pid]
-        name = a.event.name
-        if name in DEATHS:
+        child = a.born
+        if a.ended:
             del self._by_name[a.pid]
             self._leave(space, a.pid)
             space.exited = not space.names
-        elif a.result < 0:
-            pass
-        elif name in BIRTHS:
-            child = a.event.label or str(a.result)
+        elif child is not None:
             mms = self._mms(child)
             shared = self._by_mm.get(id(mms[0]))
             if shared is None:
@@ -99,7 +109,7 @@ class Spaces(Generic[S]):
             else:
                 shared.names.add(child)
                 self._by_name[child] = shared
-        else:
+        elif a.executed:
             space = self._execute(space, a, b)
         return space
 

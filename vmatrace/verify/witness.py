@@ -1,4 +1,4 @@
-"""Run a trace on the model and on a witness, event by event, and compare everything.
+"""A trace on the model and on a witness, event by event: everything compared.
 
 The witness is the running kernel (a Sandbox) or a recording of one. Compared are, after every
 event, its result and each VMA of the process that made it, and of a child at its birth. Addresses
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from vmatrace import abi
-from vmatrace.calls import BIRTHS, DEATHS, EXECS
+from vmatrace.calls import BIRTHS, EXECS
 from vmatrace.engine import view
 from vmatrace.engine.mm import Mm
 from vmatrace.event import Event
@@ -79,7 +79,7 @@ def compare(trace: Trace, kernel: Kernel, witness: Witness) -> Iterator[Mismatch
     replay = Replay(dataclasses.replace(trace, read=feed.items), kernel)
     for step in replay.steps():
         feed.pending = False
-        if step.event.name in EXECS and step.result == 0:
+        if step.executed:
             _restart_heap(replay.process(step.pid), witness.start)
         mismatch = _compare_step(step, replay, feed.actual, witness)
         yield mismatch
@@ -147,7 +147,7 @@ def _restart_heap(mm: Mm, start: Start) -> None:
 def _compare_step(step: Step, replay: Replay, actual: int, witness: Witness) -> Mismatch | None:
     event, modelled = step.event, step.result
     pid = event.pid
-    if event.name in DEATHS:
+    if step.ended:
         if modelled == actual:
             return None
         return Mismatch(step.index, event, pid, "result", modelled, actual, [], [])
@@ -158,13 +158,12 @@ def _compare_step(step: Step, replay: Replay, actual: int, witness: Witness) -> 
         return Mismatch(step.index, event, pid, "result", modelled, actual, ours, theirs)
     if not _equal(replay.process(pid), theirs):
         return _layouts_differ(step, pid, replay, actual, theirs)
-    if born and modelled > 0:
+    if step.born is not None:
         # A numbered child is named by the number that the trace recorded, hence the model's.
         child = event.label or str(modelled if event.recorded is not None else actual)
-        name = event.label or str(modelled)
         theirs = witness.layout(child)
-        if not _equal(replay.process(name), theirs):
-            return _layouts_differ(step, name, replay, actual, theirs)
+        if not _equal(replay.process(step.born), theirs):
+            return _layouts_differ(step, step.born, replay, actual, theirs)
     return None
 
 
