@@ -7,17 +7,16 @@ another address. Keeps nothing for each event but that.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
-from vmatrace import abi
 from vmatrace.engine.mm import Mm
 from vmatrace.event import Event
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
+from vmatrace.replayer.uses import Uses
 
 #: Merge attempts of ranges that were not there before.
 PLACING: Final = frozenset({"new", "copy", "grow", "brk"})
-_HUGE: Final = 2 << 20
 
 
 class Moment(NamedTuple):
@@ -71,8 +70,7 @@ class Survey:
     ``labels`` are those of addresses, with their last values, and ``forks`` those of processes.
     ``mms`` holds the address space of each process at the end; the first one's also when it exited.
     ``exits`` says when the others did. ``aliases`` are the numbers of processes with a label.
-    ``uses`` holds the calls in the trace, and "ksm", "file", "large", "fixed", "stack",
-    "droppable", "maps" for what the kernels treat differently.
+    ``uses`` is what the trace uses that kernels treat differently.
     """
 
     def __init__(self, replay: Replay) -> None:
@@ -82,13 +80,9 @@ class Survey:
         self.mms: dict[str, Mm] = {"main": replay.process("main")}
         self.exits: dict[str, Moment] = {}
         self.aliases: dict[str, str] = {}
-        self.uses: set[str] = set()
+        self.uses = Uses(replay)
         self.placements: dict[str, Placements] = {"main": Placements()}
         self.events = 0
-        if self.mms["main"].merge_any:
-            self.uses.add("ksm")
-        if self.mms["main"].vmas.count:
-            self.uses.add("maps")
         for step in replay.steps():
             self._see(step, replay)
         self.result = replay.result
@@ -96,7 +90,7 @@ class Survey:
     def _see(self, step: Step, replay: Replay) -> None:
         event, result, pid = step.event, step.result, step.pid
         self.events += 1
-        self._note(step)
+        self.uses.see(step)
         if step.born is not None:
             self._fork(step, step.born, replay)
         elif step.ended:
@@ -126,29 +120,3 @@ class Survey:
         self.exits.pop(child, None)
         parent = self.placements[step.pid]
         self.placements[child] = parent if mm is step.mm else Placements(parent)
-
-    def _note(self, step: Step) -> None:
-        event, uses = step.event, self.uses
-        name = event.name
-        if name == "mmap":
-            _, length, _, flags, _, _ = step.args
-            flags = cast(int, flags)
-            if not flags & abi.MAP_ANONYMOUS:
-                uses.add("file")
-            if flags & abi.MAP_FIXED:
-                uses.add("fixed")
-            elif event.recorded is None and cast(int, length) >= _HUGE:
-                uses.add("large")
-            if flags & abi.MAP_STACK:
-                uses.add("stack")
-            if flags & abi.MAP_TYPE == abi.MAP_DROPPABLE:
-                uses.add("droppable")
-        elif name == "prctl":
-            option = step.args[0]
-            uses.add(f"prctl {option}")
-            if option == abi.PR_SET_MEMORY_MERGE:
-                uses.add("ksm")
-        else:
-            uses.add(name)
-            if event.maps is not None:
-                uses.add("maps")

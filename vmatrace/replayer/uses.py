@@ -1,0 +1,72 @@
+"""What a trace uses that kernels treat differently: what has to be there for a feature to matter.
+
+The words are the names of calls, and those of WORDS; a feature names the ones that it needs. Knows
+what events look like and nothing of what a feature does.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from vmatrace import abi, calls
+from vmatrace.replayer.result import Step
+from vmatrace.replayer.run import Replay
+
+#: KSM by default in force; memory that was there from the start or from an exec on; mappings of
+#: files; large enough for huge pages where the kernel may choose; at a fixed place, of a stack, and
+#: droppable.
+KSM, MAPS, FILE, LARGE, FIXED, STACK, DROPPABLE = WORDS = (
+    "ksm", "maps", "file", "large", "fixed", "stack", "droppable",
+)  # fmt: skip
+_HUGE: Final = 2 << 20
+
+
+def option(value: object) -> str:
+    """The word for a prctl of that option."""
+    return f"prctl {value}"
+
+
+#: Every word that there is.
+VOCABULARY: Final = frozenset({
+    *calls.CALLS, *WORDS, *(option(value) for value in calls.PRCTL_OPTIONS)
+})  # fmt: skip
+
+
+class Uses(set[str]):
+    """The words for what a replay has used so far; see() every step."""
+
+    def __init__(self, replay: Replay) -> None:
+        """*replay* is at its start."""
+        main = replay.process("main")
+        super().__init__()
+        if main.merge_any:
+            self.add(KSM)
+        if main.vmas.count:
+            self.add(MAPS)
+
+    def see(self, step: Step) -> None:
+        """Note what the event uses."""
+        name = step.event.name
+        if name == "mmap":
+            self._mapping(step)
+        elif name == "prctl":
+            self.add(option(step.args[0]))
+            if step.args[0] == abi.PR_SET_MEMORY_MERGE:
+                self.add(KSM)
+        else:
+            self.add(name)
+            if step.event.maps is not None:
+                self.add(MAPS)
+
+    def _mapping(self, step: Step) -> None:
+        length, flags = cast(int, step.args[1]), cast(int, step.args[3])
+        if not flags & abi.MAP_ANONYMOUS or flags & abi.MAP_HUGETLB or flags & abi.MAP_SHARED:
+            self.add(FILE)  # huge pages and shared memory are files without a name
+        if flags & abi.MAP_FIXED:
+            self.add(FIXED)
+        elif step.event.recorded is None and length >= _HUGE:
+            self.add(LARGE)
+        if flags & abi.MAP_STACK:
+            self.add(STACK)
+        if flags & abi.MAP_TYPE == abi.MAP_DROPPABLE:
+            self.add(DROPPABLE)
