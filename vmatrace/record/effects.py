@@ -11,10 +11,10 @@ from collections.abc import Callable
 from vmatrace import abi
 from vmatrace.calls import given
 from vmatrace.record.pages import PRIVATE, WIPED, WRITABLE, Pieces
-from vmatrace.record.tasks import Pending, Space
+from vmatrace.record.tasks import AddressSpace, Pending
 
 
-def apply(space: Space, pending: Pending, result: int, page: int) -> None:
+def apply(space: AddressSpace, pending: Pending, result: int, page: int) -> None:
     """Note in *space* what the call did; *page* is the page size in bytes."""
     name, args = pending.name, pending.args
     mask = page - 1
@@ -61,7 +61,7 @@ def apply(space: Space, pending: Pending, result: int, page: int) -> None:
                 _fork_advice(pieces, start, up(end), pending.event.args[2])
 
 
-def _brk(space: Space, result: int, up: Callable[[int], int]) -> None:
+def _brk(space: AddressSpace, result: int, up: Callable[[int], int]) -> None:
     old, space.brk = space.brk, result
     if old is not None and result > old:
         space.pieces.add(up(old), up(result), PRIVATE | WRITABLE)
@@ -76,7 +76,7 @@ def _fork_advice(pieces: Pieces, start: int, end: int, advice: object) -> None:
         pieces.change(start, end, off=WIPED)
 
 
-def _segment(space: Space, pending: Pending, result: int, up: Callable[[int], int]) -> None:
+def _segment(space: AddressSpace, pending: Pending, result: int, up: Callable[[int], int]) -> None:
     at, pieces = pending.args[0], space.pieces
     if pending.name == "shmat" and result >= 0:
         space.segments[result] = size = up(pending.size)

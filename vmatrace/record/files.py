@@ -58,7 +58,7 @@ class Opened:
         return id(self)
 
 
-class Files:
+class OpenFiles:
     """The files of a recording: ``described`` is the ``files`` of its trace."""
 
     def __init__(self, numbers: dict[str, int]) -> None:

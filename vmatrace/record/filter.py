@@ -26,7 +26,7 @@ _OWN_ARM64: Final = {
 
 
 @dataclass(frozen=True)
-class Calls:
+class SyscallTable:
     """The calls of one processor. ``numbers`` by name, ``names`` those that are stopped at.
 
     ``audit`` is the AUDIT_ARCH_* value of its native calls; ``result`` the index of the result
@@ -45,7 +45,7 @@ def own_numbers(arch: Arch) -> dict[str, int]:
     return _OWN_X86 if arch.name == "x86_64" else _OWN_ARM64
 
 
-def calls() -> Calls:
+def calls() -> SyscallTable:
     """The calls of the processor this runs on. Raises oracle.Unavailable for an unknown one."""
     arch = native()
     numbers = arch.calls | own_numbers(arch)
@@ -53,7 +53,7 @@ def calls() -> Calls:
     # fork and vfork are no calls of every processor.
     names = {numbers[name]: name for name in stopped if name in numbers}
     audit = 0xC000003E if arch.name == "x86_64" else 0xC00000B7
-    return Calls(audit, arch.result, arch.registers, numbers, names)
+    return SyscallTable(audit, arch.result, arch.registers, numbers, names)
 
 
 def wanted(name: str, args: tuple[int, ...]) -> bool:
@@ -70,7 +70,7 @@ _NR, _ARCH, _ARGS = 0, 4, 16
 _X32: Final = 0x40000000
 
 
-def program(table: Calls) -> bytes:
+def program(table: SyscallTable) -> bytes:
     """The filter as an array of struct sock_filter: RET_TRACE for what is recorded, else ALLOW.
 
     Calls of another ABI (32-bit programs) are allowed: their arguments cannot be told apart.

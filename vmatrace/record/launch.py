@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from vmatrace.abi import PR_GET_MEMORY_MERGE, PR_SET_MEMORY_MERGE
-from vmatrace.record.filter import Calls, program
+from vmatrace.record.filter import SyscallTable, program
 
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _SECCOMP_SET_MODE_FILTER: Final = 1
@@ -41,7 +41,9 @@ class Child:
     is in force in it. *mask*: the signals that are blocked in it.
     """
 
-    def __init__(self, command: Sequence[str], table: Calls, ksm: bool, mask: set[int]) -> None:
+    def __init__(
+        self, command: Sequence[str], table: SyscallTable, ksm: bool, mask: set[int]
+    ) -> None:
         path = shutil.which(command[0])
         if path is None:
             slash = "/" in command[0]

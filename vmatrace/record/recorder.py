@@ -17,10 +17,10 @@ from vmatrace.calls import ALIASES, BIRTHS, DEATHS, EXECS
 from vmatrace.event import Event, Fd
 from vmatrace.layout import Layout, parse_layout
 from vmatrace.record import decode, effects
-from vmatrace.record.files import Files
+from vmatrace.record.files import OpenFiles
 from vmatrace.record.pages import PRIVATE, WRITABLE, WRITTEN, Pagemap, Pieces
 from vmatrace.record.spool import Spool
-from vmatrace.record.tasks import Pending, Process, Space, Task
+from vmatrace.record.tasks import AddressSpace, Pending, Task, ThreadGroup
 
 #: mmap() of what cannot be mapped: the reason is not memory's, and no model knows it.
 _NOT_MEMORY: Final = (-19, -6, -95)  # ENODEV, ENXIO, EOPNOTSUPP
@@ -36,19 +36,19 @@ class Recorder:
     before the first exec. *kernel* is the model's name that expectations are for.
     """
 
-    def __init__(self, files: Files, spool: Spool, kernel: str, page_size: int) -> None:
+    def __init__(self, files: OpenFiles, spool: Spool, kernel: str, page_size: int) -> None:
         self.files = files
         self.spool = spool
         self.maps: Layout = []
         self.brk: int | None = None
-        self.root: Process | None = None
-        #: How many programs were met whose calls are not recorded (Process.foreign).
+        self.root: ThreadGroup | None = None
+        #: How many programs were met whose calls are not recorded (ThreadGroup.foreign).
         self.foreign = 0
         self._closed = False
         self._kernel = kernel
         self._page = page_size
 
-    def recording(self, process: Process) -> bool:
+    def recording(self, process: ThreadGroup) -> bool:
         """Whether calls of *process* are events."""
         return self.root is not None and not process.foreign and not self._closed
 
@@ -101,20 +101,20 @@ class Recorder:
 
     # --- processes --------------------------------------------------------------------------
 
-    def born(self, parent: Task, tid: int, pending: Pending, shared: bool) -> Process:
+    def born(self, parent: Task, tid: int, pending: Pending, shared: bool) -> ThreadGroup:
         """*parent* has made process *tid*, which has not run yet."""
         process, old = parent.process, parent.process.space
         recorded = self.recording(process)
         space = old
         if not shared:
-            space = Space(old.pieces.copy(), self._pagemap(tid))
+            space = AddressSpace(old.pieces.copy(), self._pagemap(tid))
             space.brk = old.brk
             space.segments = dict(old.segments)
             if recorded:
                 # What the child has got, the parent had.
                 self._note_faults(process, space)
                 self._note_growth(process, self._layout(tid))
-        child = Process(tid, str(tid), space)
+        child = ThreadGroup(tid, str(tid), space)
         child.foreign = process.foreign
         if recorded or child.foreign:
             args = decode.birth(pending.name, pending.birth)
@@ -137,7 +137,7 @@ class Recorder:
             self.spool.expect(pending.layout, process.name, self._kernel)
         if not old.processes:
             self._drop(old)
-        process.space = space = Space(Pieces(self.files.count))
+        process.space = space = AddressSpace(Pieces(self.files.count))
         space.processes.add(process)
         layout = self._meet(process, task.tid)
         if self.root is None:
@@ -148,16 +148,16 @@ class Recorder:
             event.maps = layout
             self.spool.add(event)
 
-    def begin(self, root: Process, layout: Layout, brk: int | None) -> None:
+    def begin(self, root: ThreadGroup, layout: Layout, brk: int | None) -> None:
         """The trace begins here, with *root* having *layout*."""
         self.root, self.maps, self.brk = root, layout, brk
         root.space.brk = root.space.brk or brk
 
-    def attached(self, process: Process) -> None:
+    def attached(self, process: ThreadGroup) -> None:
         """The trace begins in the middle of the life of *process*, which is stopped."""
         self.begin(process, self._meet(process, process.pid), None)
 
-    def _meet(self, process: Process, tid: int) -> Layout:
+    def _meet(self, process: ThreadGroup, tid: int) -> Layout:
         """The layout of an address space that is new to us; *tid* is a thread in it."""
         space, layout = process.space, self._layout(tid)
         space.pagemap = self._pagemap(tid)
@@ -185,7 +185,7 @@ class Recorder:
             process.expected = True
             self._expect(process, task.tid)
 
-    def _expect(self, process: Process, tid: int) -> None:
+    def _expect(self, process: ThreadGroup, tid: int) -> None:
         """Here *process* has the layout that the kernel shows for its thread *tid*."""
         if not self.recording(process):
             return
@@ -193,14 +193,14 @@ class Recorder:
         if layout := self._final(process, tid):  # empty where the memory is gone already
             self.spool.expect(layout, process.name, self._kernel)
 
-    def frozen(self, space: Space) -> None:
+    def frozen(self, space: AddressSpace) -> None:
         """The recording ends here for *space*, no thread of which runs."""
         for process in sorted(space.processes, key=lambda p: p.pid):
             if process.tasks and not process.exited:
                 self._expect(process, min(process.tasks))
                 return
 
-    def ended(self, process: Process, status: int) -> None:
+    def ended(self, process: ThreadGroup, status: int) -> None:
         """No thread of *process* is left."""
         self._exit(process, status)
         process.close()
@@ -208,21 +208,21 @@ class Recorder:
         if not process.space.processes:
             self._drop(process.space)
 
-    def _exit(self, process: Process, status: int) -> None:
+    def _exit(self, process: ThreadGroup, status: int) -> None:
         if process.exited or self._closed or self.root is None:
             return
         process.exited = True
         code = status >> 8 & 0xFF if not status & 0x7F else 128 + (status & 0x7F)
         self.spool.add(Event("exit_group", (code,), "", pid=process.name))
 
-    def _drop(self, space: Space) -> None:
+    def _drop(self, space: AddressSpace) -> None:
         space.pieces.forget()
         if space.pagemap is not None:
             space.pagemap.close()
 
     # --- memory -----------------------------------------------------------------------------
 
-    def _note_faults(self, process: Process, seen: Space | None = None) -> None:
+    def _note_faults(self, process: ThreadGroup, seen: AddressSpace | None = None) -> None:
         """Events for what was written since the last call; *seen*: as its child has it."""
         space = seen or process.space
         if space.pagemap is None or not space.pieces.open:
@@ -232,16 +232,16 @@ class Recorder:
                 process.space.pieces.written_at(page)
             self._fault(process, page)
 
-    def _fault(self, process: Process, page: int) -> None:
+    def _fault(self, process: ThreadGroup, page: int) -> None:
         args = (page, self._page, abi.PROT_WRITE)
         self.spool.add(Event("fault", args, "", pid=process.name))
 
-    def _final(self, process: Process, tid: int) -> Layout:
+    def _final(self, process: ThreadGroup, tid: int) -> Layout:
         layout = self._layout(tid)
         self._note_growth(process, layout)
         return layout
 
-    def _note_growth(self, process: Process, layout: Layout) -> None:
+    def _note_growth(self, process: ThreadGroup, layout: Layout) -> None:
         """A fault for each stack that has grown: at its lowest page."""
         pieces = process.space.pieces
         for vma in layout:
@@ -257,7 +257,7 @@ class Recorder:
         return self.files.rename(parse_layout(lines.decode("utf-8", "backslashreplace")))
 
 
-def load(space: Space, layout: Layout) -> None:
+def load(space: AddressSpace, layout: Layout) -> None:
     """Fill *space* with what a layout shows."""
     for vma in layout:
         flags = 0 if vma.vm_flags & abi.VM_MAYSHARE else PRIVATE

@@ -17,14 +17,14 @@ from typing import IO, Final
 
 from vmatrace.kernels import KSM_EXEC_INHERIT, get_kernel
 from vmatrace.record import launch, stops
-from vmatrace.record.files import Files
+from vmatrace.record.files import OpenFiles
 from vmatrace.record.filter import calls
 from vmatrace.record.launch import CannotStart, Child
 from vmatrace.record.pages import Pieces
 from vmatrace.record.recorder import Recorder
 from vmatrace.record.spool import Spool
 from vmatrace.record.stops import Waiter
-from vmatrace.record.tasks import Process, Space
+from vmatrace.record.tasks import AddressSpace, ThreadGroup
 from vmatrace.record.tracer import Tracer
 from vmatrace.trace.header import ProcessState, Sysctl
 from vmatrace.trace.writer import comment, header
@@ -59,7 +59,7 @@ class Session:
     def __init__(self, model: str) -> None:
         self._calls = calls()
         self._page = resource.getpagesize()
-        self.files = Files(self._calls.numbers)
+        self.files = OpenFiles(self._calls.numbers)
         self.spool = Spool()
         self._model = model
         self._recorder = Recorder(self.files, self.spool, model, self._page)
@@ -82,7 +82,7 @@ class Session:
                 raise
             self._state = self._describe(child.pid)
             tracer = Tracer(self._recorder, self._calls, waiter, every=False)
-            process = Process(child.pid, "main", Space(Pieces(self.files.count)))
+            process = ThreadGroup(child.pid, "main", AddressSpace(Pieces(self.files.count)))
             tracer.adopt(process, child.pid).stopped = False
             child.go()
             caught = tracer.run()
@@ -111,7 +111,7 @@ class Session:
         """Record the running process *pid* until it ends or a signal comes. Raises Unavailable."""
         with Waiter(_ENDING) as waiter:
             tracer = Tracer(self._recorder, self._calls, waiter, every=True)
-            process = Process(pid, "main", Space(Pieces(self.files.count)))
+            process = ThreadGroup(pid, "main", AddressSpace(Pieces(self.files.count)))
             try:
                 tracer.attach(process)
                 self._ksm = _ksm_stat(pid)

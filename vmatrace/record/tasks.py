@@ -11,7 +11,7 @@ from vmatrace.record.files import Opened
 from vmatrace.record.pages import Pagemap, Pieces
 
 
-class Space:
+class AddressSpace:
     """One address space.
 
     ``owner`` is the thread that is in a recorded call: until it has come out, others that arrive
@@ -26,14 +26,14 @@ class Space:
         self.brk: int | None = None
         self.owner: int | None = None
         self.waiting: deque[int] = deque()
-        self.processes: set[Process] = set()
+        self.processes: set[ThreadGroup] = set()
         #: Address to size of the System V segments that are attached.
         self.segments: dict[int, int] = {}
         #: How many threads run in it.
         self.threads = 0
 
 
-class Process:
+class ThreadGroup:
     """One thread group. ``name`` is what the trace calls it; ``exited``: it says that it ended."""
 
     __slots__ = (
@@ -48,7 +48,7 @@ class Process:
         "tasks",
     )
 
-    def __init__(self, pid: int, name: str, space: Space) -> None:
+    def __init__(self, pid: int, name: str, space: AddressSpace) -> None:
         self.pid = pid
         self.name = name
         self.space = space
@@ -82,7 +82,7 @@ class Task:
 
     __slots__ = ("held", "pending", "process", "stopped", "tid")
 
-    def __init__(self, tid: int, process: Process) -> None:
+    def __init__(self, tid: int, process: ThreadGroup) -> None:
         self.tid = tid
         self.process = process
         self.pending: Pending | None = None

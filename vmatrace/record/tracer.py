@@ -16,11 +16,11 @@ from vmatrace.abi import CLONE_THREAD, CLONE_VM
 from vmatrace.calls import ALIASES, BIRTHS, DEATHS, EXECS
 from vmatrace.oracle.errors import Unavailable
 from vmatrace.record import stops
-from vmatrace.record.filter import Calls, wanted
+from vmatrace.record.filter import SyscallTable, wanted
 from vmatrace.record.pages import Pieces
 from vmatrace.record.recorder import Recorder
 from vmatrace.record.stops import Gone, Waiter
-from vmatrace.record.tasks import Pending, Process, Space, Task
+from vmatrace.record.tasks import AddressSpace, Pending, Task, ThreadGroup
 
 #: Job control stops the whole thread group.
 _STOPPING: Final = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
@@ -40,7 +40,9 @@ class Tracer:
     *every*: without a filter, all calls of all threads stop.
     """
 
-    def __init__(self, recorder: Recorder, calls: Calls, waiter: Waiter, every: bool) -> None:
+    def __init__(
+        self, recorder: Recorder, calls: SyscallTable, waiter: Waiter, every: bool
+    ) -> None:
         self.tasks: dict[int, Task] = {}
         self._recorder = recorder
         self._calls = calls
@@ -55,14 +57,14 @@ class Tracer:
         self.passive = False
         self._freezing = False
 
-    def adopt(self, process: Process, tid: int) -> Task:
+    def adopt(self, process: ThreadGroup, tid: int) -> Task:
         """Note a new thread of *process*."""
         task = self.tasks[tid] = Task(tid, process)
         process.tasks.add(tid)
         process.space.threads += 1
         return task
 
-    def attach(self, process: Process) -> None:
+    def attach(self, process: ThreadGroup) -> None:
         """Seize every thread of a running process and stop it. Raises Unavailable."""
         folder = f"/proc/{process.pid}/task"
         self._freezing = True
@@ -117,7 +119,9 @@ class Tracer:
 
     def _stranger(self, tid: int) -> Task:
         """A thread that nobody has to know more of than that it must go on."""
-        return self.adopt(Process(tid, "", Space(Pieces(lambda file, change: None))), tid)
+        return self.adopt(
+            ThreadGroup(tid, "", AddressSpace(Pieces(lambda file, change: None))), tid
+        )
 
     def freeze(self) -> None:
         """Bring everybody to a stop, for half a second at most, and tell the recorder.
@@ -261,7 +265,7 @@ class Tracer:
         self._release(parent)
         self._resume(parent)
 
-    def _adopt_now(self, process: Process, tid: int) -> None:
+    def _adopt_now(self, process: ThreadGroup, tid: int) -> None:
         task = self.adopt(process, tid)
         task.stopped = False
         status = self._early.pop(tid, None)
@@ -287,7 +291,7 @@ class Tracer:
         process.space.threads += 1
         self._resume(task)
 
-    def _forget(self, task: Task, space: Space) -> None:
+    def _forget(self, task: Task, space: AddressSpace) -> None:
         # Whatever call it was in, it does not come out of it.
         if task.tid in space.waiting:
             space.waiting.remove(task.tid)

@@ -27,7 +27,7 @@ def together(replays: Sequence[Replay]) -> Iterator[tuple[Step, ...]]:
     return zip(*runs, strict=True)
 
 
-class Space:
+class SpacePair:
     """The memory of one process under both models, from its birth over every exec to its exit.
 
     ``number`` counts them in order of birth and is the same in every run of the trace; ``pid`` is
@@ -49,7 +49,7 @@ class Space:
         self.exited = False
 
 
-S = TypeVar("S", bound=Space)
+S = TypeVar("S", bound=SpacePair)
 Make = Callable[[int, str, tuple[Mm, Mm], str, "Step | None"], S]
 
 

@@ -22,7 +22,7 @@ MAIN: Final = "main"
 LIFECYCLE: Final = BIRTHS | DEATHS
 
 
-class Processes:
+class ProcessNames:
     """The processes created and ended so far in one run through a trace."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Names:
     def __init__(self, files: Collection[int | str], errors: Collector) -> None:
         self.files = files
         self.errors = errors
-        self.processes = Processes()
+        self.processes = ProcessNames()
         self.labels: set[str] = set()
 
     def forgive(self, label: str) -> None:

@@ -26,7 +26,7 @@ from vmatrace.trace import writer
 from vmatrace.trace.file import Trace
 from vmatrace.verify import exhibit, setting
 from vmatrace.verify.generate import family, files, generate
-from vmatrace.verify.recording import Recorder
+from vmatrace.verify.recording import RecordingWriter
 from vmatrace.verify.shrink import Shrinker
 from vmatrace.verify.witness import Mismatch, compare, program, starting_at
 
@@ -54,7 +54,7 @@ class Campaign:
         return f"vmatrace verify --random {self.programs} --seed {self.seed}{size}{model}"
 
 
-class Tally(NamedTuple):
+class BatchResult(NamedTuple):
     """What a batch came to: ``events`` were equal; program ``failed`` was the first that was not.
 
     ``cut`` programs could not be run to their end (an event took the sandbox away).
@@ -76,7 +76,7 @@ class Total:
         self._began = time.monotonic()
         self.seconds = 0.0
 
-    def add(self, tally: Tally) -> None:
+    def add(self, tally: BatchResult) -> None:
         self.programs += tally.programs
         self.events += tally.events
         self.cut += tally.cut
@@ -160,21 +160,21 @@ def _takes_privilege(event: Event) -> bool:
     return event.name == "process_madvise"
 
 
-def verify_batch(bench: Bench, campaign: Campaign, first: int, count: int) -> Tally:
+def verify_batch(bench: Bench, campaign: Campaign, first: int, count: int) -> BatchResult:
     """Programs *first* to *first* + *count* - 1, up to the first that differs."""
     total = cut = 0
     for index in range(first, first + count):
         try:
             for mismatch in bench.run(index, bench.events(campaign, index)):
                 if mismatch is not None:
-                    return Tally(index - first + 1, total, cut, index)
+                    return BatchResult(index - first + 1, total, cut, index)
                 total += 1
         except OracleError:
             cut += 1
-    return Tally(count, total, cut, None)
+    return BatchResult(count, total, cut, None)
 
 
-def run(campaign: Campaign, jobs: int | None = None) -> Iterator[Tally]:
+def run(campaign: Campaign, jobs: int | None = None) -> Iterator[BatchResult]:
     """The batches of *campaign* in order, ending with the first that holds a mismatch.
 
     Raises Unavailable. Close the iterator to end early: no process is left behind.
@@ -197,13 +197,13 @@ def run(campaign: Campaign, jobs: int | None = None) -> Iterator[Tally]:
 
 def _run_jobs(
     campaign: Campaign, batches: list[tuple[int, int]], jobs: int, cpus: list[int]
-) -> Iterator[Tally]:
+) -> Iterator[BatchResult]:
     context = multiprocessing.get_context("spawn")
     places: Any = context.SimpleQueue()
     for job in range(jobs):
         places.put(cpus[job % len(cpus)])
     pool = ProcessPoolExecutor(jobs, context, _begin_job, (places, campaign.kernel, os.getpid()))
-    waiting: list[Future[Tally]] = []
+    waiting: list[Future[BatchResult]] = []
     try:
         todo = iter(batches)
         while True:
@@ -219,7 +219,9 @@ def _run_jobs(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _submit(pool: ProcessPoolExecutor, campaign: Campaign, batch: tuple[int, int]) -> Future[Tally]:
+def _submit(
+    pool: ProcessPoolExecutor, campaign: Campaign, batch: tuple[int, int]
+) -> Future[BatchResult]:
     # This may start a process. It inherits the mask, so that Ctrl-C is told to the parent alone,
     # which waits for the batches under way.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -245,7 +247,7 @@ def _begin_job(places: Any, kernel: Kernel, parent: int) -> None:
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def _work(campaign: Campaign, first: int, count: int) -> Tally:
+def _work(campaign: Campaign, first: int, count: int) -> BatchResult:
     assert _bench is not None
     return verify_batch(_bench, campaign, first, count)
 
@@ -314,7 +316,7 @@ def exhibit_text(campaign: Campaign, index: int, reduced: Reduced) -> str:
 def record(campaign: Campaign, path: str) -> int:
     """Record every program of *campaign* in *path*; how many events. Raises RecordingError."""
     source = {"seed": campaign.seed, "programs": campaign.programs, "events": campaign.events}
-    recorder = Recorder(path, campaign.kernel, source)
+    recorder = RecordingWriter(path, campaign.kernel, source)
     total = 0
     try:
         with Bench(campaign.kernel) as bench:

@@ -67,7 +67,7 @@ def machine() -> dict[str, Any]:
     return facts
 
 
-class Recorder:
+class RecordingWriter:
     """Writes a recording to *path*; close() completes it. Raises RecordingError.
 
     *source* says what was recorded, such as the seed of random programs.

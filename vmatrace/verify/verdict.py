@@ -12,7 +12,7 @@ from vmatrace.kernels import Kernel
 from vmatrace.oracle import OracleError, Unavailable
 from vmatrace.trace.file import Trace, TraceError
 from vmatrace.verify import setting
-from vmatrace.verify.recording import Recorder, bare
+from vmatrace.verify.recording import RecordingWriter, bare
 from vmatrace.verify.setting import Skip
 from vmatrace.verify.witness import Mismatch, Witness, compare
 
@@ -63,7 +63,7 @@ def replay(trace: Trace, kernel: Kernel, witness: Witness) -> Verdict:
     return Verdict(trace.name, trace.path, kernel.name, events, mismatch, skipped)
 
 
-def record(trace: Trace, recorder: Recorder) -> int:
+def record(trace: Trace, recorder: RecordingWriter) -> int:
     """Run *trace* on the running kernel once more and record it; how many events were run."""
     machine = setting.machine_sysctl()
     events = bare([item for item in trace.items() if isinstance(item, Event)])

@@ -14,7 +14,7 @@ from vmatrace.layout import Mapping, parse_layout
 from vmatrace.render.paper import Paper
 from vmatrace.trace.file import load_trace
 from vmatrace.verify import exhibit
-from vmatrace.verify.campaign import Campaign, Reduced, Tally, Total, exhibit_text, readable
+from vmatrace.verify.campaign import BatchResult, Campaign, Reduced, Total, exhibit_text, readable
 from vmatrace.verify.findings import conclude
 from vmatrace.verify.generate import files, generate
 from vmatrace.verify.verdict import Verdict
@@ -118,7 +118,7 @@ def test_a_campaign_says_how_to_repeat_it() -> None:
     campaign = Campaign("beef", 7, 50, KERNELS["6.18"])
     assert campaign.command() == "vmatrace verify --random 7 --seed beef --events 50"
     total = Total(campaign)
-    total.add(Tally(7, 350, 1, None))
+    total.add(BatchResult(7, 350, 1, None))
     out = io.StringIO()
     as_text.write_outcome(Paper(out, None), total, None, None)
     assert out.getvalue().startswith("350 events in 7 programs are exact; 1 program could not be")

@@ -15,7 +15,7 @@ from vmatrace.commands.explain.explain import (
     Overview,
     anon_state,
 )
-from vmatrace.commands.explain.lives import Change
+from vmatrace.commands.explain.lives import LifeEvent
 from vmatrace.commands.explain.survey import Moment
 from vmatrace.engine import merge
 from vmatrace.engine.merge import Side, blockers
@@ -98,7 +98,7 @@ def _event(event: Event | None) -> dict[str, Any] | None:
     return {"line": event.line, "pid": event.pid, "call": event.text}
 
 
-def _change(change: Change) -> dict[str, Any]:
+def _change(change: LifeEvent) -> dict[str, Any]:
     return {
         "kinds": change.kinds,
         "times": change.times,

@@ -19,7 +19,7 @@ from vmatrace.commands.explain.explain import (
     deliberate,
     grouped,
 )
-from vmatrace.commands.explain.lives import BorderLife, Change
+from vmatrace.commands.explain.lives import BorderLife, LifeEvent
 from vmatrace.commands.explain.survey import Moment
 from vmatrace.diagnostic import quoted, suggestion
 from vmatrace.event import Event, format_result
@@ -244,7 +244,7 @@ def _write_history(paper: Paper, account: Account) -> None:
         _write_change(paper, change)
 
 
-def _write_change(paper: Paper, change: Change) -> None:
+def _write_change(paper: Paper, change: LifeEvent) -> None:
     said = [CHANGES[kind] for kind in change.kinds]
     if change.set or change.cleared:
         said[change.kinds.index("flags")] = ", ".join(

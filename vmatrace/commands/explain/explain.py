@@ -13,7 +13,7 @@ from typing import Final
 from vmatrace import abi
 from vmatrace.commands.explain.address import instead_of_label
 from vmatrace.commands.explain.elsewhere import ONE, Answer, Elsewhere, Place
-from vmatrace.commands.explain.lives import TOUCHING, BorderLife, Change, Watch, standing
+from vmatrace.commands.explain.lives import TOUCHING, BorderLife, LifeEvent, Watch, standing
 from vmatrace.commands.explain.survey import Moment, Survey
 from vmatrace.engine import merge, view
 from vmatrace.engine.merge import IGNORED_FLAGS, Border, MergeDecision, Side
@@ -156,7 +156,7 @@ class Account:
     address: int
     mapping: Mapping | None
     anon: str | None
-    history: list[Change]
+    history: list[LifeEvent]
     before: Side | None
     below: Mapping | None
     above: Mapping | None

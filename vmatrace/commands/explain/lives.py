@@ -38,7 +38,7 @@ def standing(vma: Vma) -> Side:
 
 
 @dataclass
-class Change:
+class LifeEvent:
     """What events did to the VMA at an address; alike ones in a row are one Change.
 
     ``after`` is the VMA as the last of them left it, None where nothing was left. ``set`` and
@@ -67,9 +67,9 @@ class AddressLife:
         self.address = address
         self.before: Side | None = None
         self.now = standing(vma) if vma is not None else None
-        self.changes: list[Change] = []
+        self.changes: list[LifeEvent] = []
         if self.now is not None:
-            self.changes.append(Change(("started",), moment, moment, self.now))
+            self.changes.append(LifeEvent(("started",), moment, moment, self.now))
 
     def forked(self, mm: Mm, moment: Moment) -> AddressLife:
         """The same life in a child."""
@@ -77,10 +77,10 @@ class AddressLife:
         child.before = self.before
         child.changes = [replace(change) for change in self.changes]
         if child.now is not None:
-            child.changes.append(Change(("forked",), moment, moment, child.now))
+            child.changes.append(LifeEvent(("forked",), moment, moment, child.now))
         elif self.now is not None:
             child.before = self.now
-            child.changes = [Change(("unmapped",), moment, moment, None)]
+            child.changes = [LifeEvent(("unmapped",), moment, moment, None)]
         return child
 
     def see(self, step: Step) -> None:
@@ -105,13 +105,13 @@ class AddressLife:
         else:
             kinds = tuple(_kinds(step.mm, then, now))
             gone, come = then.attributes.flags, now.attributes.flags
-            self._add(Change(kinds, moment, moment, now, 1, come & ~gone, gone & ~come))
+            self._add(LifeEvent(kinds, moment, moment, now, 1, come & ~gone, gone & ~come))
 
     def _anew(self, kind: str, moment: Moment, then: Side | None) -> None:
         self.before = then if then is not None else self.before
-        self.changes = [Change((kind,), moment, moment, self.now)]
+        self.changes = [LifeEvent((kind,), moment, moment, self.now)]
 
-    def _add(self, change: Change) -> None:
+    def _add(self, change: LifeEvent) -> None:
         last = self.changes[-1]
         alike = last.kinds, last.set, last.cleared
         if alike == (change.kinds, change.set, change.cleared):

@@ -15,7 +15,7 @@ from vmatrace.engine.merge import Border
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
 from vmatrace.layout import Mapping
-from vmatrace.replayer.lockstep import Space, Spaces
+from vmatrace.replayer.lockstep import SpacePair, Spaces
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
 
@@ -44,7 +44,7 @@ class Piece(NamedTuple):
     join: Join | None
 
 
-class Change(NamedTuple):
+class FrameChange(NamedTuple):
     """What changed in one space under one model: starts of VMAs that went, and Pieces."""
 
     space: int
@@ -62,7 +62,7 @@ class Frame(NamedTuple):
     number: int
     space: int
     steps: tuple[Step, Step] | None
-    changes: list[Change]
+    changes: list[FrameChange]
 
 
 _State = dict[int, tuple[object, ...]]
@@ -91,10 +91,10 @@ class Film:
         """Replay the trace again, from frame to frame. Each is valid until the next."""
         trace = unlimited(self._found.trace)
         spaces = Spaces(
-            [Replay(trace, kernel, self._found.forced) for kernel in self._found.pair], Space
+            [Replay(trace, kernel, self._found.forced) for kernel in self._found.pair], SpacePair
         )
-        touched: dict[int, Space] = {space.number: space for space in spaces.living}
-        kept: list[Change] = []
+        touched: dict[int, SpacePair] = {space.number: space for space in spaces.living}
+        kept: list[FrameChange] = []
         yield Frame(0, 0, None, self._changes(touched))
         for space, a, b in spaces.steps():
             number = a.index + 1
@@ -112,7 +112,7 @@ class Film:
                 kept = []
                 touched = {}
 
-    def _changes(self, touched: dict[int, Space]) -> list[Change]:
+    def _changes(self, touched: dict[int, SpacePair]) -> list[FrameChange]:
         return [
             change
             for space in touched.values()
@@ -121,7 +121,7 @@ class Film:
             if (change := self._change(space.number, side, mm)) is not None
         ]
 
-    def _change(self, space: int, side: int, mm: Mm) -> Change | None:
+    def _change(self, space: int, side: int, mm: Mm) -> FrameChange | None:
         """What differs from the last look; a VMA counts as changed with the one before it.
 
         The first look is a change even where there is nothing: the process is born.
@@ -145,7 +145,7 @@ class Film:
             before, fresh = vma, changed
         gone = [start for start in old if start not in now]
         self._last[space, side] = now
-        return Change(space, side, gone, come) if gone or come or last is None else None
+        return FrameChange(space, side, gone, come) if gone or come or last is None else None
 
 
 def _piece(mm: Mm, vma: Vma, above: Vma | None) -> Piece:

@@ -17,7 +17,7 @@ from vmatrace.commands.report.curve import Curve
 from vmatrace.commands.report.patterns import Pattern, Patterns
 from vmatrace.engine.mm import Mm
 from vmatrace.kernels import Kernel
-from vmatrace.replayer.lockstep import Space, Spaces
+from vmatrace.replayer.lockstep import SpacePair, Spaces
 from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace
@@ -59,7 +59,7 @@ class Count:
         self.limit_at: Moment | None = None
 
 
-class Process(Space):
+class Process(SpacePair):
     """One process: a Count for each model, ``events`` its calls, and its VMAs over time."""
 
     __slots__ = ("counts", "curve", "events")
@@ -234,7 +234,7 @@ def _moment(step: Step) -> Moment:
 
 def _find_limits(replays: list[Replay], near: dict[int, Count]) -> None:
     """Note in each Count the first call that fails with max_map_count and would not without."""
-    for space, limited, free in Spaces(replays, Space).steps():
+    for space, limited, free in Spaces(replays, SpacePair).steps():
         count = near.get(space.number)
         if (
             count is not None

@@ -145,10 +145,10 @@ def _traces(traces: tuple[str, ...], kernel: Kernel, record: str | None, form: s
     from vmatrace.commands.verify import as_text
     from vmatrace.render import paper
     from vmatrace.verify import verdict
-    from vmatrace.verify.recording import Recorder
+    from vmatrace.verify.recording import RecordingWriter
 
     verdicts: list[Verdict] = []
-    recorder = None if record is None else Recorder(record, kernel)
+    recorder = None if record is None else RecordingWriter(record, kernel)
     page = paper.on(sys.stdout)
 
     def show(trace: Trace) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from vmatrace import abi, kernels
 from vmatrace.calls import CALLS
-from vmatrace.commands.report.frames import Change, Frame, Join, Piece
+from vmatrace.commands.report.frames import Frame, FrameChange, Join, Piece
 from vmatrace.commands.report.report import Report
 from vmatrace.engine import merge
 from vmatrace.engine.merge import Border, MergeDecision, Side
@@ -87,7 +87,7 @@ class Packer:
         process = self._spaces.get(frame.space, -1)
         return [frame.number, event.line, process, label + event.text, results, changes]
 
-    def _change(self, change: Change) -> list[Any]:
+    def _change(self, change: FrameChange) -> list[Any]:
         gone, come = [], []
         last = 0
         for start in sorted(change.gone):
