@@ -260,7 +260,10 @@ def lock(p: Program) -> None:
     elif p.chance(50):
         p.emit("munlockall")
     else:
-        p.emit("mlockall", p.random.choice((abi.MCL_CURRENT, abi.MCL_FUTURE, 6)))
+        p.emit(
+            "mlockall",
+            p.random.choice((abi.MCL_CURRENT, abi.MCL_FUTURE, abi.MCL_CURRENT | abi.MCL_FUTURE)),
+        )
 
 
 def brk(p: Program) -> None:
@@ -344,7 +347,9 @@ def shared(p: Program) -> None:
     if kind < 3:
         p.emit("msync", *p.span(), r.choice((abi.MS_ASYNC, abi.MS_SYNC, abi.MS_INVALIDATE)))
     elif kind < 5:
-        p.emit("remap_file_pages", *p.span(4), 0, r.randrange(24), r.choice((0, 0, 0x10000)))
+        p.emit(
+            "remap_file_pages", *p.span(4), 0, r.randrange(24), r.choice((0, 0, abi.MAP_NONBLOCK))
+        )
     elif kind < 8:
         addr = r.choice((p.page(), p.page(), p.page() + 0x123))
         flags = r.choice(
