@@ -96,7 +96,6 @@ def test_mergeable_is_ignored_by_what_cannot_be_merged(flags: int, file: VmFile 
         (at(0), 0, 99, -abi.EINVAL),
         (at(0), 0, 5, -abi.EINVAL),
         (at(0), 0, 7, -abi.EINVAL),
-        (at(0), 0, 26, -abi.EINVAL),
         (at(0), 0, 0, 0),
         (at(0), abi.ULONG_MAX, 0, -abi.EINVAL),
         (abi.ULONG_MAX & ~(PAGE - 1), 2 * PAGE, 0, -abi.EINVAL),

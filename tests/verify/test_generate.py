@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from vmatrace import abi
 from vmatrace.event import Event
 from vmatrace.trace.file import Trace, load_trace
 from vmatrace.trace.writer import call_text
 from vmatrace.verify import exhibit
 from vmatrace.verify.generate import FAMILIES, family, files, generate
+from vmatrace.verify.program import ADVICE, UNGIVEN
 from vmatrace.verify.shrink import consistent
 
 
@@ -21,6 +23,12 @@ def test_a_program_depends_on_its_seed_and_number_alone() -> None:
         assert texts(generate("a", index)) == texts(generate("a", index))
     assert texts(generate("a", 7)) != texts(generate("b", 7))
     assert texts(generate("a", 7)) != texts(generate("a", 7 + len(FAMILIES)))
+
+
+def test_every_advice_is_given_or_is_excused_by_name() -> None:
+    known = {value for name, value in abi.CONSTANTS.items() if name.startswith("MADV_")}
+    assert set(ADVICE) | set(UNGIVEN) == known
+    assert not set(ADVICE) & set(UNGIVEN)
 
 
 def test_every_family_has_its_turn() -> None:

@@ -19,7 +19,6 @@ from vmatrace.oracle.errors import Unsupported
 from vmatrace.oracle.files import filesystem_of
 from vmatrace.oracle.lab import ANON, BASE, MOVE, PAGE, RW, Lab
 from vmatrace.oracle.sandbox import Sandbox
-from vmatrace.oracle.uffd import UFFDIO_API
 
 Answer = bool | None
 
@@ -288,7 +287,7 @@ def _uffd_unregister_strict(lab: Lab) -> Answer:
     uffds = []
     for page in (0, 4):
         fd = inject("userfaultfd", _UFFD_USER_MODE_ONLY)
-        if fd < 0 or inject("ioctl", fd, UFFDIO_API, struct.pack("<QQQ", 0xAA, 0, 0)) < 0:
+        if fd < 0 or inject("ioctl", fd, abi.UFFDIO_API, struct.pack("<QQQ", 0xAA, 0, 0)) < 0:
             return None
         mode = abi.UFFDIO_REGISTER_MODE_MISSING
         area = struct.pack("<QQQQ", lab.at(page), 4 * PAGE, mode, 0)

@@ -17,7 +17,7 @@ from vmatrace.oracle.errors import Unsupported
 
 _USER_MODE_ONLY: Final = 1
 _O_CLOEXEC: Final = 0o2000000
-UFFDIO_API: Final = 0xC018AA3F
+
 _FEATURE_SIGBUS: Final = 1 << 7
 _FIELD: Final = re.compile(r"(start|len|mode)=([\w|]+)")
 
@@ -42,7 +42,7 @@ class Contexts:
         if key not in self._descriptors:
             fd = self._call("userfaultfd", _USER_MODE_ONLY | _O_CLOEXEC)
             api = struct.pack("<QQQ", 0xAA, _FEATURE_SIGBUS, 0)
-            if fd < 0 or self._call("ioctl", fd, UFFDIO_API, api) < 0:
+            if fd < 0 or self._call("ioctl", fd, abi.UFFDIO_API, api) < 0:
                 raise Unsupported("no userfaultfd here (CONFIG_USERFAULTFD, or not permitted)")
             self._descriptors[key] = fd
         return self._descriptors[key]

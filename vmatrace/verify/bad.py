@@ -110,7 +110,16 @@ def _others(p: Program, addr: int, length: int, odd: int, huge: int) -> list[Cal
                 r.choice((0, 8)),
             ),
         ),
-        ("process_madvise", (r.choice((-1, *abi.PIDFD_SELF)), area, 1, r.choice((20, 4, 12)), 0)),
+        (
+            "process_madvise",
+            (
+                r.choice((-1, abi.PIDFD_SELF_THREAD, abi.PIDFD_SELF_THREAD_GROUP)),
+                area,
+                1,
+                r.choice((20, 4, 12)),
+                0,
+            ),
+        ),
         ("mmap", (addr, length, RW, abi.MAP_SHARED | abi.MAP_FIXED, Fd(3), r.choice(_OFFSETS))),
         ("fault", (addr, length, abi.PROT_READ | abi.PROT_EXEC)),
     ]

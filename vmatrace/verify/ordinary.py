@@ -11,6 +11,7 @@ from vmatrace import abi
 from vmatrace.calls import format_iovec, format_uffdio
 from vmatrace.event import Expr, Fd
 from vmatrace.verify.program import (
+    ADVICE,
     BRK,
     PAGE,
     PRIVATE,
@@ -23,14 +24,6 @@ from vmatrace.verify.program import (
     Program,
 )  # fmt: skip
 
-_ADVICE: Final = (
-    abi.MADV_NORMAL, abi.MADV_RANDOM, abi.MADV_SEQUENTIAL, abi.MADV_DONTFORK, abi.MADV_DOFORK,
-    abi.MADV_MERGEABLE, abi.MADV_MERGEABLE, abi.MADV_UNMERGEABLE, abi.MADV_UNMERGEABLE,
-    abi.MADV_HUGEPAGE, abi.MADV_NOHUGEPAGE, abi.MADV_DONTDUMP, abi.MADV_DODUMP,
-    abi.MADV_WIPEONFORK, abi.MADV_KEEPONFORK, abi.MADV_DONTNEED, abi.MADV_FREE, abi.MADV_COLD,
-    abi.MADV_POPULATE_READ, abi.MADV_POPULATE_WRITE, abi.MADV_GUARD_INSTALL,
-    abi.MADV_GUARD_REMOVE, abi.MADV_DONTNEED_LOCKED, abi.MADV_WILLNEED,
-)  # fmt: skip
 _MMAP_FLAGS: Final = (
     abi.MAP_NORESERVE, abi.MAP_STACK, abi.MAP_LOCKED, abi.MAP_POPULATE, abi.MAP_GROWSDOWN,
     abi.MAP_POPULATE | abi.MAP_NONBLOCK, abi.MAP_SYNC,
@@ -146,7 +139,7 @@ def change_huge(p: Program) -> None:
     if p.chance(15):
         return p.emit("munmap", where, length)
     if p.chance(20):
-        return p.emit("madvise", where, length, p.random.choice(_ADVICE))
+        return p.emit("madvise", where, length, p.random.choice(ADVICE))
     return p.emit("mprotect", where, length, p.random.choice((1, 3, 3)))
 
 
@@ -194,7 +187,7 @@ def mprotect(p: Program) -> None:
 
 def madvise(p: Program) -> None:
     """Advise a range."""
-    p.emit("madvise", *p.span(), p.random.choice(_ADVICE))
+    p.emit("madvise", *p.span(), p.random.choice(ADVICE))
 
 
 def ksm(p: Program) -> None:
@@ -308,7 +301,7 @@ def special(p: Program) -> None:
     if kind == 4:
         flags = abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED
         return p.emit("mremap", addr, length, length, flags, p.page())
-    return p.emit("madvise", addr, length, r.choice(_ADVICE))
+    return p.emit("madvise", addr, length, r.choice(ADVICE))
 
 
 def fork(p: Program) -> None:

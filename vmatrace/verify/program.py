@@ -20,6 +20,23 @@ SIZES: Final = (8, 12, 16, 24, 48)
 PRIVATE: Final = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS
 RW: Final = abi.PROT_READ | abi.PROT_WRITE
 PROTS: Final = (0, 1, 3, 3, 3, 3, 5, 7)
+#: The advice that programs give; the likelier ones twice.
+ADVICE: Final = (
+    abi.MADV_NORMAL, abi.MADV_RANDOM, abi.MADV_SEQUENTIAL, abi.MADV_DONTFORK, abi.MADV_DOFORK,
+    abi.MADV_MERGEABLE, abi.MADV_MERGEABLE, abi.MADV_UNMERGEABLE, abi.MADV_UNMERGEABLE,
+    abi.MADV_HUGEPAGE, abi.MADV_NOHUGEPAGE, abi.MADV_DONTDUMP, abi.MADV_DODUMP,
+    abi.MADV_WIPEONFORK, abi.MADV_KEEPONFORK, abi.MADV_DONTNEED, abi.MADV_FREE, abi.MADV_COLD,
+    abi.MADV_POPULATE_READ, abi.MADV_POPULATE_WRITE, abi.MADV_GUARD_INSTALL,
+    abi.MADV_GUARD_REMOVE, abi.MADV_DONTNEED_LOCKED, abi.MADV_WILLNEED,
+)  # fmt: skip
+#: The advice that they do not give, and why.
+UNGIVEN: Final = {
+    abi.MADV_HWPOISON: "it takes memory away from the machine",
+    abi.MADV_SOFT_OFFLINE: "it takes memory away from the machine",
+    abi.MADV_REMOVE: "what it does to the file of one program, the next would meet",
+    abi.MADV_PAGEOUT: "how much it does depends on the machine's swap",
+    abi.MADV_COLLAPSE: "whether it succeeds depends on the machine's free huge pages",
+}
 #: The initial break of the sandbox (behind its image); other breaks make brk() fail, which is fine.
 BRK: Final = 0x7000001000
 #: Where the sandbox's stack is and, below TOP, its vdso; on other machines it may be elsewhere.
