@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Union, overload
 
 from vmatrace import kernels
 from vmatrace.api import Following, KernelLike, explain, kernel, layout_after
-from vmatrace.engine import view
 from vmatrace.calls import CALLS, Param
+from vmatrace.engine import view
 from vmatrace.event import Arg, Event, Fd, File, format_call
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout, parse_layout

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from vmatrace.commands.diff.attribution import first_partings
-from vmatrace.commands.explain.elsewhere import relevant
 from vmatrace.kernels import FEATURES, get_kernel
 from vmatrace.replayer.run import Replay
-from vmatrace.replayer.uses import VOCABULARY, Uses
+from vmatrace.replayer.uses import VOCABULARY, uses_of
 from vmatrace.trace.file import Trace
 from vmatrace.verify.generate import FAMILIES, files, generate
 
@@ -26,17 +25,8 @@ def test_a_feature_that_cannot_matter_to_a_trace_does_not(index: int) -> None:
     events = generate("uses", index)
     trace = Trace("t", "t", lambda: iter(events), files=files())
     kernel = get_kernel("6.12" if index % 2 else "post-patch")
-    replay = Replay(trace, kernel)
-    uses = Uses(replay)
-    for step in replay.steps():
-        uses.see(step)
-    rest = sorted(set(FEATURES) - relevant(kernel.with_features(FEATURES), uses))
-    others = [
-        kernel.with_features([], [name])
-        if name in kernel.features
-        else kernel.with_features([name])
-        for name in rest
-    ]
-    runs = [Replay(trace, model) for model in (kernel, *others)]
+    uses = uses_of(trace, kernel)
+    rest = [feature for feature in FEATURES.values() if not feature.can_matter(uses)]
+    runs = [Replay(trace, kernel), *(Replay(trace, kernel.switched([x])) for x in rest)]
     partings = first_partings(runs, [(0, i) for i in range(1, len(runs))])
-    assert {name: p for name, p in zip(rest, partings, strict=True) if p is not None} == {}
+    assert {x.name: p for x, p in zip(rest, partings, strict=True) if p is not None} == {}

@@ -10,6 +10,7 @@ changelog, the first that has it is taken, and the note says which one had it no
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,7 +38,7 @@ class Feature:
     PROPOSAL. ``commit`` is the upstream commit (12 hex digits or more) and ``subject`` its first
     line, or None and "" with ``note`` saying why. ``where`` names the kernel function or the
     configuration symbol. ``matters`` is what a trace needs to contain for the feature to make a
-    difference (words of commands.explain.survey), None: it always can. ``note`` also holds the
+    difference (words of replayer.uses), None: it always can. ``note`` also holds the
     commit that dropped the feature again.
     """
 
@@ -56,6 +57,10 @@ class Feature:
     def release(self) -> str | None:
         """The mainline release that brought it; None for what no release brings."""
         return self.since[0] if self.since else None
+
+    def can_matter(self, uses: Container[str]) -> bool:
+        """Whether it can make a difference to a trace that uses these things (replayer.uses)."""
+        return self.matters is None or any(need in uses for need in self.matters)
 
     def is_in(self, release: Release) -> bool:
         """Whether a kernel of that release, as it was published, has it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
@@ -57,6 +57,18 @@ class Kernel:
         changes = _changes(base.features, features)
         name = base.name + "".join(("+" if added else "-") + x.name for x, added in changes)
         return Kernel(name, features, base.release, base.summary, changes, base.name, self.assumed)
+
+    def switched(self, features: Iterable[Feature]) -> Kernel:
+        """This kernel with each of *features* the other way."""
+        names = {feature.name for feature in features}
+        return self.with_features(names - self.features, names & self.features)
+
+    def relevant(self, uses: Container[str]) -> frozenset[str]:
+        """Its features that can make a difference to a trace that uses these things.
+
+        Kernels that have the same of these do the same with such a trace.
+        """
+        return frozenset(name for name in self.features if FEATURES[name].can_matter(uses))
 
     def configured(self) -> Kernel:
         """This kernel in the configuration that models have: what it is as a release."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Final, cast
 
 from vmatrace import abi, calls
+from vmatrace.kernels import Kernel
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
+from vmatrace.trace.file import Trace
 
 #: KSM by default in force; memory that was there from the start or from an exec on; mappings of
 #: files; large enough for huge pages where the kernel may choose; at a fixed place, of a stack, and
@@ -70,3 +72,12 @@ class Uses(set[str]):
             self.add(STACK)
         if flags & abi.MAP_TYPE == abi.MAP_DROPPABLE:
             self.add(DROPPABLE)
+
+
+def uses_of(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> Uses:
+    """What *trace* uses, found by a replay under *kernel*. Raises TraceError."""
+    replay = Replay(trace, kernel, ksm)
+    uses = Uses(replay)
+    for step in replay.steps():
+        uses.see(step)
+    return uses

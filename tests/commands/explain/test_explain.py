@@ -18,7 +18,6 @@ from vmatrace.commands.explain.elsewhere import (
     ONE,
     RELEASES,
     predecessors,
-    relevant,
 )
 from vmatrace.commands.explain.explain import (
     DELIBERATE,
@@ -107,7 +106,7 @@ def test_models_taken_for_alike_leave_the_same_layouts(name: str) -> None:
     uses = Survey(Replay(trace, POST)).uses
     groups: dict[frozenset[str], list[Kernel]] = {}
     for kernel in KERNELS.values():
-        groups.setdefault(relevant(kernel, uses), []).append(kernel)
+        groups.setdefault(kernel.relevant(uses), []).append(kernel)
     for group in groups.values():
         layouts = [{p.pid: p.layout for p in replay(trace, k).processes} for k in group]
         assert all(a == b for a, b in pairwise(layouts)), [k.name for k in group]
@@ -117,7 +116,7 @@ def test_the_table_of_what_matters_spares_replays() -> None:
     trace = written("a = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)")
     uses = Survey(Replay(trace, POST)).uses
     # merge-unfaulted-target and fill-next-first, which can always make one
-    assert len({relevant(kernel, uses) for kernel in KERNELS.values()}) == 3
+    assert len({kernel.relevant(uses) for kernel in KERNELS.values()}) == 3
 
 
 def test_each_model_with_changes_has_the_one_before_it() -> None:

@@ -11,6 +11,7 @@ from vmatrace.commands.diff.attribution import Cause, Parting, causes, first_par
 from vmatrace.kernels import Kernel
 from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import Replay
+from vmatrace.replayer.uses import Uses, uses_of
 from vmatrace.trace.file import Trace
 
 
@@ -49,6 +50,7 @@ def across(trace: Trace, models: Sequence[Kernel], ksm: bool | None = None) -> A
     partings = iter(first_partings(runs, pairs, to_the_end=True))
     results = iter([run.result for run in runs])
     rows = [_row(models[0], next(results))]
+    uses: Uses | None = None
     for before, kernel in pairwise(models):
         if kernel.features == before.features:
             rows[-1].models.append(kernel.name)
@@ -59,7 +61,8 @@ def across(trace: Trace, models: Sequence[Kernel], ksm: bool | None = None) -> A
         else:
             rows.append(_row(kernel, result))
             rows[-1].first = parting
-            rows[-1].causes = causes(trace, before, kernel, ksm)
+            uses = uses_of(trace, kernel, ksm) if uses is None else uses
+            rows[-1].causes = causes(trace, before, kernel, ksm, uses)
     return Across(trace.name, trace.path, trace.description, rows)
 
 

@@ -5,7 +5,7 @@ Knows nothing of what a feature does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from vmatrace.commands.diff.changes import Follower
@@ -13,6 +13,7 @@ from vmatrace.event import Event
 from vmatrace.kernels import FEATURES, Feature, Kernel
 from vmatrace.replayer.lockstep import together
 from vmatrace.replayer.run import Replay
+from vmatrace.replayer.uses import uses_of
 from vmatrace.trace.file import Trace
 
 
@@ -65,14 +66,24 @@ def first_partings(
     return found
 
 
-def causes(trace: Trace, older: Kernel, newer: Kernel, ksm: bool | None = None) -> list[Cause]:
+def causes(
+    trace: Trace,
+    older: Kernel,
+    newer: Kernel,
+    ksm: bool | None = None,
+    uses: Container[str] | None = None,
+) -> list[Cause]:
     """The features that make *newer* differ from *older* on *trace*, in the order of FEATURES.
+
+    Asked are those that can matter to a trace that *uses* these things (uses_of()).
 
     First those that change the outcome alone. Where these together do not make the whole
     difference, also those without which *newer* would not be as it is; where that is not enough
     either, all in which the two models differ.
     """
-    changed = [f for f in FEATURES.values() if older.has(f) != newer.has(f)]
+    if uses is None:
+        uses = uses_of(trace, newer, ksm)
+    changed = [f for f in FEATURES.values() if older.has(f) != newer.has(f) and f.can_matter(uses)]
     alone = _switched(trace, older, changed, ksm)
     first = {name: parting for name, parting in alone.items() if parting is not None}
     if not first or not _same(trace, _with(older, changed, first), newer, ksm):
@@ -97,7 +108,7 @@ def _switched(
     trace: Trace, kernel: Kernel, features: Sequence[Feature], ksm: bool | None
 ) -> dict[str, Parting | None]:
     """What changes first when each of *features* is switched alone."""
-    others = [_toggled(kernel, [feature]) for feature in features]
+    others = [kernel.switched([feature]) for feature in features]
     runs = [Replay(trace, model, ksm) for model in (kernel, *others)]
     partings = first_partings(runs, [(0, i) for i in range(1, len(runs))])
     return {feature.name: parting for feature, parting in zip(features, partings, strict=True)}
@@ -110,11 +121,4 @@ def _same(trace: Trace, a: Kernel, b: Kernel, ksm: bool | None) -> bool:
 
 
 def _with(older: Kernel, changed: Sequence[Feature], names: dict[str, Parting]) -> Kernel:
-    return _toggled(older, [feature for feature in changed if feature.name in names])
-
-
-def _toggled(kernel: Kernel, features: Sequence[Feature]) -> Kernel:
-    """*kernel* with each of *features* the other way."""
-    return kernel.with_features(
-        [f.name for f in features if not kernel.has(f)], [f.name for f in features if kernel.has(f)]
-    )
+    return older.switched(feature for feature in changed if feature.name in names)

@@ -8,12 +8,12 @@ there.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from vmatrace.commands.explain.survey import Origin, Survey
 from vmatrace.kernels import KERNELS, Kernel, is_release
-from vmatrace.kernels.features import FEATURES, Feature
+from vmatrace.kernels.features import Feature
 from vmatrace.layout import Mapping
 from vmatrace.replayer.lockstep import together
 from vmatrace.replayer.result import Step
@@ -82,15 +82,6 @@ def predecessors() -> Iterator[tuple[Kernel, Kernel]]:
                 break
 
 
-def relevant(kernel: Kernel, uses: Collection[str]) -> frozenset[str]:
-    """The features of *kernel* that can make a difference to a trace of which *uses* holds."""
-    return frozenset(name for name in kernel.features if _matters(FEATURES[name], uses))
-
-
-def _matters(feature: Feature, uses: Collection[str]) -> bool:
-    return feature.matters is None or any(need in uses for need in feature.matters)
-
-
 class Elsewhere:
     """The replays of *trace* under other models, and what they say of *places*.
 
@@ -105,7 +96,7 @@ class Elsewhere:
         self._uses = survey.uses
         self._ksm = ksm
         self._verdicts: dict[frozenset[str], dict[Place, Verdict]] = {}
-        self._keys: dict[str, frozenset[str]] = {}  # relevant() of each model, by its name
+        self._keys: dict[str, frozenset[str]] = {}  # Kernel.relevant() of each model, by its name
         self._origins: dict[Place, tuple[Origin | None, Origin | None]] = {}
         by_pid: dict[str, list[Place]] = {}
         for place in places:
@@ -117,7 +108,7 @@ class Elsewhere:
                 self._origins[p] = origins.get(p.address - 1), origins.get(p.address)
         self._nths = {o.nth for pair in self._origins.values() for o in pair if o is not None}
         layouts = {process.pid: process.layout for process in survey.result.processes}
-        self._verdicts[relevant(kernel, self._uses)] = {
+        self._verdicts[kernel.relevant(self._uses)] = {
             place: Verdict(APART, _at(layouts[place.pid], place.address)) for place in self._origins
         }
 
@@ -139,11 +130,11 @@ class Elsewhere:
             if seen[before.name].state != seen[after.name].state
         }
         switched = [
-            (before, after, feature, added, _switch(before, feature, added))
+            (before, after, feature, added, before.switched([feature]))
             for before, after in pairs
             if (before.name, after.name) in changed
             for feature, added in after.changes
-            if _matters(feature, self._uses)
+            if feature.can_matter(self._uses)
         ]
         for _ in self._replay([kernel for *_, kernel in switched], None):
             pass
@@ -172,7 +163,7 @@ class Elsewhere:
 
     def _replay(self, wanted: Iterable[Kernel], watched: Replay | None) -> Iterator[Step]:
         """Replay under each of *wanted* that has not been; the steps of *watched*, if given."""
-        groups = {relevant(kernel, self._uses): kernel for kernel in wanted}
+        groups = {kernel.relevant(self._uses): kernel for kernel in wanted}
         new = {key: Replay(self._trace, kernel, self._ksm) for key, kernel in groups.items()
                if key not in self._verdicts}  # fmt: skip
         replays = list(new.values()) + ([watched] if watched is not None else [])
@@ -194,7 +185,7 @@ class Elsewhere:
 
     def _verdict(self, kernel: Kernel, place: Place) -> Verdict:
         if kernel.name not in self._keys:
-            self._keys[kernel.name] = relevant(kernel, self._uses)
+            self._keys[kernel.name] = kernel.relevant(self._uses)
         return self._verdicts[self._keys[kernel.name]][place]
 
     def _find(self, place: Place, layout: list[Mapping], returned: dict[int, int]) -> Verdict:
@@ -221,7 +212,3 @@ def _find(origin: Origin | None, address: int, returned: dict[int, int]) -> int:
 def _at(layout: list[Mapping], address: int) -> Mapping | None:
     i = bisect_right(layout, address, key=lambda mapping: mapping.start) - 1
     return layout[i] if i >= 0 and layout[i].end > address else None
-
-
-def _switch(kernel: Kernel, feature: Feature, on: bool) -> Kernel:
-    return kernel.with_features([feature.name] if on else [], [] if on else [feature.name])
