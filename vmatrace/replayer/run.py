@@ -6,7 +6,7 @@ no word of output.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final, cast
 
@@ -14,18 +14,13 @@ from vmatrace import abi, kernels
 from vmatrace.calls import BIRTHS, CALLS, DEATHS, EXECS, shares_memory
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.engine import region, view
-from vmatrace.engine.faults import fault
 from vmatrace.engine.limits import STACK_DEFAULT, Limits
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls import (
     advice,
     control,
-    heap,
-    locking,
     mapping,
     policy,
-    protection,
-    remapping,
     sharing,
     uffd,
 )
@@ -35,6 +30,7 @@ from vmatrace.kernels import Kernel
 from vmatrace.replayer import assumptions
 from vmatrace.replayer.expectations import check
 from vmatrace.replayer.files import Files
+from vmatrace.replayer.handlers import HANDLERS, Ints, truncated
 from vmatrace.replayer.processes import Processes
 from vmatrace.replayer.result import Divergence, ProcessResult, Result, Step
 from vmatrace.trace.file import Item, Trace
@@ -48,58 +44,6 @@ _MASK: Final = abi.ULONG_MAX
 _BATCH: Final = 64
 #: PIDFD_SELF_THREAD_GROUP before 6.17.
 _OLD_GROUP: Final = -20000
-
-Ints = tuple[int, ...]
-Handler = Callable[[Mm, Ints, "int | None"], int]
-
-
-def _truncated(name: str, arguments: Sequence[Any]) -> list[Any]:
-    """The arguments as the kernel sees them; what is no number stays as it is."""
-    params = CALLS[name].params
-    return [
-        param.number(a) if type(a) is int else a
-        for param, a in zip(params, arguments, strict=False)
-    ]
-
-
-def _handler(name: str, function: Callable[..., int], recorded: bool = False) -> Handler:
-    """*function* on arguments as the kernel sees them, with 0 for those left out.
-
-    *recorded*: it wants to know the recorded result. Compiled from the table of calls, because
-    asking it of each argument would cost a tenth of the time of an event (0.2 of 2 microseconds).
-    """
-    seen = []
-    for i, param in enumerate(CALLS[name].params):
-        value = f"a[{i}] & {(1 << param.bits) - 1:#x}"
-        if param.signed:
-            value = f"({value} ^ {1 << param.bits - 1:#x}) - {1 << param.bits - 1:#x}"
-        seen.append(f"{value} if len(a) > {i} else 0" if param.optional else value)
-    written = ", ".join(["mm", *seen, *(["r"] if recorded else [])])
-    return cast(Handler, eval(f"lambda mm, a, r: function({written})", {"function": function}))
-
-
-#: The calls whose every argument is a number.
-_HANDLERS: Final = {
-    name: _handler(name, function, recorded)
-    for name, function, recorded in (
-        ("munmap", mapping.munmap, False),
-        ("brk", heap.brk, True),
-        ("mprotect", protection.mprotect, False),
-        ("pkey_mprotect", protection.pkey_mprotect, True),
-        ("madvise", advice.madvise, False),
-        ("mlock", locking.mlock, False),
-        ("mlock2", locking.mlock2, False),
-        ("munlock", locking.munlock, False),
-        ("mlockall", locking.mlockall, False),
-        ("munlockall", locking.munlockall, False),
-        ("mseal", control.mseal, False),
-        ("msync", sharing.msync, False),
-        ("shmdt", sharing.shmdt, False),
-        ("remap_file_pages", sharing.remap_file_pages, False),
-        ("mremap", remapping.mremap, True),
-        ("fault", fault, False),
-    )
-}
 
 
 class Replay:
@@ -190,7 +134,7 @@ class Replay:
         """Replay one event; None where it is not modelled, which ``unsupported`` says."""
         splits = self.world.splits
         before = self._alive[event.pid]
-        heap = (before.start_brk, before.brk)
+        bounds = (before.start_brk, before.brk)
         returned = self._execute(event)
         if returned is None:
             return None
@@ -201,7 +145,7 @@ class Replay:
         return Step(
             self.result.events - 1, event, event.pid, returned, decisions,
             self.world.splits - splits, self._alive.get(event.pid, before),
-            self._evaluated if event.symbolic else event.args, heap,
+            self._evaluated if event.symbolic else event.args, bounds,
         )  # fmt: skip
 
     def process(self, pid: str) -> Mm:
@@ -229,7 +173,7 @@ class Replay:
                 mm, addr & _MASK, length & _MASK, prot, flags, file, offset & _MASK, recorded
             )
         else:
-            handler = _HANDLERS.get(name)
+            handler = HANDLERS.get(name)
             if handler is not None:
                 result = handler(mm, arguments, recorded)
             else:
@@ -271,7 +215,7 @@ class Replay:
         if recorded >= 0 > result and (needs := assumptions.range_of(name, arguments)):
             filled = assumptions.fill(mm, *needs)
             self.result.assumed += filled
-            if filled and (handler := _HANDLERS.get(name)) is not None:
+            if filled and (handler := HANDLERS.get(name)) is not None:
                 return handler(mm, cast(Ints, arguments), recorded)
         return result
 
@@ -281,7 +225,7 @@ class Replay:
         name = event.name
         if name == "prctl":
             if CALLS[name].concerns_memory(arguments):
-                return control.prctl(mm, *_truncated(name, arguments))
+                return control.prctl(mm, *truncated(name, arguments))
             self._not_modelled(event, f"prctl option {arguments[0]}")
             return None
         if name in _FOREIGN and event.recorded is not None and event.recorded < 0:
@@ -296,18 +240,18 @@ class Replay:
             self._execute_image(event)
             return 0
         if name == "shmat":
-            shmid, addr, flags = _truncated(name, arguments)
+            shmid, addr, flags = truncated(name, arguments)
             return sharing.shmat(mm, self._files.of(shmid), addr, flags, event.recorded)
         if name == "mbind":
-            return policy.mbind(mm, *_truncated(name, arguments))
+            return policy.mbind(mm, *truncated(name, arguments))
         if name == "process_madvise":
-            pidfd, iovec, _, what, flags = _truncated(name, arguments)
+            pidfd, iovec, _, what, flags = truncated(name, arguments)
             target = self._target(pidfd, mm)
             if target is None:
                 return -abi.EINVAL if flags else -abi.EBADF
             return advice.process_madvise(target, target is mm, iovec, what, flags)
         if name == "ioctl":
-            fd, request, argument = _truncated(name, arguments)
+            fd, request, argument = truncated(name, arguments)
             result = uffd.ioctl(mm, self._context(fd), request, str(argument))
             if result is not None:
                 return result
