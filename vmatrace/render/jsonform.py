@@ -11,10 +11,9 @@ from collections.abc import Iterable
 from typing import Any, Final, TextIO
 
 from vmatrace import abi
-from vmatrace.calls import CALLS
 from vmatrace.engine import merge
 from vmatrace.engine.merge import Border, MergeDecision, blockers
-from vmatrace.event import ExpectedMapping, format_result
+from vmatrace.event import CALLS, ExpectedMapping, format_result
 from vmatrace.layout import Layout, Mapping
 from vmatrace.notes import Notes
 from vmatrace.render import lognotes

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
-from vmatrace.calls import CALLS
-from vmatrace.event import ExpectedMapping, format_result
+from vmatrace.event import CALLS, ExpectedMapping, format_result
 from vmatrace.layout import Layout, Mapping
 from vmatrace.render import layouts, lognotes, words
 from vmatrace.render.paper import Paper

@@ -7,11 +7,10 @@ import io
 from collections.abc import Sequence
 from typing import Any, Final, TextIO
 
-from vmatrace.calls import CALLS
 from vmatrace.commands.diff import as_markdown
 from vmatrace.commands.diff.across import Across, Row
 from vmatrace.commands.diff.attribution import Cause, Parting
-from vmatrace.event import format_result
+from vmatrace.event import CALLS, format_result
 from vmatrace.render import words
 from vmatrace.render.jsonform import encode, errno_name
 from vmatrace.render.paper import Paper, visible

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from vmatrace import abi
-from vmatrace.calls import CALLS
 from vmatrace.commands.diff import sidebyside
 from vmatrace.commands.diff.diff import Did, Diff, EventDiff, ProcessDiff
-from vmatrace.event import format_result
+from vmatrace.event import CALLS, format_result
 from vmatrace.layoutdiff import FlagDifference, align, flag_differences
 from vmatrace.render import layouts, steps, words
 from vmatrace.render.paper import Paper, visible

@@ -6,10 +6,9 @@ import os.path
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.calls import CALLS
 from vmatrace.commands.report.patterns import Pattern
 from vmatrace.commands.report.report import Count, Moment, Process, Report
-from vmatrace.event import format_flags
+from vmatrace.event import CALLS, format_flags
 from vmatrace.render import words
 
 #: The remark where KSM by default was never in force.

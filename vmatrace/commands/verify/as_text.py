@@ -12,8 +12,7 @@ from itertools import zip_longest
 from typing import Any, Final, TextIO
 
 from vmatrace import abi, kernels
-from vmatrace.calls import CALLS
-from vmatrace.event import format_result
+from vmatrace.event import CALLS, format_result
 from vmatrace.layout import Layout, Mapping
 from vmatrace.render import words
 from vmatrace.render.jsonform import encode, errno_name, layout_json
