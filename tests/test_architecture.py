@@ -22,9 +22,8 @@ PACKAGE = Path(__file__).parent.parent / "vmatrace"
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "facts": (
         {
-            "abi", "calls", "_version", "answer", "diagnostic", "kernels", "layout", "layoutdiff",
-            "notes",
-            "workers",
+            "abi", "atomic", "calls", "_version", "answer", "diagnostic", "escape", "kernels",
+            "layout", "notes", "workers",
         },
         set(),
     ),
@@ -211,3 +210,20 @@ def test_a_module_past_400_lines_has_a_reason(module: str) -> None:
 def test_no_reason_outlives_what_it_excuses() -> None:
     for module in LARGE:
         assert len(source(module).read_text(encoding="utf-8").splitlines()) > 400, module
+
+
+def everything_below(module: str) -> set[str]:
+    """All modules of this project that *module* imports, and those that they import."""
+    found: set[str] = set()
+    waiting = {module}
+    while waiting:
+        found |= waiting
+        waiting = {other for one in waiting for other in ours(one)} - found
+    return found - {module}
+
+
+@pytest.mark.parametrize("question", [m for m in modules() if m.endswith(".question")])
+def test_a_question_knows_no_screen(question: str) -> None:
+    """Its answer is values: neither rendering nor a form nor words are below it."""
+    below = everything_below(question)
+    assert {m for m in below if inside(m, "render") or ".as_" in m or m.endswith(".words")} == set()

@@ -20,6 +20,8 @@ from vmatrace import schema
 from vmatrace._version import __version__
 from vmatrace.engine.merge import Blocker
 from vmatrace.event import CALLS
+from vmatrace.schema.outputs import OUTPUTS
+from vmatrace.schema.reports import REPORTS
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -165,7 +167,7 @@ def properties(schema: Any) -> Iterator[str]:
             yield from properties(value)
 
 
-FORMS = [name for name in schema.NAMES if name != "trace"]
+FORMS = list(OUTPUTS)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -182,6 +184,15 @@ def test_every_field_of_a_form_of_json_is_described_and_no_other(form: str) -> N
     for word in re.findall(r"`([a-z_]+)`", sections[form]):
         assert word in known or word in values, word
     assert f"`vmatrace-{form}/1`" in sections[form]
+
+
+@pytest.mark.parametrize("form", REPORTS)
+def test_every_field_of_a_report_is_described(form: str) -> None:
+    page = text("docs/reference/reports.md")
+    assert f"`{form}`" in page
+    said = set(re.findall(r"`(\w+)`", page))
+    fields = {re.sub("_(from|to)$", "", name) for name in properties(schema.schema(form))}
+    assert fields - said - {"from", "text", "driver", "name", "vmatrace/v1", "$schema"} == set()
 
 
 def test_every_key_of_a_trace_is_in_the_example_and_every_call_is_named() -> None:

@@ -15,13 +15,13 @@ from os import PathLike
 from typing import BinaryIO, TextIO, Union, cast, overload
 
 from vmatrace import importers, kernels
-from vmatrace.commands.check import checks
+from vmatrace.commands.check import question as checks
 from vmatrace.commands.diff import baseline
-from vmatrace.commands.diff import diff as diffs
+from vmatrace.commands.diff import question as diffs
 from vmatrace.commands.diff.changes import Change, Follower, mapping_of
-from vmatrace.commands.explain import explain as explanations
+from vmatrace.commands.explain import question as explanations
 from vmatrace.commands.explain.address import parse_address
-from vmatrace.commands.report import report as reports
+from vmatrace.commands.report import question as reports
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout
 from vmatrace.replayer.result import Result, Step

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from vmatrace.escape import disarmed, inert, lengthened
+
 #: So many errors of one file are kept; the rest are counted.
 MAX_DIAGNOSTICS: Final = 100
 #: So many are counted; then reading stops, and the output says so.
@@ -38,9 +40,10 @@ class Diagnostic:
     source: str = ""
 
     def __str__(self) -> str:
-        if self.line == 0:
-            return f"{self.path}: error: {self.message}"
-        text = f"{self.path}:{self.line}:{self.column}: error: {self.message}"
+        place = f":{self.line}:{self.column}" if self.line else ""
+        text = inert(f"{self.path}{place}: error: {self.message}")
+        if not self.line:
+            return text
         if not self.source.strip():
             return text
         shown, caret = _excerpt(self.source, self.column - 1)
@@ -66,7 +69,7 @@ class TraceError(Exception):
         text = "\n".join(map(str, self.diagnostics))
         if self.omitted:
             path = self.diagnostics[0].path if self.diagnostics else ""
-            text += f"\n{path}: error: … and {self.omitted} more"
+            text += "\n" + inert(f"{path}: error: … and {self.omitted} more")
             text += " (reading stopped there)" if self.stopped else ""
         return text
 
@@ -165,7 +168,8 @@ def _excerpt(source: str, index: int) -> tuple[str, str]:
     head, tail = ("…" if first else ""), ("…" if last < len(source) else "")
     shown = head + "".join(map(_printable, source[first:last])) + tail
     pad = " " * len(head) + "".join(map(_blank, source[first:index]))
-    return shown.rstrip(), pad + "^"
+    pad += " " * lengthened(shown, len(head) + index - first)
+    return disarmed(shown.rstrip()), pad + "^"
 
 
 def _printable(char: str) -> str:

@@ -194,7 +194,7 @@ class Expectation:
 
     ``on`` holds model names and version ranges such as ``>=6.17``; empty: every model.
     ``counts`` maps vmas, mergeable, merges, peak_vmas to a Bound. ``maps`` is the whole layout of
-    the process, or None.
+    the process, or None. ``name`` is what the trace calls it, or empty.
     """
 
     pid: str
@@ -203,6 +203,7 @@ class Expectation:
     on: tuple[str, ...] = ()
     counts: Mapping[str, Bound] = field(default_factory=dict)
     maps: tuple[ExpectedMapping, ...] | None = None
+    name: str = ""
 
 
 #: Counts an expectation may state.

@@ -25,7 +25,7 @@ from vmatrace.trace.callstring import CallError, CallParser
 from vmatrace.trace.file import Trace
 
 if TYPE_CHECKING:
-    from vmatrace.commands.explain.explain import Account, Overview
+    from vmatrace.commands.explain.question import Account, Overview
 
 #: A number, or as text what a trace has there: ``"PROT_READ|PROT_WRITE"``, ``"3*PAGE_SIZE"``.
 Value = Union[int, str]

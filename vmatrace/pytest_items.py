@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from vmatrace.commands.check.as_text import failure_text, uncovered_text
-from vmatrace.commands.check.checks import models
+from vmatrace.commands.check.question import models
+from vmatrace.commands.check.words import failure_text, uncovered_text
+from vmatrace.escape import visible
 from vmatrace.event import Expectation
 from vmatrace.kernels import KERNELS, Kernel, get_kernel
+from vmatrace.replayer.blame import blame
 from vmatrace.replayer.expectations import applies
+from vmatrace.replayer.identities import named
 from vmatrace.replayer.result import Failure, Result
 from vmatrace.replayer.run import replay
 from vmatrace.trace.file import Trace, TraceError, load_trace
@@ -52,29 +54,28 @@ class TraceFile(pytest.File):
         shown = os.path.relpath(self.path, self.config.invocation_params.dir)
         try:
             self.trace = load_trace(self.path, shown)
-            expected = [item for item in self.trace.items() if isinstance(item, Expectation)]
+            expected = list(named(self.trace.items()))
         except TraceError as error:
             raise self.CollectError(str(error)) from None
-        lines = Counter(expectation.line for expectation in expected)
-        under = chosen or models(self.trace, expected)
-        for lost in expected:
+        under = chosen or models(self.trace, (expectation for expectation, _ in expected))
+        for lost, _ in expected:
             if not chosen and not any(applies(lost, kernel) for kernel in under):
                 text = f"{shown}:{lost.line}: {uncovered_text(', '.join(lost.on))}"
                 self.warn(pytest.PytestCollectionWarning(text))
         for kernel in under:
-            for expectation in expected:
+            for expectation, name in expected:
                 if applies(expectation, kernel):
-                    place = f"line-{expectation.line}"
-                    if lines[expectation.line] > 1:
-                        place += f"-{expectation.column}"
                     yield ExpectationItem.from_parent(
-                        self, name=f"{place}[{kernel.name}]", expectation=expectation, kernel=kernel
-                    )
+                        self, name=f"{visible(name)}[{kernel.name}]", expectation=expectation,
+                        kernel=kernel,
+                    )  # fmt: skip
 
     def result(self, kernel: Kernel) -> Result:
         """The replay under *kernel*. Raises TraceError where a call is not modelled."""
         if self._replayed is None or self._replayed[0] is not kernel:
-            self._replayed = kernel, replay(self.trace, kernel)
+            result = replay(self.trace, kernel)
+            blame(self.trace, kernel, result.failures)
+            self._replayed = kernel, result
         return self._replayed[1]
 
 

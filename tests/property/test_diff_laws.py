@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmatrace import abi
-from vmatrace.commands.diff.diff import Comparison, Did, compare
+from vmatrace.commands.diff.question import Comparison, Did, compare
 from vmatrace.kernels import KERNELS
-from vmatrace.layout import Layout, Mapping
-from vmatrace.layoutdiff import align, flag_differences, segments, with_flags
+from vmatrace.layout import Layout, Mapping, align, flag_differences, segments, with_flags
 from vmatrace.trace.file import Trace
 from vmatrace.verify import generate
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 import io
 import json
 import re
@@ -16,12 +17,14 @@ from jsonschema import Draft202012Validator
 from program import EXHIBITS, ROOT, RunProgram, exhibit
 
 from vmatrace import schema
-from vmatrace.commands.verify import as_text
+from vmatrace.commands.verify import as_json
+from vmatrace.commands.verify.question import Outcome
 from vmatrace.event import Event
 from vmatrace.kernels import KERNELS
 from vmatrace.layout import parse_layout, smaps_text
 from vmatrace.replayer.run import replay
 from vmatrace.schema.outputs import OUTPUTS
+from vmatrace.schema.reports import REPORTS
 from vmatrace.trace.file import Trace, load_trace
 from vmatrace.verify.campaign import Campaign, Reduced, Total
 from vmatrace.verify.findings import conclude
@@ -130,13 +133,13 @@ def verified() -> Iterable[tuple[str, str]]:
     reduced = Reduced(Trace("t", "t", lambda: iter(())), [event], mismatch, 1)
     out = io.StringIO()
     for verdict in verdicts:
-        as_text.write_json(out, verdict)
-    as_text.write_total_json(out, total, None, None)
+        as_json.write(out, verdict)
+    as_json.write(out, Outcome(total))
     total.failed = 4
-    as_text.write_total_json(out, total, reduced, "mismatch.yaml")
+    as_json.write(out, Outcome(total, reduced, "mismatch.yaml"))
     yield from (("verify", line) for line in out.getvalue().splitlines())
     out = io.StringIO()
-    as_text.write_findings_json(out, conclude({"ksm": True, "pkeys": False}))
+    as_json.write(out, conclude({"ksm": True, "pkeys": False}))
     yield "probe", out.getvalue()
 
 
@@ -171,3 +174,30 @@ def test_an_output_may_have_more_fields_but_lack_none(run: RunProgram, name: str
         del less[field]
         assert complaints(less, name), field
         assert complaints({**document, field: 0.5}, name), field
+
+
+#: Command lines that print what is no JSON of our own.
+REPORTS_OF = {
+    "check-csv": f"check {SMALL} {FAILING} --format csv",
+    "diff-csv": f"diff {SMALL} {FAILING} --format csv",
+    "across-csv": f"diff {SMALL} --across 6.4..6.18 --format csv",
+    "gitlab": f"check {SMALL} {FAILING} --format gitlab",
+    "sarif": f"diff {SMALL} {FAILING} --format sarif",
+}
+
+
+def test_every_report_has_an_example_here() -> None:
+    assert set(REPORTS_OF) == set(REPORTS)
+
+
+@pytest.mark.parametrize("name", REPORTS_OF)
+def test_a_report_is_what_its_schema_says(run: RunProgram, name: str) -> None:
+    out = run(*REPORTS_OF[name].split()).out
+    if not name.endswith("-csv"):
+        assert complaints(json.loads(out), name) == []
+        return
+    reader = csv.DictReader(io.StringIO(out, newline=""))
+    assert reader.fieldnames == list(REPORTS[name]["properties"])
+    rows = list(reader)
+    assert len(rows) > len(EXHIBITS)
+    assert [said for row in rows for said in complaints(row, name)] == []

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmatrace import abi
-from vmatrace.commands.check.checks import check, update
+from vmatrace.commands.check.question import check, update
 from vmatrace.event import EXPECTED_COUNTS
 from vmatrace.kernels import KERNELS
 from vmatrace.trace.file import load_trace

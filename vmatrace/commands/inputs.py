@@ -24,10 +24,11 @@ def each(
     sources: Iterable[str | TraceError],
     show: Callable[[Trace], int],
     assume_faulted: str | None = None,
+    refuse: Callable[[TraceError], None] = lambda _: None,
 ) -> int:
     """The worst status of *show* over all traces; one in error is reported and passed over.
 
-    *assume_faulted* is for logs (importers.open_trace()).
+    *assume_faulted* is for logs (importers.open_trace()); *refuse* is told of each error too.
     """
     from vmatrace.importers import open_trace
     from vmatrace.trace.file import TraceError
@@ -42,6 +43,7 @@ def each(
             sys.stdout.flush()
             click.echo(str(error), err=True)
             status = BAD
+            refuse(error)
         except BrokenPipeError:
             write_nowhere()
             break

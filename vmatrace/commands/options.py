@@ -135,11 +135,3 @@ def assume_faulted(function: _F) -> _F:
         "--assume-faulted", type=click.Choice(["none", "writable"]),
         help="Of a log, which has no page faults: what counts as written to.  [default: writable]",
     )(function)  # fmt: skip
-
-
-def form(*forms: str) -> Callable[[_F], _F]:
-    """The option --format with *forms*, the first of which is the default."""
-    return click.option(
-        "--format", "form", type=click.Choice(forms), default=forms[0], show_default=True,
-        help="How to print the results.",
-    )  # fmt: skip

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from vmatrace.render.problems import NOTE, Problem
+
 #: What an annotation can be.
 LEVELS: Final = ("notice", "warning", "error")
 
@@ -21,6 +23,13 @@ def annotation(level: str, path: str, line: int, title: str, message: str) -> st
     where = {"file": path, "line": str(line) if path and line > 0 else "", "title": title}
     properties = ",".join(f"{key}={escape_property(text)}" for key, text in where.items() if text)
     return f"::{level}{' ' + properties if properties else ''}::{escape(message)}"
+
+
+def problem_annotation(problem: Problem) -> str:
+    """The annotation at a problem; GitHub calls a note a notice."""
+    level = "notice" if problem.level == NOTE else problem.level
+    title = problem.title or problem.rule
+    return annotation(level, problem.path, problem.line, title, problem.message)
 
 
 def escape(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final, TextIO
 from vmatrace import abi
 from vmatrace.engine import merge
 from vmatrace.engine.merge import Border, MergeDecision, blockers
-from vmatrace.event import CALLS, ExpectedMapping, format_result
+from vmatrace.event import CALLS, Event, ExpectedMapping, format_result
 from vmatrace.layout import Layout, Mapping
 from vmatrace.notes import Notes
 from vmatrace.render import lognotes
@@ -29,7 +29,7 @@ def write(
     steps: Iterable[Step] | None = None,
     notes: Notes | None = None,
 ) -> None:
-    """Write *result*; with *steps*, its events first. It is read when *steps* is exhausted.
+    """Write *result*; with *steps*, its events first.
 
     *notes* are those of a log.
     """
@@ -186,7 +186,13 @@ def failure_json(failure: Failure) -> dict[str, Any]:
         "what": failure.what,
         "expected": _plain(failure.expected),
         "actual": _plain(failure.actual),
+        "since": None if failure.since is None else called(failure.since),
     }
+
+
+def called(event: Event) -> dict[str, Any]:
+    """Which event of the trace."""
+    return {"line": event.line, "pid": event.pid, "call": event.text}
 
 
 def _plain(value: object) -> Any:

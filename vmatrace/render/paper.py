@@ -12,6 +12,8 @@ import textwrap
 from collections.abc import Callable
 from typing import TextIO, Union
 
+from vmatrace.escape import inert, visible
+
 #: Text, or text with a rich style such as "dim" or "bold red".
 Span = Union[str, "tuple[str, str]"]
 #: Gives text the look of a style.
@@ -37,12 +39,15 @@ class Paper:
         return character if self._unicode else instead
 
     def line(self, *spans: Span) -> None:
-        """Write one line as it is, control characters escaped."""
+        """Write one line as it is, but harmless (vmatrace.escape)."""
         pairs = [(span, "") if isinstance(span, str) else span for span in spans]
         while pairs and not pairs[-1][0].strip():
             del pairs[-1]
         if pairs:
             pairs[-1] = (pairs[-1][0].rstrip(), pairs[-1][1])
+        whole = "".join([text for text, _ in pairs])
+        if ("::" in whole or "##" in whole) and (harmless := inert(whole)) != visible(whole):
+            pairs = [(harmless, "")]
         style = self._style
         self.stream.write("".join([style(visible(text), name) for text, name in pairs]) + "\n")
 
@@ -73,13 +78,12 @@ class Paper:
         return [text[i : i + room] for i in range(0, len(text), room)]
 
 
-def set_encoding(stream: TextIO, form: str) -> None:
+def set_encoding(stream: TextIO, people: bool) -> None:
     """Let *stream* take every character: what is for programs is UTF-8 whatever the locale.
 
-    For people (table, maps, smaps) a character that the stream lacks is escaped.
+    For *people* a character that the stream lacks is escaped.
     """
     if isinstance(stream, io.TextIOWrapper):
-        people = form in ("table", "maps", "smaps")
         stream.reconfigure(
             encoding=stream.encoding if people else "utf-8", errors="backslashreplace"
         )
@@ -124,12 +128,3 @@ def _colours() -> Styler:
 
 def _has_unicode(stream: TextIO) -> bool:
     return (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
-
-
-def visible(text: str) -> str:
-    """*text* with control characters written out: a name in a trace must not drive a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )

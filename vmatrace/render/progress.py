@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from vmatrace.render.paper import visible
+from vmatrace.escape import visible
 from vmatrace.trace.file import Item, Trace
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
-from vmatrace.event import CALLS, ExpectedMapping, format_result
+from vmatrace.event import CALLS, Event, ExpectedMapping, format_result
 from vmatrace.layout import Layout, Mapping
 from vmatrace.render import layouts, lognotes, words
 from vmatrace.render.paper import Paper
@@ -125,6 +125,16 @@ def write_failure(paper: Paper, path: str, failure: Failure, under: Sequence[str
             paper.line("      " if i else "  ", part)
         indent = "      " if above else "  "
         paper.line(indent + last.removesuffix(actual), (actual, "red"))
+        if failure.since is not None:
+            paper.paragraph(since(failure, failure.since), "", "      ", " " * 8)
+
+
+def since(failure: Failure, event: Event) -> str:
+    """At which *event* the number went wrong: ``since line 3: munmap(a, PAGE_SIZE)``."""
+    did = "reached in" if failure.what == "peak_vmas" else "since"
+    process = "" if event.pid == failure.pid else f"[{event.pid}] "
+    label = f"{event.label} = " if event.label else ""
+    return f"{did} line {event.line}: {process}{label}{event.text}"
 
 
 def write_rest(paper: Paper, count: int) -> None:

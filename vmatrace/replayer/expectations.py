@@ -27,7 +27,7 @@ def check(
     line, column, pid = expectation.line, expectation.column, expectation.pid
     failures = []
     for what, bound in expectation.counts.items():
-        actual = _count(what, mm, tally)
+        actual = count(what, mm, tally)
         if not bound.holds(actual):
             expected = bound.value if bound.operator == "==" else str(bound)
             failures.append(Failure(line, column, pid, what, expected, actual))
@@ -39,7 +39,8 @@ def check(
     return failures
 
 
-def _count(what: str, mm: Mm, tally: Tally) -> int:
+def count(what: str, mm: Mm, tally: Tally) -> int:
+    """The number called *what*, one of EXPECTED_COUNTS, as it is now."""
     if what == "vmas":
         return mm.vmas.count
     if what == "peak_vmas":

@@ -100,7 +100,10 @@ class Divergence:
 
 @dataclass
 class Failure:
-    """An expectation that did not hold: which, what was expected and what was there."""
+    """An expectation that did not hold: which, what was expected and what was there.
+
+    ``since`` is the event at which a number went wrong (blame.blame()).
+    """
 
     line: int
     column: int
@@ -108,6 +111,7 @@ class Failure:
     what: str
     expected: object
     actual: object
+    since: Event | None = field(default=None, compare=False)
 
 
 def child_name(label: str | None, number: int) -> str:

@@ -148,6 +148,10 @@ class Replay:
             self._evaluated if event.symbolic else event.args, bounds,
         )  # fmt: skip
 
+    def live(self, pid: str) -> Mm | None:
+        """The address space of a process, None while there is none of that name."""
+        return self._processes.get(pid)
+
     def process(self, pid: str) -> Mm:
         """The address space of a live process, as it is now."""
         return self._processes[pid]

@@ -78,6 +78,7 @@ _STATED: Final = record(
     {"start": INTEGER, "end": INTEGER},
     {"perms": PERMS, "offset": NUMBER, "name": TEXT, "vmflags": CODES},
 )
+_SINCE: Final = "The event at which a number went wrong; of a peak, the call that reached it."
 _FAILURE: Final = record(
     {
         "line": LINE,
@@ -85,7 +86,7 @@ _FAILURE: Final = record(
         "expected": {"anyOf": [NUMBER, TEXT, array(_STATED)]},
         "actual": {"anyOf": [NUMBER, LAYOUT]},
     },
-    {"pid": TEXT},
+    {"pid": TEXT, "since": nullable(record(CALLED, description=_SINCE))},
 )
 _DIVERGENCE: Final = record(
     {"index": NUMBER, "line": LINE, "call": TEXT, "recorded": TEXT, "modelled": TEXT},
@@ -120,6 +121,10 @@ _REPLAY: Final = record(
 
 # --- check ----------------------------------------------------------------------------------------
 
+_IDENTITY: Final = {
+    **TEXT,
+    "description": "What the expectation is called, wherever it moves; no other of the trace is.",
+}
 _CHECK: Final = record(
     {
         "trace": TEXT,
@@ -135,14 +140,15 @@ _CHECK: Final = record(
                             {
                                 "line": LINE, "column": LINE, "passed": FLAG,
                                 "failures": array(_FAILURE),
-                            }
+                            },
+                            {"name": _IDENTITY},
                         )
                     ),
                 }
             )
         ),
         "uncovered": array(
-            record({"line": LINE, "on": TEXT}),
+            record({"line": LINE, "on": TEXT}, {"name": _IDENTITY}),
             description="Expectations that are about no model that there is.",
         ),
         "summary": record({"passed": NUMBER, "failed": NUMBER, "nothing_expected": array(TEXT)}),

@@ -39,7 +39,9 @@ def table(values: Schema) -> Schema:
     return {"type": "object", "additionalProperties": values}
 
 
-def record(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None) -> Schema:
+def record(
+    required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None, **more: Any
+) -> Schema:
     """An object of an output: fields that are always there, and fields that may be.
 
     Open: a field may be added within a version of a format, never renamed or removed.
@@ -48,6 +50,7 @@ def record(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None
         "type": "object",
         "properties": {**required, **(optional or {})},
         "required": list(required),
+        **more,
     }
 
 

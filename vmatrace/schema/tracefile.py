@@ -306,6 +306,11 @@ def _expect() -> Schema:
             "'>=6.17' and 6.4..6.16. Default: every model.",
             "anyOf": [*models["anyOf"], array(models)],
         },
+        "name": _said(
+            "What reports call it, whatever line it is in. Default: made of what it states and of "
+            "the call before it.",
+            _TEXT,
+        ),
     }
     return closed(
         {key: parts[key] for key in EXPECT_KEYS},

@@ -19,7 +19,7 @@ from vmatrace.trace.yamlstream import MappingNode, Node, SequenceNode, locate, p
 
 _BOUND: Final = re.compile(r"\s*(==|!=|<=|>=|<|>)\s*([0-9]{1,18})\s*\Z")
 _PERMS: Final = re.compile(r"[r-][w-][x-][sp]\Z")
-EXPECT_KEYS: Final = (*EXPECTED_COUNTS, "maps", "pid", "on")
+EXPECT_KEYS: Final = (*EXPECTED_COUNTS, "maps", "pid", "on", "name")
 MAPPING_KEYS: Final = ("start", "end", "perms", "offset", "name", "flags")
 
 
@@ -44,13 +44,20 @@ class ExpectationReader:
                 counts[key] = bound
         maps = self._expected_maps(fields["maps"]) if fields.get("maps") is not None else None
         on = self._models(fields.get("on"))
+        name = self._name(fields.get("name"))
         if self.errors.count > before or node is None:
             return None
         if not counts and maps is None:
             what = ", ".join((*EXPECTED_COUNTS, "maps"))
             self.errors.add(entry.line, entry.column, f"nothing is expected (expected {what})")
             return None
-        return Expectation(pid, entry.line, entry.column, on, counts, maps)
+        return Expectation(pid, entry.line, entry.column, on, counts, maps, name)
+
+    def _name(self, node: Node | None) -> str:
+        name = self.values.text(node, "a name")
+        if name is not None and node is not None and not name.strip():
+            self.values.wrong(node, "a name")
+        return " ".join((name or "").split())
 
     def _bound(self, node: Node) -> Bound | None:
         number = parse_integer(node)

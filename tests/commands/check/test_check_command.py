@@ -153,16 +153,16 @@ def test_without_processes_every_result_says_so(monkeypatch: pytest.MonkeyPatch)
 def test_a_process_that_dies_is_an_error_of_its_trace(
     run: RunProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vmatrace.commands.check import checks
+    from vmatrace.commands.check import question
 
-    check = checks.check
+    check = question.check
 
     def die(trace: Any, chosen: Any) -> Any:
         if trace.name == EXHIBITS[5]:
             os.kill(os.getpid(), signal.SIGKILL)
         return check(trace, chosen)
 
-    monkeypatch.setattr(checks, "check", die)
+    monkeypatch.setattr(question, "check", die)
     done = run("check", "traces/", "--jobs", "2", "--format", "json")
     assert done.status == 2
     assert done.err == (

@@ -20,10 +20,16 @@ CASES: dict[str, tuple[int, tuple[str, ...]]] = {
     "mixed.json": (1, (MIXED, GOOD, "--format", "json")),
     "mixed.github": (1, (MIXED, GOOD, "--format", "github")),
     "mixed.ktap": (1, (MIXED, GOOD, "--format", "ktap")),
+    "mixed.csv": (1, (MIXED, GOOD, "--format", "csv")),
+    "mixed.gitlab.json": (1, (MIXED, GOOD, "--format", "gitlab")),
+    "mixed.sarif": (1, (MIXED, GOOD, "--format", "sarif")),
     "mixed.xml": (1, (MIXED, GOOD, "--junit", "-")),
     "error.txt": (2, (GOOD, NONE, MIXED)),
     "error.github": (2, (GOOD, NONE, "--format", "github")),
     "error.ktap": (2, (GOOD, NONE, "--format", "ktap")),
+    "error.csv": (2, (GOOD, NONE, "--format", "csv")),
+    "error.gitlab.json": (2, (GOOD, NONE, "--format", "gitlab")),
+    "error.sarif": (2, (GOOD, NONE, "--format", "sarif")),
     "error.xml": (2, (GOOD, NONE, "--junit", "-")),
 }
 

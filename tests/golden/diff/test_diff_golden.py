@@ -28,9 +28,13 @@ CASES: dict[str, tuple[str, ...]] = {
     "snapshot.txt": (_ADJACENT, "--to", "tests/golden/diff/snapshot.maps"),
     "several.txt": _SEVERAL,
     "several.md": (*_SEVERAL, "--format", "markdown"),
+    "several.csv": (*_SEVERAL, "--format", "csv"),
+    "several.gitlab.json": (*_SEVERAL, "--format", "gitlab"),
+    "several.sarif": (*_SEVERAL, "--format", "sarif"),
     "several.github": (*_SEVERAL, "--format", "github", "--steps"),
     "across.txt": (exhibit("exec-keeps-ksm"), "--across", "6.4..6.18"),
     "across.json": (exhibit("exec-keeps-ksm"), "--across", "6.4..6.18", "--format", "json"),
+    "across.csv": (*_SEVERAL, "--across", "6.4..6.18", "--format", "csv"),
     "across.md": (*_SEVERAL, "--across", "6.4..6.18", "--format", "markdown"),
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import options
+from vmatrace.commands import forms, options
 from vmatrace.commands.inputs import BAD, DIFFERS, OK
 
 if TYPE_CHECKING:
@@ -43,24 +43,25 @@ Exit status: 0 no neighbours that look alike are apart; 1 some are;
 @click.option("--max-map-count", type=click.IntRange(1), metavar="N",
               help="The sysctl vm.max_map_count there.  [default: of a PID what it is here, else "
               "65530]")  # fmt: skip
-@options.form("table", "json")
-def command(source: str, kernel: Kernel | None, max_map_count: int | None, form: str) -> int:
+@forms.option(__package__)
+def command(
+    source: str, kernel: Kernel | None, max_map_count: int | None, wanted: tuple[forms.Wanted, ...]
+) -> int:
     """Find neighbours that look alike and are two VMAs, in one snapshot of a process.
 
     The snapshot is the text of /proc/PID/smaps (or of maps, which tells less) in a file or on
     standard input (-), or a number: that of a running process.
     """
-    from vmatrace.commands.audit import as_text, audit
+    from vmatrace.commands.audit import question
     from vmatrace.diagnostic import Diagnostic, TraceError
     from vmatrace.layout import LayoutError
-    from vmatrace.render import paper
 
     path = f"/proc/{source}/smaps" if source.isascii() and source.isdigit() else source
     live = path.startswith("/proc/")
     try:
         text = _read(path, live)
         try:
-            snapshot = audit.read(text)
+            snapshot = question.read(text)
         except LayoutError as error:
             line = text.splitlines()[error.line - 1]
             raise TraceError([Diagnostic(path, error.line, 1, error.message, line)]) from None
@@ -72,13 +73,12 @@ def command(source: str, kernel: Kernel | None, max_map_count: int | None, form:
         click.echo(str(error), err=True)
         return BAD
     if live:
-        kernel = kernel or audit.running(os.uname().release)
+        kernel = kernel or question.running(os.uname().release)
         max_map_count = max_map_count or _limit()
-    found = audit.audit(snapshot, kernel, max_map_count or audit.DEFAULT_MAX_MAP_COUNT)
-    paper.set_encoding(sys.stdout, form)
+    found = question.audit(snapshot, kernel, max_map_count or question.DEFAULT_MAX_MAP_COUNT)
     shown = "<stdin>" if source == "-" else path
-    write = as_text.write_json if form == "json" else as_text.write
-    write(sys.stdout, shown, found, max_map_count is None)
+    with forms.Forms[question.Audited](__package__, wanted) as out:
+        out.write(question.Audited(shown, found, max_map_count is None))
     return DIFFERS if found.savable else OK
 
 

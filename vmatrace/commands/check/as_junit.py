@@ -2,7 +2,7 @@
 
 Written so that both published schemas take it: Ant's (JUnit.xsd by Windy Road, which knows no
 attribute on <testsuites> and wants every element of a suite) and that of Jenkins' xUnit plugin
-(junit-10.xsd).
+(junit-10.xsd); but for ``file`` and ``line`` of a case, which GitLab, CircleCI and others read.
 """
 
 from __future__ import annotations
@@ -15,34 +15,42 @@ from pathlib import PurePath
 from typing import Final, TextIO
 from xml.etree import ElementTree
 
-from vmatrace.commands.check.as_ktap import place
-from vmatrace.commands.check.as_text import failure_text, nothing_expected, uncovered_text
-from vmatrace.commands.check.checks import Checked
+from vmatrace.commands.check.question import Checked
+from vmatrace.commands.check.words import (
+    failure_line,
+    failure_text,
+    nothing_expected,
+    uncovered_text,
+)
+from vmatrace.commands.forms import Form
 
 Element = ElementTree.Element
+SUFFIXES: Final = (".xml",)
 #: What XML 1.0 cannot hold in any spelling.
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-class JUnit:
-    """Gathers the suites; ``finish()`` writes the document to *out*."""
+def form(out: TextIO, count: int) -> Form[Checked]:
+    """One document of all."""
+    return _JUnit(out, count)
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+
+class _JUnit(Form[Checked]):
+    def __init__(self, out: TextIO, count: int) -> None:
+        super().__init__(out, count)
         self._root = Element("testsuites")
         self._when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
         self._host = safe(socket.gethostname()) or "localhost"
 
-    def write(self, checked: Checked) -> None:
-        """Add the suite of one trace."""
-        cases = list(_cases(checked))
+    def write(self, answer: Checked) -> None:
+        cases = list(_cases(answer))
         kinds = [case[0].tag if len(case) else "" for case in cases]
         taken = sum(float(case.get("time", "0")) for case in cases)
-        path = PurePath(checked.path)
+        path = PurePath(answer.path)
         suite = ElementTree.SubElement(
             self._root, "testsuite",
             {
-                "name": safe(checked.path),
+                "name": safe(answer.path),
                 "package": _dotted(path.parent) or ".",
                 "id": str(len(self._root)),
                 "tests": str(len(cases)),
@@ -60,10 +68,9 @@ class JUnit:
         ElementTree.SubElement(suite, "system-err")
 
     def finish(self) -> None:
-        """Write the document."""
         ElementTree.indent(self._root)
-        self._out.write('<?xml version="1.0" encoding="UTF-8"?>\n')
-        self._out.write(ElementTree.tostring(self._root, encoding="unicode") + "\n")
+        self.out.write('<?xml version="1.0" encoding="UTF-8"?>\n')
+        self.out.write(ElementTree.tostring(self._root, encoding="unicode") + "\n")
 
 
 def safe(text: str) -> str:
@@ -80,32 +87,38 @@ def _cases(checked: Checked) -> Iterator[Element]:
     path = PurePath(checked.path)
     suite = _dotted(path.with_suffix("") if path.suffix == ".yaml" else path)
 
-    def case(name: str, seconds: float = 0) -> Element:
+    def case(name: str, line: int = 1, seconds: float = 0) -> Element:
         return Element(
-            "testcase", {"name": safe(name), "classname": suite, "time": f"{seconds:.6f}"}
-        )
+            "testcase",
+            {
+                "name": safe(name), "classname": suite, "time": f"{seconds:.6f}",
+                "file": safe(checked.path), "line": str(line),
+            },
+        )  # fmt: skip
 
     if checked.error is not None:
         wrong = checked.error.diagnostics
-        found = case("the trace can be read")
+        found = case("the trace can be read", max(wrong[0].line, 1))
         _outcome(found, "error", wrong[0].message, str(checked.error), "TraceError")
         yield found
     for model in checked.models:
         if not model.checks:
-            found = case(f"nothing under {model.kernel}", model.seconds)
+            found = case(f"nothing under {model.kernel}", seconds=model.seconds)
             _outcome(found, "skipped", nothing_expected(model.kernel))
             yield found
         for check in model.checks:
-            name = f"{place(check.line, check.column)} under {model.kernel}"
-            found = case(name, model.seconds / len(model.checks))
+            name = f"{check.name} under {model.kernel}"
+            found = case(name, check.line, model.seconds / len(model.checks))
             if check.failures:
                 texts = [failure_text(checked.path, failure) for failure in check.failures]
-                message = "; ".join(text.partition("\n")[0] for text in texts)
+                message = "; ".join(
+                    failure_line(checked.path, failure) for failure in check.failures
+                )
                 _outcome(found, "failure", message, "\n".join(texts), "expectation")
             yield found
-    for line, column, on in checked.uncovered:
-        found = case(place(line, column))
-        _outcome(found, "skipped", uncovered_text(on))
+    for lost in checked.uncovered:
+        found = case(lost.name, lost.line)
+        _outcome(found, "skipped", uncovered_text(lost.on))
         yield found
 
 

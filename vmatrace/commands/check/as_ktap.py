@@ -1,7 +1,7 @@
 """Checks as KTAP, version 1: a test for each trace, a subtest for each model and expectation.
 
-Source of the format: Documentation/dev-tools/ktap.rst. Names are those of files and lines, so that
-two runs can be compared.
+Source of the format: Documentation/dev-tools/ktap.rst. Names are those of files and of
+expectations, which outlive edits, so that two runs can be compared.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple, TextIO
 
-from vmatrace.commands.check.as_text import failure_text, nothing_expected, uncovered_text
-from vmatrace.commands.check.checks import Checked
-from vmatrace.render.paper import visible
+from vmatrace.commands.check.question import Checked
+from vmatrace.commands.check.words import failure_text, nothing_expected, uncovered_text
+from vmatrace.commands.forms import Form
+from vmatrace.escape import visible
 
+SUFFIXES: Final = (".ktap", ".tap")
 _VERSION: Final = "KTAP version 1"
 
 
@@ -25,33 +27,32 @@ class _Test(NamedTuple):
     diagnostics: tuple[str, ...] = ()
 
 
-class Ktap:
-    """Writes the results of *count* traces to *out* as they come."""
+def form(out: TextIO, count: int) -> Form[Checked]:
+    """The results of each trace as they come."""
+    return _Ktap(out, count)
 
+
+class _Ktap(Form[Checked]):
     def __init__(self, out: TextIO, count: int) -> None:
-        self._out = out
+        super().__init__(out, count)
         self._number = 0
         out.write(f"{_VERSION}\n1..{count}\n")
 
-    def write(self, checked: Checked) -> None:
-        """Write the results of one trace."""
-        tests = list(_tests(checked))
+    def write(self, answer: Checked) -> None:
+        tests = list(_tests(answer))
         if tests:
-            self._out.write(f"  {_VERSION}\n  1..{len(tests)}\n")
+            self.out.write(f"  {_VERSION}\n  1..{len(tests)}\n")
         for number, test in enumerate(tests, 1):
             self._write(number, test, "  ")
         self._number += 1
-        self._write(self._number, _whole(checked, tests), "")
-
-    def finish(self) -> None:
-        """Nothing comes after the traces."""
+        self._write(self._number, _whole(answer, tests), "")
 
     def _write(self, number: int, test: _Test, indent: str) -> None:
         for text in test.diagnostics:
-            self._out.write(f"{indent}# {text}".rstrip() + "\n")
+            self.out.write(f"{indent}# {text}".rstrip() + "\n")
         result = "ok" if test.ok else "not ok"
         directive = f" # {test.directive}" if test.directive else ""
-        self._out.write(f"{indent}{result} {number} {_name(test.name)}{directive}\n")
+        self.out.write(f"{indent}{result} {number} {_name(test.name)}{directive}\n")
 
 
 def _tests(checked: Checked) -> Iterator[_Test]:
@@ -61,17 +62,12 @@ def _tests(checked: Checked) -> Iterator[_Test]:
         for check in model.checks:
             lines = [failure_text(checked.path, failure).splitlines() for failure in check.failures]
             yield _Test(
-                f"{model.kernel} {place(check.line, check.column)}",
+                f"{model.kernel} {check.name}",
                 not check.failures,
                 diagnostics=tuple(text for block in lines for text in block),
             )
-    for line, column, on in checked.uncovered:
-        yield _Test(place(line, column), True, f"SKIP {uncovered_text(on)}")
-
-
-def place(line: int, column: int) -> str:
-    """The name of the expectation there, the only one in the trace."""
-    return f"line {line} column {column}"
+    for lost in checked.uncovered:
+        yield _Test(lost.name, True, f"SKIP {uncovered_text(lost.on)}")
 
 
 def _whole(checked: Checked, tests: list[_Test]) -> _Test:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar, Union
+from typing import TYPE_CHECKING, Protocol, TypeVar, Union
 
 import click
 
-from vmatrace.commands import options
-from vmatrace.commands.inputs import BAD, DIFFERS, OK, sources, write_nowhere
+from vmatrace.commands import forms, options
+from vmatrace.commands.inputs import BAD, DIFFERS, OK, sources
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from vmatrace.commands.check.as_text import Writer
-    from vmatrace.commands.check.checks import Checked
+    from vmatrace.commands.check.question import Checked
     from vmatrace.diagnostic import TraceError
     from vmatrace.kernels import Kernel
     from vmatrace.trace.update import Updated
@@ -104,25 +102,24 @@ cannot hold under all its models; 2 bad usage or bad input.""",
     is_flag=True,
     help="Write what was seen into the expectations that failed, in the trace files.",
 )
-@options.form("table", "json", "github", "ktap")
-@click.pass_context
+@forms.option(__package__)
 def command(
-    context: click.Context,
     traces: tuple[str, ...],
     chosen: tuple[tuple[Kernel, ...], ...],
     junit: str | None,
     jobs: int | None,
     update: bool,
-    form: str,
+    wanted: tuple[forms.Wanted, ...],
 ) -> int:
     """Check what traces expect, under every model that they name or that --kernel gives.
 
     TRACE is a file, a directory (all *.yaml below it) or - for standard input.
     """
-    said = context.get_parameter_source("form") is not click.core.ParameterSource.DEFAULT
-    if said and junit == "-":
+    if junit == "-" and any(path is None for _, path in wanted):
         raise click.UsageError("--junit - and --format both write to standard output")
-    if update and (said or junit):
+    if junit is not None:
+        wanted = (*wanted, forms.Wanted("junit", junit if junit != "-" else None))
+    if update and wanted:
         raise click.UsageError("--update goes neither with --format nor with --junit")
     if update and "-" in traces:
         raise click.UsageError("--update cannot rewrite standard input")
@@ -130,8 +127,10 @@ def command(
     named = list(dict.fromkeys(sources(traces)))
     if update:
         return _update(_each(_update_one, kernels, named, jobs, alone=True))
-    alone = form == "table" or not sys.stdout.isatty()
-    return _report(_each(_check_one, kernels, named, jobs, alone), len(named), junit, form)
+    out: forms.Forms[Checked] = forms.Forms(__package__, wanted, len(named))
+    shown = [name for name, path in out.wanted if path is None]
+    alone = shown == [forms.DEFAULT] or not sys.stdout.isatty()
+    return _report(_each(_check_one, kernels, named, jobs, alone), out)
 
 
 def _each(
@@ -166,7 +165,7 @@ def _each(
 
 def _check_one(kernels: Sequence[Kernel], source: Source, watch: bool = False) -> Checked:
     """What came of a trace, also of one in error."""
-    from vmatrace.commands.check.checks import Checked, check
+    from vmatrace.commands.check.question import Checked, check
     from vmatrace.importers import open_trace
     from vmatrace.render import progress
     from vmatrace.trace.file import TraceError
@@ -184,72 +183,23 @@ def _check_one(kernels: Sequence[Kernel], source: Source, watch: bool = False) -
         return Checked(path, path, error=error)
 
 
-def _report(results: Iterator[Checked], count: int, junit: str | None, form: str) -> int:
+def _report(results: Iterator[Checked], out: forms.Forms[Checked]) -> int:
     """Print what came of the checks; the exit status."""
-    report = io.StringIO()
     errors = []
     status = OK
-    try:
-        writers = _writers(count, junit, report, form)
+    with out:
         for checked in results:
             status = DIFFERS if checked.failed else status
             if checked.error is not None:
                 errors.append(checked.error)
             try:
-                for writer in writers:
-                    writer.write(checked)
+                out.write(checked)
             except BrokenPipeError:
-                write_nowhere()
-                if junit is None:
-                    break
-                del writers[1:]  # the first is the report
+                break
         sys.stdout.flush()
         for error in errors:
             click.echo(str(error), err=True)
-        for writer in writers:
-            writer.finish()
-        if junit == "-":
-            sys.stdout.write(report.getvalue())
-        sys.stdout.flush()
-    except BrokenPipeError:
-        write_nowhere()
-    if junit is not None and junit != "-" and not _written(junit, report.getvalue()):
-        return BAD
     return BAD if errors else status
-
-
-def _written(path: str, text: str) -> bool:
-    """Write *text* to the file at *path*; False, and a message, where that is not possible."""
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        click.echo(f"{path}: error: cannot be written: {error.strerror}", err=True)
-        return False
-    return True
-
-
-def _writers(count: int, junit: str | None, report: io.StringIO, form: str) -> list[Writer]:
-    """What takes the results: that of the report before that of standard output."""
-    from vmatrace.commands.check import as_text
-    from vmatrace.render import paper
-
-    paper.set_encoding(sys.stdout, "junit" if junit == "-" else form)
-    writers: list[Writer] = []
-    if junit is not None:
-        from vmatrace.commands.check.as_junit import JUnit
-
-        writers.append(JUnit(report))
-    if form == "ktap":
-        from vmatrace.commands.check.as_ktap import Ktap
-
-        writers.append(Ktap(sys.stdout, count))
-    elif junit != "-":
-        kinds: dict[str, Callable[[TextIO], Writer]] = {
-            "table": as_text.Table, "json": as_text.Json, "github": as_text.Annotations,
-        }  # fmt: skip
-        writers.append(kinds[form](sys.stdout))
-    return writers
 
 
 # --- update ---------------------------------------------------------------------------------------
@@ -259,7 +209,7 @@ def _update_one(
     kernels: Sequence[Kernel], source: Source, watch: bool = False
 ) -> Updated | TraceError:
     """Rewrite the expectations in one trace file; what was done, or why nothing could be."""
-    from vmatrace.commands.check.checks import update
+    from vmatrace.commands.check.question import update
     from vmatrace.importers import open_trace
     from vmatrace.importers.sources import Input
     from vmatrace.trace.file import Diagnostic, TraceError
@@ -288,7 +238,7 @@ def _update_one(
 
 
 def _update(results: Iterator[Updated | TraceError]) -> int:
-    from vmatrace.commands.check.as_text import updated_text
+    from vmatrace.commands.check.words import updated_text
     from vmatrace.trace.file import TraceError
 
     status, files, values = OK, 0, 0

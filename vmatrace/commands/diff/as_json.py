@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final, TextIO
 
 from vmatrace import abi
-from vmatrace.commands.diff.diff import Did, Diff, EventDiff, ProcessDiff
+from vmatrace.commands.diff.question import Did, Diff, EventDiff, ProcessDiff
 from vmatrace.commands.diff.sides import Side
+from vmatrace.commands.forms import Each, Form
 from vmatrace.layout import Layout
 from vmatrace.render.jsonform import attempts_json, encode, errno_name, layout_json
 
 FORMAT: Final = "vmatrace-diff/1"
+SUFFIXES: Final = (".json", ".jsonl")
 
 
-def write(out: TextIO, diff: Diff, differences: Iterable[EventDiff] | None = None) -> None:
-    """Write *diff*; with *differences*, those are its events, written as they come."""
+def form(out: TextIO, count: int) -> Form[Diff]:
+    """One line each."""
+    return Each(out, write)
+
+
+def write(out: TextIO, diff: Diff) -> None:
+    """One trace; its events, where they are asked for, are written as they come."""
     document = encode(_diff(diff))
-    if differences is None or diff.events is None:
+    if diff.again is None or diff.events is None:
         out.write(document + "\n")
         return
     out.write(document[:-1] + ',"events":[')
     separator = ""
-    for event in differences:
+    for event in diff.again():
         out.write(separator + encode(event_json(event)))
         separator = ","
     out.write("]}\n")

@@ -15,8 +15,7 @@ from vmatrace import abi, kernels
 from vmatrace.commands.diff.sides import Side, Totals, of_snapshot
 from vmatrace.diagnostic import Diagnostic, TraceError, quoted
 from vmatrace.kernels import Kernel
-from vmatrace.layout import Layout, LayoutError, Mapping, parse_layout
-from vmatrace.layoutdiff import CODED_FLAGS
+from vmatrace.layout import CODED_FLAGS, Layout, LayoutError, Mapping, parse_layout
 from vmatrace.trace.file import Trace
 
 FORMAT: Final = "vmatrace-replay/1"

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import options
+from vmatrace.commands import forms, options
 from vmatrace.commands.inputs import BAD, DIFFERS, OK, each, sources
 
 if TYPE_CHECKING:
-    from vmatrace.commands.diff.diff import Source
+    from vmatrace.commands.diff.question import Source
     from vmatrace.trace.file import Trace
 
 _FROM, _TO = "pre-patch", "post-patch"
+_ACROSS = f"{__package__}.across"
 
 
 @click.command(
@@ -60,7 +60,7 @@ Exit status: 0 equal; 1 different; 2 bad usage or bad input.""",
 @click.option("--steps", is_flag=True, help="Show all events that differ, not only the first.")
 @options.ksm
 @options.assume_faulted
-@options.form("table", "json", "markdown", "github")
+@forms.option(__package__)
 def command(
     traces: tuple[str, ...],
     from_: str | None,
@@ -69,7 +69,7 @@ def command(
     steps: bool,
     ksm: bool | None,
     assume_faulted: str | None,
-    form: str,
+    wanted: tuple[forms.Wanted, ...],
 ) -> int:
     """Compare what traces lead to under two models, or across several.
 
@@ -78,11 +78,15 @@ def command(
     if across is not None:
         if from_ is not None or to is not None:
             raise click.UsageError("--across does not go with --from and --to")
-        if steps or form == "github":
-            what = "--steps" if steps else "--format github"
-            raise click.UsageError(f"--across does not go with {what}")
-        return _across(traces, across, ksm, assume_faulted, form)
-    return _two(traces, (from_ or _FROM, to or _TO), steps, ksm, assume_faulted, form)
+        if steps:
+            raise click.UsageError("--across does not go with --steps")
+        for form, _ in wanted:
+            if form not in (known := forms.names(_ACROSS)):
+                raise click.UsageError(
+                    f"--across does not go with --format {form} (expected {', '.join(known)})"
+                )
+        return _across(traces, across, ksm, assume_faulted, wanted)
+    return _two(traces, (from_ or _FROM, to or _TO), steps, ksm, assume_faulted, wanted)
 
 
 def _two(
@@ -91,10 +95,9 @@ def _two(
     steps: bool,
     ksm: bool | None,
     assume_faulted: str | None,
-    form: str,
+    wanted: tuple[forms.Wanted, ...],
 ) -> int:
-    from vmatrace.commands.diff.diff import Comparison
-    from vmatrace.commands.diff.forms import Printer
+    from vmatrace.commands.diff.question import Comparison, Diff
     from vmatrace.diagnostic import TraceError
     from vmatrace.render import progress
 
@@ -106,26 +109,29 @@ def _two(
     except TraceError as error:
         click.echo(str(error), err=True)
         return BAD
-    printer = Printer(form, sys.stdout, len(named))
+    out = forms.Forms[Diff](__package__, wanted, len(named))
 
     def show(trace: Trace) -> int:
         comparison = Comparison(trace, from_, to, ksm)
         # The whole trace before the first line of output: a trace in error prints nothing.
         with progress.watching(trace):
             found = comparison.diff()
-        printer.write(found, comparison.events() if steps else None)
+        found.again = comparison.events if steps else None
+        out.write(found)
         return OK if found.equal else DIFFERS
 
-    status = each(named, show, assume_faulted)
-    printer.finish()
-    return status
+    with out:
+        return each(named, show, assume_faulted, out.refuse)
 
 
 def _across(
-    traces: tuple[str, ...], text: str, ksm: bool | None, assume_faulted: str | None, form: str
+    traces: tuple[str, ...],
+    text: str,
+    ksm: bool | None,
+    assume_faulted: str | None,
+    wanted: tuple[forms.Wanted, ...],
 ) -> int:
-    from vmatrace.commands.diff.across import across, parse_models
-    from vmatrace.commands.diff.forms import AcrossPrinter
+    from vmatrace.commands.diff.across.question import Across, across, parse_models
     from vmatrace.render import progress
 
     named = sources(traces)
@@ -133,17 +139,16 @@ def _across(
         models = parse_models(text)
     except ValueError as error:
         raise click.UsageError(f"--across: {error}") from None
-    printer = AcrossPrinter(form, sys.stdout, len(named), [model.name for model in models])
+    out = forms.Forms[Across](_ACROSS, wanted, len(named))
 
     def show(trace: Trace) -> int:
         with progress.watching(trace):
             found = across(trace, models, ksm)
-        printer.write(found)
+        out.write(found)
         return OK if found.equal else DIFFERS
 
-    status = each(named, show, assume_faulted)
-    printer.finish()
-    return status
+    with out:
+        return each(named, show, assume_faulted, out.refuse)
 
 
 def _side(name: str, option: str) -> Source:

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.layout import Mapping
-from vmatrace.layoutdiff import Block, Segment, segments
+from vmatrace.escape import visible
+from vmatrace.layout import Block, Mapping, Segment, segments
 from vmatrace.render import layouts, words
-from vmatrace.render.paper import Paper, visible
+from vmatrace.render.paper import Paper
 
 #: A block of more rows than this shows so many of its first and last.
 _MOST_ROWS: Final = 12

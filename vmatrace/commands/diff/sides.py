@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from vmatrace.layout import Layout
-from vmatrace.layoutdiff import CODED_FLAGS, PERMS_FLAGS
+from vmatrace.layout import CODED_FLAGS, PERMS_FLAGS, Layout
 from vmatrace.replayer.result import Result
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from vmatrace import abi, kernels
 from vmatrace.commands.explain.elsewhere import APART, ONE, Answer
-from vmatrace.commands.explain.explain import BorderAccount, Contrast, anon_state
+from vmatrace.commands.explain.question import BorderAccount, Contrast, anon_state
 from vmatrace.engine.merge import Blocker, blockers
 from vmatrace.kernels.features import Feature
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final, TextIO
 
 from vmatrace import abi
-from vmatrace.commands.explain import advice, contrasts
+from vmatrace.commands.explain import advice
 from vmatrace.commands.explain.elsewhere import Answer, Cause
-from vmatrace.commands.explain.explain import (
+from vmatrace.commands.explain.lives import LifeEvent
+from vmatrace.commands.explain.question import (
     Account,
     Attempt,
     BorderAccount,
@@ -15,8 +16,9 @@ from vmatrace.commands.explain.explain import (
     Overview,
     anon_state,
 )
-from vmatrace.commands.explain.lives import LifeEvent
 from vmatrace.commands.explain.survey import Moment
+from vmatrace.commands.explain.words import policy
+from vmatrace.commands.forms import Each, Form
 from vmatrace.engine import merge
 from vmatrace.engine.merge import Side, blockers
 from vmatrace.event import Event
@@ -25,6 +27,12 @@ from vmatrace.render import lognotes
 from vmatrace.render.jsonform import encode, mapping_json
 
 FORMAT: Final = "vmatrace-explain/1"
+SUFFIXES: Final = (".json", ".jsonl")
+
+
+def form(out: TextIO, count: int) -> Form[Account | Overview]:
+    """One object."""
+    return Each(out, write)
 
 
 def write(out: TextIO, what: Account | Overview) -> None:
@@ -162,7 +170,7 @@ def _side(side: Side) -> dict[str, Any]:
         "file": file.path if file is not None else None,
         "anon_vma": anon_state(side),
         "name": extra.name if extra is not None else None,
-        "policy": contrasts.policy(extra.policy) if extra is not None else None,
+        "policy": policy(extra.policy) if extra is not None else None,
         "uffd": extra.uffd if extra is not None else 0,
         "displaced": extra.displaced if extra is not None else 0,
     }

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 import click
 
-from vmatrace.commands import options
+from vmatrace.commands import forms, options
 from vmatrace.commands.inputs import OK, each
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ Exit status: 0 explained; 2 bad usage or bad input.""",
               help="Say what the other models make of it.")  # fmt: skip
 @options.ksm
 @options.assume_faulted
-@options.form("table", "json")
+@forms.option(__package__)
 def command(
     trace: str,
     address: str,
@@ -58,44 +57,41 @@ def command(
     models: bool,
     ksm: bool | None,
     assume_faulted: str | None,
-    form: str,
+    wanted: tuple[forms.Wanted, ...],
 ) -> int:
     """Explain what is at ADDRESS at the end of TRACE, and why it is not one with its neighbours.
 
     TRACE is a file or - for standard input. ADDRESS is a number (hex takes 0x), a label, or an
     expression of both such as a+0x1000; `all` stands for every border of every process.
     """
-    from vmatrace.commands.explain import as_json, as_text, explain
-    from vmatrace.render import paper, progress
+    from vmatrace.commands.explain import as_table, question
+    from vmatrace.render import progress
 
     if os.path.isdir(trace):
         raise click.UsageError(f"{trace!r} is a directory (expected one trace)")
 
     model = options.choice(kernel, features_on, features_off)
+    out = forms.Forms[Union[question.Account, question.Overview]](__package__, wanted)
 
     def show(read: Trace) -> int:
         under = model(read.kernel)
         where = None if address == "all" else _address(address, read.page_size)
+        answer: question.Account | question.Overview
         try:
             with progress.watching(read):
                 if where is None:
-                    overview = explain.overview(read, under, pid, ksm, models)
+                    answer = question.overview(read, under, pid, ksm, models)
                 else:
-                    account = explain.explain(
+                    answer = question.explain(
                         read, under, address, where, pid or "main", ksm, models
                     )
-        except (explain.UnknownName, explain.NoAddress, explain.Ended) as error:
-            raise click.UsageError(as_text.refusal(error)) from None
-        paper.set_encoding(sys.stdout, form)
-        if form == "json":
-            as_json.write(sys.stdout, overview if where is None else account)
-        elif where is None:
-            as_text.write_overview(sys.stdout, overview)
-        else:
-            as_text.write(sys.stdout, account)
+        except (question.UnknownName, question.NoAddress, question.Ended) as error:
+            raise click.UsageError(as_table.refusal(error)) from None
+        out.write(answer)
         return OK
 
-    return each([trace], show, assume_faulted)
+    with out:
+        return each([trace], show, assume_faulted, out.refuse)
 
 
 def _address(text: str, page_size: int) -> int | Expr:

@@ -68,7 +68,7 @@ def _write(trace: Trace, output: str, strict: bool) -> int:
     with progress.watching(trace):
         files = tracefile.survey(trace)
     if output == "-":
-        paper.set_encoding(sys.stdout, "yaml")
+        paper.set_encoding(sys.stdout, people=False)
         tracefile.write(trace, files, sys.stdout)
         sys.stdout.flush()
     else:

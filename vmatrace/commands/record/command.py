@@ -62,7 +62,7 @@ def command(
     layout after each exec, and the last layout of each process as an expectation, so that its
     replay is exact and checks itself.
     """
-    from vmatrace.commands.record import as_text
+    from vmatrace.commands.record import words
 
     if (pid is None) == (not command_line):
         raise click.UsageError("expected either -- COMMAND or -p PID")
@@ -74,17 +74,17 @@ def command(
     if made is None:
         return BAD
     session, recorded, kernel = made
-    repeat = as_text.command_line(ksm, command_line, pid)
+    repeat = words.command_line(ksm, command_line, pid)
     system = os.uname()
-    remark = as_text.remark(repeat, system.release, kernel.name, system.machine)
+    remark = words.remark(repeat, system.release, kernel.name, system.machine)
     try:
         with open(path, "w", encoding="utf-8", newline="\n") as out:
             session.write(out, name, remark)
     except OSError as error:
         _say(f"error: {path}: cannot be written: {error.strerror}")
         return BAD
-    _say(as_text.outcome(path, recorded))
-    for text in as_text.remarks(recorded):
+    _say(words.outcome(path, recorded))
+    for text in words.remarks(recorded):
         _say(text)
     if check and not _check(path, recorded, kernel):
         return DIFFERS
@@ -137,7 +137,7 @@ def _free(name: str) -> str:
 
 def _check(path: str, recorded: Recorded, kernel: Kernel) -> bool:
     """Whether the replay of the trace is what was recorded; what differs is shown."""
-    from vmatrace.commands.record import as_text
+    from vmatrace.commands.record import words
     from vmatrace.event import Expectation
     from vmatrace.render import paper, progress
     from vmatrace.replayer.run import Replay
@@ -152,6 +152,6 @@ def _check(path: str, recorded: Recorded, kernel: Kernel) -> bool:
     with progress.watching(trace):
         result = Replay(trace, kernel).run()
     if result.failures or result.diverged:
-        as_text.write_differences(paper.on(sys.stderr), result)
-    _say(as_text.verdict(result, recorded.layouts))
+        words.write_differences(paper.on(sys.stderr), result)
+    _say(words.verdict(result, recorded.layouts))
     return not (result.failures or result.diverged)

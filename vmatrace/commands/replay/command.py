@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import options
+from vmatrace.commands import forms, options
 from vmatrace.commands.inputs import BAD, DIFFERS, OK, each, sources
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ Exit status: 0 done; 1 a failed expectation or (--strict) a divergence;
 @click.option("--steps", is_flag=True, help="Show what every call did (table and json).")
 @click.option("--strict", is_flag=True, help="Exit 1 when a recorded result differs, 2 when "
               "a line of a log was not understood.")  # fmt: skip
-@options.form("table", "json", "maps", "smaps")
+@forms.option(__package__)
 def command(
     traces: tuple[str, ...],
     kernel: Kernel | None,
@@ -56,32 +56,36 @@ def command(
     assume_faulted: str | None,
     steps: bool,
     strict: bool,
-    form: str,
+    wanted: tuple[forms.Wanted, ...],
 ) -> int:
     """Replay traces and print the layout and the merges that come of them.
 
     TRACE is a file, a directory (all *.yaml below it) or - for standard input; a log of strace
     will do as well.
     """
-    from vmatrace.commands.replay.forms import Printer
+    from vmatrace.commands.replay.question import Replayed
     from vmatrace.render import progress
+    from vmatrace.replayer.blame import blame
     from vmatrace.replayer.run import Replay
 
-    if steps and form in ("maps", "smaps"):
-        raise click.UsageError(f"--steps does not go with --format {form}")
+    for form, _ in wanted:
+        if steps and form in ("maps", "smaps"):
+            raise click.UsageError(f"--steps does not go with --format {form}")
 
     model = options.choice(kernel, features_on, features_off)
     named = sources(traces)
-    printer = Printer(form, sys.stdout, alone=len(named) == 1)
+    out = forms.Forms[Replayed](__package__, wanted, len(named))
 
     def show(trace: Trace) -> int:
-        under = model(trace.kernel)
+        replay = partial(Replay, trace, model(trace.kernel), ksm)
         # The whole trace before the first line of output: a trace in error prints nothing.
         with progress.watching(trace):
-            result = Replay(trace, under, ksm).run()
-        printer.write(trace, result, Replay(trace, under, ksm) if steps else None)
+            result = replay().run()
+            blame(trace, model(trace.kernel), result.failures, ksm)
+        out.write(Replayed(trace, result, replay if steps else None))
         if strict and trace.notes is not None and trace.notes.misread_count:
             return BAD
         return DIFFERS if result.failures or (strict and result.divergences) else OK
 
-    return each(named, show, assume_faulted)
+    with out:
+        return each(named, show, assume_faulted, out.refuse)

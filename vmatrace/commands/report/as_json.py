@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Final, TextIO
 
+from vmatrace.commands.forms import Each, Form
 from vmatrace.commands.report.patterns import Pattern
-from vmatrace.commands.report.report import Count, Moment, Process, Report
+from vmatrace.commands.report.question import Count, Moment, Process, Report
 from vmatrace.commands.report.words import names, remarks
 from vmatrace.event import CALLS, format_flags
 from vmatrace.render.jsonform import encode
 from vmatrace.replayer.result import Result
 
 FORMAT: Final = "vmatrace-report/1"
+SUFFIXES: Final = (".json", ".jsonl")
+
+
+def form(out: TextIO, count: int) -> Form[Report]:
+    """One line each."""
+    return Each(out, write)
 
 
 def write(out: TextIO, found: Report) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import options
-from vmatrace.commands.inputs import BAD, OK, each, sources
+from vmatrace.commands import forms, options
+from vmatrace.commands.inputs import OK, each, sources
 
 if TYPE_CHECKING:
     from vmatrace.kernels import Kernel
@@ -24,7 +22,7 @@ Examples:
   vmatrace report trace.yaml                  before the series and after it
   vmatrace report trace.yaml --ksm            what if KSM were on by default
   vmatrace report trace.yaml --from 6.12 --to 6.18
-  vmatrace report trace.yaml --format html -o report.html
+  vmatrace report trace.yaml -o report.html            as a page
   vmatrace report trace.yaml --format json | jq .summary
 
 \b
@@ -42,44 +40,48 @@ Exit status: 0 done, also where the two models differ; 2 bad usage or input.""",
               show_default=True, help="The model it is compared to.")  # fmt: skip
 @options.ksm
 @options.assume_faulted
-@options.form("table", "json", "html")
+@forms.option(__package__)
 @click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False),
-              help="Write there instead of to standard output.")  # fmt: skip
+              help="Write there instead of to standard output; the suffix (.html, .json, .txt) "
+              "says the form.")  # fmt: skip
 def command(
     traces: tuple[str, ...],
     before: Kernel,
     after: Kernel,
     ksm: bool | None,
     assume_faulted: str | None,
-    form: str,
+    wanted: tuple[forms.Wanted, ...],
     output: str | None,
 ) -> int:
     """Show what traces cost in VMAs under two models: before the KSM series and after it.
 
     TRACE is a file, a directory (all *.yaml below it) or - for standard input.
     """
-    from vmatrace.commands.report.as_text import Printer
-    from vmatrace.commands.report.report import report
+    from vmatrace.commands.report.question import Report, report
     from vmatrace.render import progress
 
     named = sources(traces)
-    if form == "html" and len(named) != 1:
-        raise click.UsageError("--format html takes one trace")
-    out = sys.stdout if output is None else io.StringIO()
-    printer = Printer(form, out)
+    if output is not None:
+        wanted = _to_file(wanted, output)
+    out = forms.Forms[Report](
+        __package__, wanted, len(named), None if output is not None else forms.DEFAULT
+    )
 
     def show(trace: Trace) -> int:
         with progress.watching(trace):
-            printer.write(report(trace, (before, after), ksm))
+            out.write(report(trace, (before, after), ksm))
         return OK
 
-    status = each(named, show, assume_faulted)
-    # The file is touched only when there is something to write.
-    if output is not None and isinstance(out, io.StringIO) and out.getvalue():
-        try:
-            with open(output, "w", encoding="utf-8") as file:
-                file.write(out.getvalue())
-        except OSError as error:
-            click.echo(f"vmatrace: error: cannot write {output}: {error.strerror}", err=True)
-            return BAD
-    return status
+    with out:
+        return each(named, show, assume_faulted, out.refuse)
+
+
+def _to_file(wanted: tuple[forms.Wanted, ...], output: str) -> tuple[forms.Wanted, ...]:
+    """*wanted*, where *output* gets what would go to standard output; its name can say the form."""
+    to_output = [form.name for form in wanted if form.path is None]
+    name = (to_output or forms.named_by(__package__, output) or [forms.DEFAULT])[0]
+    try:
+        forms.check_name(__package__, name, output)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return (*(form for form in wanted if form.path is not None), forms.Wanted(name, output))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from vmatrace.commands.report.report import Process, Report, unlimited
+from vmatrace.commands.report.question import Process, Report, unlimited
 from vmatrace.engine import view
 from vmatrace.engine.merge import Border
 from vmatrace.engine.mm import Mm

@@ -7,7 +7,7 @@ from typing import Final
 
 from vmatrace import abi
 from vmatrace.commands.report.patterns import Pattern
-from vmatrace.commands.report.report import Count, Moment, Process, Report
+from vmatrace.commands.report.question import Count, Moment, Process, Report
 from vmatrace.event import CALLS, format_flags
 from vmatrace.render import words
 

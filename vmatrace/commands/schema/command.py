@@ -62,7 +62,7 @@ def command(name: str, listed: bool) -> int:
 
     if listed:
         for each in schema.NAMES:
-            click.echo(f"{each:<8}  {schema.about(each)}")
+            click.echo(f"{each:<10}  {schema.about(each)}")
     else:
         click.echo(json.dumps(schema.schema(name), indent=2, ensure_ascii=False))
     return OK

@@ -41,7 +41,7 @@ def command(files: tuple[str, ...]) -> int:
     from vmatrace.diagnostic import TraceError
     from vmatrace.render import paper
 
-    paper.set_encoding(sys.stdout, "table")
+    paper.set_encoding(sys.stdout, people=True)
     page = paper.on(sys.stdout)
     status = OK
     for number, path in enumerate(files):

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import secrets
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import options
-from vmatrace.commands.inputs import BAD, DIFFERS, OK
+from vmatrace.commands import forms, options
+from vmatrace.commands.inputs import BAD, DIFFERS, OK, each, sources
 
 if TYPE_CHECKING:
+    from vmatrace.commands.verify.question import Verified
+    from vmatrace.diagnostic import TraceError
     from vmatrace.kernels import Kernel
     from vmatrace.trace.file import Trace
     from vmatrace.verify.campaign import Campaign
     from vmatrace.verify.verdict import Verdict
+
+    Out = forms.Forms[Verified]
 
 
 @click.command(
@@ -61,8 +66,7 @@ all are, the exit status is 2.""",
               help="Store what the kernel does (JSON lines; .xz and .gz compress).")  # fmt: skip
 @click.option("--replay-recording", "recordings", metavar="FILE", multiple=True,
               help="Compare the model with a recording instead; may be repeated.")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table",
-              show_default=True, help="How to print the outcome.")  # fmt: skip
+@forms.option(__package__)
 def command(
     traces: tuple[str, ...],
     kernel: str | None,
@@ -74,12 +78,13 @@ def command(
     exhibit: str | None,
     record: str | None,
     recordings: tuple[str, ...],
-    form: str,
+    wanted: tuple[forms.Wanted, ...],
 ) -> int:
     """Run traces on the running kernel and compare every VMA after every event with the model.
 
     TRACE is a file, a directory (all *.yaml below it) or - for standard input.
     """
+    from vmatrace.commands.verify.question import Verified
     from vmatrace.oracle import Unavailable
     from vmatrace.verify.recording import RecordingError
 
@@ -91,11 +96,13 @@ def command(
     if record is not None and (probe or recordings):
         raise click.UsageError("--record goes with TRACE... and --random N")
     model = _model(kernel)
+    named = sources(traces)
+    out = forms.Forms[Verified](__package__, wanted, len(named))
     try:
         if recordings:
-            return _replay_recordings(recordings, model, form)
+            return _replay_recordings(recordings, model, out)
         if probe:
-            return _probe(form)
+            return _probe(out)
         model = model or _running_kernel()
         if programs is not None:
             from vmatrace.verify.campaign import Campaign
@@ -103,9 +110,9 @@ def command(
             seed = seed if seed is not None else secrets.token_hex(4)
             campaign = Campaign(seed, programs, events, model, kernel)
             if record is not None:
-                return _record_random(campaign, record, form)
-            return _random(campaign, jobs, exhibit, form)
-        return _traces(traces, model, record, form)
+                return _record_random(campaign, record, out)
+            return _random(campaign, jobs, exhibit, out)
+        return _traces(named, model, record, out)
     except (Unavailable, RecordingError) as error:
         sys.stdout.flush()
         click.echo(f"vmatrace: error: {error}", err=True)
@@ -127,111 +134,94 @@ def _running_kernel() -> Kernel:
     return findings.look().kernel
 
 
-def _probe(form: str) -> int:
-    from vmatrace.commands.verify import as_text
-    from vmatrace.render import paper
+def _probe(out: Out) -> int:
     from vmatrace.verify import findings
 
-    found = findings.look()
-    if form == "json":
-        as_text.write_findings_json(sys.stdout, found)
-    else:
-        as_text.write_findings(paper.on(sys.stdout), found)
+    with out:
+        out.write(findings.look())
     return OK
 
 
-def _traces(traces: tuple[str, ...], kernel: Kernel, record: str | None, form: str) -> int:
-    from vmatrace.commands.inputs import each, sources
-    from vmatrace.commands.verify import as_text
-    from vmatrace.render import paper
+def _traces(named: Sequence[str | TraceError], kernel: Kernel, record: str | None, out: Out) -> int:
     from vmatrace.verify import verdict
     from vmatrace.verify.recording import RecordingWriter
 
     verdicts: list[Verdict] = []
     recorder = None if record is None else RecordingWriter(record, kernel)
-    page = paper.on(sys.stdout)
 
     def show(trace: Trace) -> int:
         outcome = verdict.verify(trace, kernel)
         if recorder is not None and not (outcome.skipped and not outcome.events):
             verdict.record(trace, recorder)
         verdicts.append(outcome)
-        if form == "json":
-            as_text.write_json(sys.stdout, outcome)
-        else:
-            as_text.write(page, outcome)
+        out.write(outcome)
         sys.stdout.flush()
         return DIFFERS if outcome.mismatch else OK
 
-    status = each(sources(traces), show)
-    if recorder is not None:
-        recorder.close()
-    if form == "table" and len(verdicts) > 1:
-        as_text.write_total(page, verdicts, kernel.name)
+    with out:
+        status = each(named, show, refuse=out.refuse)
+        if recorder is not None:
+            recorder.close()
     nothing = verdicts and all(v.skipped and not v.events for v in verdicts)
     return BAD if nothing else status
 
 
-def _replay_recordings(paths: tuple[str, ...], kernel: Kernel | None, form: str) -> int:
-    from vmatrace.commands.verify import as_text
-    from vmatrace.render import paper
+def _replay_recordings(paths: tuple[str, ...], kernel: Kernel | None, out: Out) -> int:
+    from vmatrace.commands.verify.question import OfRecording, Played
     from vmatrace.verify import verdict
     from vmatrace.verify.recording import Recording
 
     verdicts: list[Verdict] = []
-    page = paper.on(sys.stdout)
-    for path in paths:
-        recording = Recording(path)
-        model = kernel or recording.kernel()
-        for trace, played in recording.traces():
-            outcome = verdict.replay(trace, model, played)
-            verdicts.append(outcome)
-            if form == "json":
-                as_text.write_json(sys.stdout, outcome)
-            elif outcome.word != "exact":
-                as_text.write(page, outcome)
-        if form == "table":
-            as_text.write_recording(page, recording.header, verdicts, model.name)
+    with out:
+        for path in paths:
+            recording = Recording(path)
+            model = kernel or recording.kernel()
+            for trace, played in recording.traces():
+                verdicts.append(verdict.replay(trace, model, played))
+                out.write(OfRecording(verdicts[-1]))
+            out.write(Played(recording.header, verdicts, model.name))
     return DIFFERS if any(v.mismatch for v in verdicts) else OK
 
 
-def _record_random(campaign: Campaign, path: str, form: str) -> int:
+def _record_random(campaign: Campaign, path: str, out: Out) -> int:
     from vmatrace.verify import campaign as campaigns
 
     events = campaigns.record(campaign, path)
     click.echo(f"{path}: {campaign.programs} programs, {events} events", err=True)
-    return _replay_recordings((path,), None, form)
+    return _replay_recordings((path,), None, out)
 
 
-def _random(campaign: Campaign, jobs: int | None, exhibit: str | None, form: str) -> int:
-    from vmatrace.commands.verify import as_text
-    from vmatrace.render import paper
+def _random(campaign: Campaign, jobs: int | None, exhibit: str | None, out: Out) -> int:
+    from vmatrace.commands.verify.progress import Progress
+    from vmatrace.commands.verify.question import Outcome
     from vmatrace.verify import campaign as campaigns
 
-    page = paper.on(sys.stdout)
-    if form == "table":
-        as_text.write_campaign(page, campaign)
+    with out:
+        out.write(campaign)
         sys.stdout.flush()
-    total = campaigns.Total(campaign)
-    with as_text.Progress(campaign) as bar:
-        for tally in campaigns.run(campaign, jobs):
-            total.add(tally)
-            bar.reached(total)
-    reduced = None
-    if total.failed is not None:
-        reduced = campaigns.reduce(campaign, total.failed)
-    written = None
-    if total.failed is not None and reduced is not None:
-        written = exhibit or f"mismatch-{campaign.seed}-{total.failed}.yaml"
-        text = campaigns.exhibit_text(campaign, total.failed, reduced)
-        try:
-            with open(written, "w", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            click.echo(f"vmatrace: error: {written}: {error.strerror}", err=True)
-            return BAD
-    if form == "json":
-        as_text.write_total_json(sys.stdout, total, reduced, written)
-    else:
-        as_text.write_outcome(page, total, reduced, written)
+        total = campaigns.Total(campaign)
+        with Progress(campaign) as bar:
+            for tally in campaigns.run(campaign, jobs):
+                total.add(tally)
+                bar.reached(total)
+        outcome = Outcome(total)
+        if total.failed is not None:
+            reduced = campaigns.reduce(campaign, total.failed)
+            if reduced is not None:
+                written = exhibit or f"mismatch-{campaign.seed}-{total.failed}.yaml"
+                _write(written, campaigns.exhibit_text(campaign, total.failed, reduced))
+                outcome = Outcome(total, reduced, written)
+        out.write(outcome)
     return DIFFERS if total.failed is not None else OK
+
+
+def _write(path: str, text: str) -> None:
+    """Raises forms.CannotWriteError."""
+    from vmatrace.atomic import AtomicFile
+
+    try:
+        file = AtomicFile(path)
+        file.stream.write(text)
+        file.commit()
+    except OSError as error:
+        raise forms.CannotWriteError(path, error) from None

@@ -1,0 +1,414 @@
+"""explain: what it says of borders is what the engine says, under every model."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from program import EXHIBITS, ROOT, RunProgram, exhibit
+
+from vmatrace import abi
+from vmatrace.commands.explain import advice, as_table, words
+from vmatrace.commands.explain.elsewhere import (
+    APART,
+    ELSEWHERE,
+    GONE,
+    ONE,
+    RELEASES,
+    predecessors,
+)
+from vmatrace.commands.explain.lives import KINDS, TOUCHING, state_at
+from vmatrace.commands.explain.question import (
+    DELIBERATE,
+    Account,
+    BorderAccount,
+    Overview,
+    deliberate,
+    explain,
+    overview,
+)
+from vmatrace.commands.explain.survey import Survey
+from vmatrace.engine.merge import Blocker, blockers
+from vmatrace.engine.syscalls.protection import mprotect
+from vmatrace.event import Event
+from vmatrace.kernels import KERNELS, Kernel, get_kernel
+from vmatrace.replayer.run import Replay, replay
+from vmatrace.trace.file import Trace, load_trace
+
+PRE, POST = get_kernel("pre-patch"), get_kernel("post-patch")
+#: Exhibits that take longest, replayed under two models but not under all.
+_LONG = ("ksm-many-maps", "max-map-count-mmap", "max-map-count-split", "max-map-count-mremap")
+SHORT = [name for name in EXHIBITS if not name.startswith(_LONG)]
+
+
+def load(name: str) -> Trace:
+    return load_trace(ROOT / exhibit(name))
+
+
+def written(events: str, **header: str) -> Trace:
+    head = "".join(f"{key}: {value}\n" for key, value in header.items())
+    lines = "".join(f"  - {line.strip()}\n" for line in events.strip().splitlines())
+    return load_trace(f"vmatrace: 1\n{head}events:\n{lines}".encode(), "inline.yaml")
+
+
+def of(borders: list[BorderAccount]) -> dict[tuple[str, int], BorderAccount]:
+    return {(border.pid, border.address): border for border in borders}
+
+
+@pytest.mark.parametrize("kernel", [PRE, POST], ids=lambda kernel: kernel.name)
+def test_every_border_of_every_exhibit_is_the_one_that_replay_reports(
+    kernel: Kernel, run: RunProgram
+) -> None:
+    replayed = run("replay", "traces", "-k", kernel.name, "--format", "json").out.splitlines()
+    for line in replayed:
+        result = json.loads(line)
+        told = of(overview(load_trace(result["path"]), kernel, models=False).borders)
+        borders = {(p["pid"], b["address"]): b for p in result["processes"] for b in p["borders"]}
+        assert told.keys() == borders.keys(), result["path"]
+        for key, border in borders.items():
+            account = told[key]
+            below, above = account.today.flags
+            attempt = account.attempt
+            assert [b.code for b in blockers(account.today.mask)] == border["reasons"]
+            assert list(abi.vm_flag_codes(below | above)) == border["flags"]
+            assert below & above == 0
+            line_of = attempt.event.line if attempt is not None and attempt.event else None
+            assert border["refused_in_line"] in (None, line_of), result["path"]
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_what_other_models_make_of_a_border_is_what_their_replays_show(name: str) -> None:
+    """By address alone, so only where every event returns the same under both models."""
+    trace = load(name)
+    told = overview(trace, POST)
+    expected = [step.result for step in Replay(trace, POST).steps()]
+    for model in KERNELS.values():
+        here = Replay(trace, model)
+        if [step.result for step in here.steps()] != expected:
+            continue
+        layouts = {p.pid: p.layout for p in here.result.processes}
+        for border in told.borders:
+            assert border.answer is not None
+            at = border.address
+            around = [m for m in layouts[border.pid] if m.start <= at and at <= m.end]
+            if any(m.start < at < m.end for m in around):
+                state = ONE
+            else:
+                state = APART if len(around) == 2 else GONE
+            assert border.answer.verdicts[model.name].state == state, (model.name, hex(at))
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_models_taken_for_alike_leave_the_same_layouts(name: str) -> None:
+    trace = load(name)
+    uses = Survey(Replay(trace, POST)).uses
+    groups: dict[frozenset[str], list[Kernel]] = {}
+    for kernel in KERNELS.values():
+        groups.setdefault(kernel.relevant(uses), []).append(kernel)
+    for group in groups.values():
+        layouts = [{p.pid: p.layout for p in replay(trace, k).processes} for k in group]
+        assert all(a == b for a, b in pairwise(layouts)), [k.name for k in group]
+
+
+def test_the_table_of_what_matters_spares_replays() -> None:
+    trace = written("a = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)")
+    uses = Survey(Replay(trace, POST)).uses
+    # merge-unfaulted-target and fill-next-first, which can always make one
+    assert len({kernel.relevant(uses) for kernel in KERNELS.values()}) == 3
+
+
+def test_each_model_with_changes_has_the_one_before_it() -> None:
+    pairs = {after.name: before.name for before, after in predecessors()}
+    assert pairs["6.17"] == "6.16"
+    assert pairs["6.7"] == "6.6"
+    assert pairs["next"] == RELEASES[-1]
+    assert pairs["series-v2"] == "post-patch"
+    assert set(pairs) == {k.name for k in KERNELS.values() if k.changes} - {"6.4"}
+
+
+def test_a_cause_switched_alone_makes_the_difference() -> None:
+    trace = load("ksm-adjacent-anon")
+    for border in overview(trace, PRE).borders:
+        assert border.answer is not None
+        found = {(c.before, c.after): c for c in border.answer.causes}
+        assert set(found) == {("6.16", "6.17"), ("6.17", "pre-patch")}
+        for cause in found.values():
+            ((feature, _),) = cause.features
+            assert feature.name == "ksm-before-merge"
+            one = PRE.with_features([feature.name])
+            assert len(replay(trace, one).processes[0].layout) == 1
+
+
+def test_features_that_work_only_together_are_named_together() -> None:
+    (first, *_) = overview(load("mremap-multi-vma-gap"), POST).borders
+    assert first.answer is not None
+    (cause,) = (c for c in first.answer.causes if c.after == "6.17")
+    assert {f.name for f, _ in cause.features} == {"mremap-multi-vma", "mremap-checks-first"}
+
+
+def test_a_border_is_found_where_a_model_puts_it() -> None:
+    """Before 6.7 the block is not aligned to 2 MiB; its two halves are neighbours all the same."""
+    trace = written(
+        """
+        mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)
+        a = mmap(NULL, 0x400000, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)
+        mprotect(a + 0x200000, 0x200000, PROT_NONE)
+        """
+    )
+    where = {k: Survey(Replay(trace, get_kernel(k))).labels["a"] for k in ("6.4", "6.17")}
+    assert where["6.4"] != where["6.17"]
+    (border,) = (b for b in overview(trace, POST).borders if b.above.perms == "---p")
+    assert border.answer is not None
+    assert {v.state for v in border.answer.verdicts.values()} == {APART}
+    mapping = border.answer.verdicts["6.4"].mapping
+    assert mapping is not None
+    assert mapping.start == where["6.4"] + 0x200000
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_border_is_as_old_as_looking_at_every_step_says(name: str) -> None:
+    trace = load(name)
+    told = overview(trace, POST, "main", models=False).borders
+    since: dict[int, int | None] = {}
+    here = Replay(trace, POST)
+    main = here.process("main")
+    states = {b.address: state_at(main, b.address) for b in told}
+    for at in states:
+        since[at] = None
+    for step in here.steps():
+        if step.pid != "main" or step.event.name == "exit_group":
+            continue
+        for at, state in states.items():
+            now = state_at(step.mm, at)
+            if now != state or step.event.name == "execve":
+                states[at], since[at] = now, step.index
+    for border in told:
+        moment = border.life.since
+        assert border.life.state == TOUCHING
+        assert (moment.nth if moment is not None else None) == since[border.address], border.address
+
+
+@pytest.mark.parametrize("kernel", [PRE, POST], ids=lambda kernel: kernel.name)
+def test_two_that_are_alike_merge_when_the_advice_is_followed(kernel: Kernel) -> None:
+    followed = 0
+    for name in EXHIBITS:
+        trace = load(name)
+        survey = Survey(Replay(trace, kernel))
+        for process in survey.result.processes:
+            mm = survey.mms[process.pid]
+            alike = [b.address for b in process.borders if b.mask == 0]
+            for at in alike[:3]:
+                above = mm.vmas.at(at)
+                assert above is not None
+                below = above.prev
+                if above.start != at or below is None or mm.between(below, above):
+                    continue  # following the advice at another border changed this one
+                start, end, was = below.start, above.end, above.flags & abi.VM_ACCESS_FLAGS
+                assert mprotect(mm, start, end - start, was ^ abi.PROT_EXEC) == 0
+                assert mprotect(mm, start, end - start, was) == 0
+                whole = mm.vmas.at(at)
+                assert whole is not None
+                assert whole.start < at, (name, hex(at))
+                followed += 1
+    assert followed > 3
+
+
+def test_every_reason_and_every_change_has_its_words() -> None:
+    assert set(advice.ACTIONS) == set(Blocker)
+    assert set(as_table.CHANGES) == set(KINDS)
+    assert set(as_table.PURPOSES) == set(DELIBERATE)
+    assert set(advice.FLAG_ACTIONS) <= set(abi.VM_FLAG_CODES)
+    assert set(words.STATES) == {ONE, APART, ELSEWHERE, GONE}
+
+
+@pytest.mark.parametrize("kernel", [PRE, POST], ids=lambda kernel: kernel.name)
+def test_a_newer_kernel_is_advised_only_where_the_newest_makes_them_one(kernel: Kernel) -> None:
+    advised = 0
+    for name in ("mseal-munmap-leaves-split", "ksm-adjacent-anon", "anon-vma-unfaulted-left"):
+        for border in overview(load(name), kernel).borders:
+            assert border.answer is not None
+            said = [text for text in advice.advice(border) if text.startswith("run a kernel")]
+            advised += len(said)
+            if said:
+                assert border.answer.verdicts[RELEASES[-1]].state == ONE
+    assert bool(advised) is (kernel is PRE)
+
+
+def test_models_are_named_in_spans_of_releases() -> None:
+    assert words.spans(KERNELS) == "every model"
+    later = KERNELS.keys() - {"6.4", "6.5", "pre-patch", "series-v2"}
+    assert words.spans(later) == "6.6 and later, post-patch"
+    assert words.spans(later - {"next"}) == f"6.6 to {RELEASES[-1]}, post-patch, converted"
+    assert words.spans(["6.4", "6.5", "6.12", "pre-patch"]) == ("6.4 to 6.5, 6.12, pre-patch")
+
+
+@pytest.mark.parametrize(
+    "name", ["ksm-adjacent-anon", "file-private-and-shared", "mprotect-cascade"]
+)
+def test_borders_that_a_model_does_away_with_are_not_taken_for_wanted(name: str) -> None:
+    for border in overview(load(name), PRE).borders:
+        assert border.answer is not None
+        if ONE in {v.state for v in border.answer.verdicts.values()} or not border.today.mask:
+            assert deliberate(border) is None
+
+
+# --- stories ------------------------------------------------------------------------------------
+
+
+def test_the_neighbour_taken_out_of_ksm_is_said_to_have_taken_the_new_memory_along() -> None:
+    """Measured: one VMA without mg before the series, two after it."""
+    (border,) = overview(load("ksm-unmergeable-neighbour"), POST).borders
+    assert border.answer is not None
+    assert border.answer.verdicts["6.12"].state == ONE
+    assert border.answer.verdicts["6.18"].state == APART
+    assert "KSM never looked at the new memory" in advice.lost_ksm(border.answer)
+    for border in overview(load("ksm-adjacent-anon"), PRE).borders:
+        assert advice.lost_ksm(border.answer) == ""
+
+
+def test_history_tells_what_made_the_vma_and_counts_what_repeats() -> None:
+    trace = written(
+        """
+        a = mmap(0x10000000, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)
+        munmap(a, 4096)
+        mmap(a, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)
+        mmap(a+4096, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)
+        mmap(a+8192, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)
+        fault(a, 1, PROT_WRITE)
+        madvise(a, 12288, MADV_MERGEABLE)
+        mprotect(a+8192, 4096, PROT_NONE)
+        munmap(a+4096, 4096)
+        """
+    )
+    account = explain(trace, POST, "a", 0x10000000)
+    told = [(c.kinds, c.times, c.last.event.line if c.last else 0) for c in account.history]
+    assert told == [
+        (("mapped",), 1, 5),
+        (("grew",), 2, 7),
+        (("written",), 1, 8),
+        (("flags",), 1, 9),
+        (("split",), 1, 10),
+        (("shrank",), 1, 11),
+    ]
+    assert account.history[3].set == abi.VM_MERGEABLE
+    assert account.before is not None
+    assert account.anon == "own"
+
+
+def test_a_child_knows_what_its_parent_went_through() -> None:
+    trace = written(
+        """
+        a = mmap(0x10000000, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)
+        mmap(a+4096, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)
+        child = fork()
+        munmap(a, 8192)
+        """
+    )
+    account = explain(trace, POST, "a", 0x10000000, "child")
+    assert [c.kinds for c in account.history] == [("mapped",), ("forked",)]
+    assert account.upper is not None
+    assert account.upper.life.since is not None
+    assert account.upper.life.since.event.line == 4
+    assert account.upper.attempt is not None
+    gone = explain(trace, POST, "a", 0x10000000)
+    assert gone.mapping is None
+    assert gone.history[-1].kinds == ("unmapped",)
+    assert gone.before is not None
+
+
+def test_a_log_without_lines_is_told_by_the_number_of_the_event() -> None:
+    lines = [
+        Event("mmap", (0x10000000, 4096, 3, 0x32, -1, 0), "mmap(…)"),
+        Event("mmap", (0x10001000, 4096, 1, 0x32, -1, 0), "mmap(…)"),
+    ]
+    trace = Trace("log", "log", lambda: iter(lines))
+    (border,) = overview(trace, POST).borders
+    assert border.life.since is not None
+    assert as_table.when(border.life.since.event, border.life.since.nth) == "event 2"
+    assert border.attempt is not None
+    assert as_table.when(border.attempt.event) == "mmap(…)"
+
+
+# --- on the command line ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trace", "arguments", "said"),
+    [
+        ("several-processes", ["b"], "no label 'b'"),
+        ("several-processes", ["aa"], "no label 'aa' (did you mean 'a'?)"),
+        ("several-processes", ["child"], "(expected --pid child)"),
+        ("several-processes", ["a", "--pid", "chld"], "(did you mean 'child'?)"),
+        ("several-processes", ["a", "--pid", "grandchild"], "it ended in line 32: exit_group(0)"),
+        ("several-processes", ["7ffff7fff000"], "hex takes 0x: 0x7ffff7fff000"),
+        ("several-processes", ["a-0x100000000"], "which is no address"),
+        ("several-processes", ["a+"], "ADDRESS 'a+': expected an address"),
+        ("several-processes", ["0x1ffffffffffffffff"], "ADDRESS '0x1ffffffffffffffff'"),
+        ("several-processes", ["a", "-k", "6.99"], "unknown kernel '6.99'"),
+    ],
+)
+def test_a_question_that_has_no_answer_says_why(
+    trace: str, arguments: list[str], said: str, run: RunProgram
+) -> None:
+    done = run("explain", exhibit(trace), *arguments)
+    assert (done.status, done.out) == (2, "")
+    assert said in done.err
+
+
+@pytest.mark.parametrize("address", ["0", "0xffffffffffffffff", "0x7ffffffff000", "4096"])
+def test_beyond_everything_there_is_a_hole(address: str, run: RunProgram) -> None:
+    done = run("explain", exhibit("ksm-adjacent-anon"), address)
+    assert done.status == 0
+    assert "nothing is mapped there" in done.out
+    assert "nothing ever was" in done.out
+    assert "nearest" in done.out
+
+
+def test_of_a_hole_is_said_what_was_there_and_which_call_took_it(
+    tmp_path: Path, run: RunProgram
+) -> None:
+    trace = tmp_path / "hole.yaml"
+    trace.write_text(
+        "vmatrace: 1\nevents:\n"
+        "  - mmap(0x10000000, 12288, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)\n"
+        "  - munmap(0x10001000, 4096)\n"
+    )
+    done = run("explain", str(trace), "0x10001800")
+    assert "10001800 in main: nothing is mapped there" in done.out
+    assert "10000000-10003000 was there until line 4: munmap(0x10001000, 4096)" in done.out
+    assert "10000000-10001000 anonymous, ends 2K below" in done.out
+    assert "10002000-10003000 anonymous, starts 2K above" in done.out
+    told = json.loads(run("explain", str(trace), "0x10001800", "--format", "json").out)
+    assert told["vma"] is None
+    assert told["history"][0]["last"]["line"] == 4
+
+
+def test_many_borders_stay_readable(tmp_path: Path, run: RunProgram) -> None:
+    trace = tmp_path / "many.yaml"
+    calls = "".join(
+        f"  - mmap({0x10000000 + 4096 * i:#x}, 4096, PROT_READ, "
+        "MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)\n"
+        for i in range(1001)
+    )
+    trace.write_text("vmatrace: 1\nprocess: {ksm: true}\nevents:\n" + calls)
+    asked = ("explain", str(trace), "all", "-k", "pre-patch")
+    done = run(*asked, columns=80)
+    assert "1000 borders" in done.out
+    assert len(done.out.splitlines()) < 40
+    assert len(json.loads(run(*asked, "--no-models", "--format", "json").out)["borders"]) == 1000
+
+
+@pytest.mark.parametrize("name", EXHIBITS)
+def test_every_exhibit_can_be_told_of_at_80_columns(name: str, run: RunProgram) -> None:
+    done = run("explain", exhibit(name), "all", "--no-models", columns=80)
+    assert done.status == 0
+    paths = [line for line in done.out.splitlines() if len(line) > 80]
+    assert paths == []
+
+
+def test_the_answer_is_a_value() -> None:
+    trace = load("ksm-adjacent-anon")
+    assert isinstance(explain(trace, PRE, "a", 0x10000000), Account)
+    assert isinstance(overview(trace, PRE), Overview)

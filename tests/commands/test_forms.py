@@ -1,0 +1,196 @@
+"""The registry of output forms: what a form needs, what --format says, and files whole or not."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import stat
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from program import ROOT, RunProgram
+
+import vmatrace.commands.diff
+from vmatrace.commands import forms
+
+ADJACENT = "traces/ksm-adjacent-anon.yaml"
+ROOMS = sorted(
+    {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for path in (ROOT / "vmatrace" / "commands").rglob("as_*")
+        if path.suffix == ".py" or path.is_dir()
+    }
+)
+EVERY = [(room, name) for room in ROOMS for name in forms.names(room)]
+
+#: A form that nobody knows of but its own file.
+TALLY = '''"""How many traces are equal."""
+from vmatrace.commands.forms import Form
+
+SUFFIXES = (".tally",)
+
+def form(out, count):
+    """One number."""
+    return Tally(out, count)
+
+class Tally(Form):
+    def __init__(self, out, count):
+        super().__init__(out, count)
+        self.equal = self.refused = 0
+
+    def write(self, answer):
+        self.equal += answer.equal
+
+    def refuse(self, error):
+        self.refused += 1
+
+    def finish(self):
+        self.out.write(f"{self.equal} of {self.count} equal, {self.refused} refused\\n")
+'''
+
+
+def test_there_are_rooms_with_forms() -> None:
+    verbs = {"audit", "check", "diff", "diff.across", "explain", "kernels", "replay", "report"}
+    assert {room.removeprefix("vmatrace.commands.") for room in ROOMS} == {*verbs, "verify"}
+
+
+@pytest.mark.parametrize(("room", "name"), EVERY)
+def test_a_module_of_a_form_is_one(room: str, name: str) -> None:
+    module: ModuleType = forms.module(room, name)
+    assert list(inspect.signature(module.form).parameters) == ["out", "count"]
+    assert module.form.__doc__
+    assert all(suffix.startswith(".") for suffix in getattr(module, "SUFFIXES", ()))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_command_has_a_table_and_json(room: str) -> None:
+    assert forms.names(room)[0] == "table"
+    assert "json" in forms.names(room)
+    assert forms.named_by(room, "x.json")[0] == "json"
+    assert forms.named_by(room, "X.TXT") == ["table"]
+    assert forms.named_by(room, "x") == forms.named_by(room, "x.out") == []
+
+
+def test_a_new_form_is_one_module(
+    run: RunProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else is touched: it is listed, chosen, completed, and known by its suffix."""
+    (tmp_path / "as_tally.py").write_text(TALLY, encoding="utf-8")
+    monkeypatch.setattr(
+        vmatrace.commands.diff, "__path__", [*vmatrace.commands.diff.__path__, str(tmp_path)]
+    )
+    importlib.invalidate_caches()
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("vmatrace: 1\nevents: [munmap(1)]\n", encoding="utf-8")
+    done = run("diff", ADJACENT, str(bad), "traces/max-map-count-hole.yaml", "--format", "tally")
+    assert (done.status, done.out) == (2, "1 of 3 equal, 1 refused\n")
+    assert "tally" in run("diff", "--help").out
+    file = tmp_path / "x.tally"
+    assert "x.tally is a name for tally" in run("diff", ADJACENT, "--format", f"json={file}").err
+    assert "did you mean 'tally'" in run("diff", ADJACENT, "--format", "tallly").err
+
+
+def test_one_run_writes_all_forms(run: RunProgram, tmp_path: Path) -> None:
+    command = ["diff", ADJACENT, "traces/max-map-count-hole.yaml", "--steps"]
+    names = forms.names("vmatrace.commands.diff")
+    alone = {name: run(*command, "--format", name) for name in names}
+    files = {name: tmp_path / name for name in names}
+    several = run(*command, *(f"--format={name}={file}" for name, file in files.items()))
+    assert several == alone["table"]
+    assert {name: file.read_text(encoding="utf-8") for name, file in files.items()} == {
+        name: done.out for name, done in alone.items()
+    }
+
+
+def test_standard_output_gets_one_form(run: RunProgram, tmp_path: Path) -> None:
+    file = tmp_path / "x"
+    done = run("replay", ADJACENT, "--format", "json", "--format", f"table={file}")
+    assert json.loads(done.out)["format"] == "vmatrace-replay/1"
+    assert file.read_text(encoding="utf-8") == run("replay", ADJACENT).out
+    for twice in (["json", "maps"], ["json=-", "table"], [f"json={file}", f"maps={file}"]):
+        done = run("replay", ADJACENT, *(f"--format={form}" for form in twice))
+        assert (done.status, done.out) == (2, "")
+        assert "both write to" in done.err
+    assert run("replay", ADJACENT, "--format=json", "--format=json").status == 0
+
+
+def test_what_format_says_is_checked(run: RunProgram) -> None:
+    for form, message in (
+        ("jsn", "no form 'jsn' (did you mean 'json'?)"),
+        ("xyzzy", "no form 'xyzzy' (expected table, json, maps, smaps)"),
+        ("json=", "a file is missing after json="),
+        ("json=x.maps", "x.maps is a name for maps, not for json"),
+    ):
+        done = run("replay", ADJACENT, "--format", form)
+        assert (done.status, done.out) == (2, "")
+        assert message in " ".join(done.err.split())
+
+
+def test_the_name_of_the_file_says_the_form(run: RunProgram, tmp_path: Path) -> None:
+    page, text, other = (str(tmp_path / name) for name in ("x.HTML", "x.txt", "x"))
+    assert run("report", ADJACENT, "-o", page) == (0, "", "")
+    assert Path(page).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    for path in (text, other):
+        assert run("report", ADJACENT, "-o", path) == (0, "", "")
+        assert Path(path).read_text(encoding="utf-8") == run("report", ADJACENT).out
+    assert run("report", ADJACENT, "--format", "html", "-o", other) == (0, "", "")
+    assert Path(other).read_bytes() == Path(page).read_bytes()
+    done = run("report", ADJACENT, "--format", "json", "-o", page)
+    assert (done.status, done.out) == (2, "")
+    assert "is a name for html, not for json" in " ".join(done.err.split())
+
+
+def test_a_run_that_fails_leaves_every_file_as_it_was(
+    run: RunProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("kept", encoding="utf-8")
+    before = set(os.listdir(tmp_path))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vmatrace.commands.diff.as_json._diff", interrupted)
+    done = run("diff", ADJACENT, f"--format=json={kept}", f"--format=markdown={tmp_path / 'new'}")
+    assert done.status == 130
+    assert kept.read_text(encoding="utf-8") == "kept"
+    assert set(os.listdir(tmp_path)) == before
+
+
+def test_where_one_file_cannot_be_written_the_others_are(run: RunProgram, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good", tmp_path / "no" / "such"
+    done = run("diff", ADJACENT, f"--format=json={bad}", f"--format=json={good}")
+    assert done.status == 2
+    assert done.err == f"{bad}: error: cannot be written: No such file or directory\n"
+    assert done.out == run("diff", ADJACENT).out
+    assert good.read_text(encoding="utf-8") == run("diff", ADJACENT, "--format", "json").out
+    full = run("diff", ADJACENT, "--format=json=/dev/full")
+    assert full.status == 2
+    assert full.err == "/dev/full: error: cannot be written: No space left on device\n"
+    assert run("diff", ADJACENT, "--format=json=/dev/null").status == 1
+
+
+def test_a_file_keeps_its_mode_its_links_and_its_names(run: RunProgram, tmp_path: Path) -> None:
+    file, link, name = (tmp_path / name for name in ("file", "link", "name"))
+    file.write_text("old", encoding="utf-8")
+    file.chmod(0o640)
+    link.symlink_to("file")
+    os.link(file, name)
+    run("diff", ADJACENT, f"--format=json={link}")
+    text = run("diff", ADJACENT, "--format", "json").out
+    assert link.is_symlink()
+    assert file.read_text(encoding="utf-8") == name.read_text(encoding="utf-8") == text
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    name.unlink()
+    run("diff", ADJACENT, f"--format=markdown={link}")
+    assert file.read_text(encoding="utf-8").startswith("### vmatrace diff")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    new = tmp_path / "new"
+    run("diff", ADJACENT, f"--format=markdown={new}")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE(new.stat().st_mode) == 0o666 & ~mask
+    assert sorted(os.listdir(tmp_path)) == ["file", "link", "new"]

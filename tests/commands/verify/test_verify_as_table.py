@@ -1,0 +1,149 @@
+"""What is printed about a verification. ``pytest --update-golden`` rewrites the kept files."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from vmatrace.commands.verify import as_json, as_table
+from vmatrace.commands.verify.question import Outcome
+from vmatrace.kernels import FEATURES, KERNELS
+from vmatrace.layout import Mapping, parse_layout
+from vmatrace.render.paper import Paper
+from vmatrace.trace.file import load_trace
+from vmatrace.verify import exhibit
+from vmatrace.verify.campaign import BatchResult, Campaign, Reduced, Total, exhibit_text, readable
+from vmatrace.verify.findings import conclude
+from vmatrace.verify.generate import files, generate
+from vmatrace.verify.verdict import Verdict
+from vmatrace.verify.witness import Mismatch, first_difference
+
+HERE = Path(__file__).parent
+STACK = "7ffffffde000-7ffffffff000 rw-p 00000000 00:00 0 [stack]\nVmFlags: rd wr mr mw me gd ac\n"
+
+
+def rows(*rows: tuple[int, int, str, str]) -> list[Mapping]:
+    """A layout from (first page, end page, permissions, VmFlags) above 1 TiB, and the stack."""
+    text = "".join(
+        f"{(1 << 40) + start * 4096:x}-{(1 << 40) + end * 4096:x} {perms} 00000000 00:00 0\n"
+        f"VmFlags: {codes}\n"
+        for start, end, perms, codes in rows
+    )
+    return parse_layout(text + STACK)
+
+
+RW, RO = "rd wr mr mw me ac", "rd mr mw me ac"
+OURS = rows((0, 4, "rw-p", RW), (4, 5, "rw-p", f"{RW} mg"), (6, 7, "r--p", RO))
+THEIRS = rows((0, 5, "rw-p", f"{RW} mg"), (6, 7, "r--p", "rd mr mw me"))
+EVENTS = readable(generate("golden", 0, 3))
+
+
+def mismatch(field: str = "end") -> Mismatch:
+    modelled, actual = (0x10000000000, -12) if field == "result" else (0, 0)
+    return Mismatch(2, EVENTS[2], "main", field, modelled, actual, OURS, THEIRS)
+
+
+def kept(name: str, text: str, request: pytest.FixtureRequest) -> None:
+    path = HERE / name
+    if request.config.getoption("--update-golden"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), "rewrite with: pytest --update-golden"
+
+
+def test_a_mismatch_shows_both_layouts_side_by_side(request: pytest.FixtureRequest) -> None:
+    out = io.StringIO()
+    verdict = Verdict("one", "one.yaml", "6.18", 2, mismatch())
+    for width in (80, None, 120):
+        as_table.write(Paper(out, width), verdict)
+    assert max(map(len, out.getvalue().splitlines())) <= 120
+    kept("mismatch.txt", out.getvalue(), request)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_no_line_is_wider_than_the_paper(width: int) -> None:
+    out = io.StringIO()
+    as_table.write_mismatch(Paper(out, width), mismatch("result"), "6.18" + "+x" * 40)
+    assert max(map(len, out.getvalue().splitlines())) <= width
+
+
+def test_a_result_that_differs_is_said_in_the_spelling_of_strace() -> None:
+    out = io.StringIO()
+    failed = EVENTS[2]
+    event = next(e for e in generate("golden", 0, 40) if e.name == "mmap")
+    assert failed is not event
+    as_table.write_mismatch(
+        Paper(out, None), Mismatch(0, event, "main", "result", 4096, -12, [], []), "6.18"
+    )
+    assert "the model has 0x1000, the kernel -1 ENOMEM" in out.getvalue()
+
+
+def test_verdicts_and_their_sum(request: pytest.FixtureRequest) -> None:
+    out = io.StringIO()
+    verdicts = [
+        Verdict("one", "one.yaml", "6.18", 7),
+        Verdict("two", "two.yaml", "6.18", 0, None, "it wants vm.max_map_count=3, this has 7"),
+        Verdict("three", "three.yaml", "6.18", 3, None, "the page is no longer there"),
+    ]
+    for verdict in verdicts:
+        as_table.write(Paper(out, 80), verdict)
+    as_table.write_total(Paper(out, 80), verdicts, "6.18")
+    kept("verdicts.txt", out.getvalue(), request)
+
+
+def test_json_has_the_fields_of_a_replay() -> None:
+    out = io.StringIO()
+    as_json.write(out, Verdict("one", "one.yaml", "6.18", 2, mismatch("result")))
+    document = json.loads(out.getvalue())
+    assert document["verdict"] == "mismatch"
+    found = document["mismatch"]
+    assert (found["field"], found["actual"], found["actual_errno"]) == ("result", -12, "ENOMEM")
+    assert found["kernel_layout"][0]["vmflags"][-1] == "mg"
+
+
+def test_findings_say_what_differs(request: pytest.FixtureRequest) -> None:
+    out = io.StringIO()
+    features = KERNELS["6.18"].features - {"anon-vma-name"}
+    found = conclude({name: name in features for name in FEATURES})
+    as_table.write_findings(Paper(out, 100), found)
+    text = out.getvalue()
+    assert "nearest to the model 6.18." in text
+    assert "! anon-vma-name" in text
+    as_json.write(out := io.StringIO(), found)
+    assert json.loads(out.getvalue())["differing"] == ["anon-vma-name"]
+
+
+def test_a_campaign_says_how_to_repeat_it() -> None:
+    campaign = Campaign("beef", 7, 50, KERNELS["6.18"])
+    assert campaign.command() == "vmatrace verify --random 7 --seed beef --events 50"
+    total = Total(campaign)
+    total.add(BatchResult(7, 350, 1, None))
+    out = io.StringIO()
+    as_table.write_outcome(Paper(out, None), Outcome(total))
+    assert out.getvalue().startswith("350 events in 7 programs are exact; 1 program could not be")
+
+
+def test_an_exhibit_is_a_trace_that_says_where_it_comes_from(
+    request: pytest.FixtureRequest,
+) -> None:
+    start = load_trace(b"vmatrace: 1\nprocess: {brk: 0x7000001000}\nevents: []\n")
+    start.files = files()
+    start.maps = parse_layout(STACK)
+    events = [e for e in generate("exhibit", 2, 60) if e.name == "mmap"][:3]
+    found = Mismatch(2, events[2], "main", "end", 0, 0, OURS, THEIRS)
+    campaign = Campaign("beef", 7, 40, KERNELS["6.18"])
+    text = exhibit_text(campaign, 2, Reduced(start, events, found, 12))
+    assert "--random 3 --seed beef\n" in text
+    again = load_trace(text.encode())
+    (expectation,) = [item for item in again.items() if not hasattr(item, "args")]
+    assert getattr(expectation, "on", None) == ("6.18",)
+    assert len(getattr(expectation, "maps", ())) == 2
+    assert exhibit.used_files(start, events).keys() == again.files.keys()
+
+
+def test_the_first_difference_is_found_walking_together() -> None:
+    assert first_difference(OURS, THEIRS) == (0, "end")
+    assert first_difference(OURS[:1], OURS) == (1, "number of VMAs")
+    assert first_difference(OURS, OURS[:1] + OURS[2:]) == (1, "start")

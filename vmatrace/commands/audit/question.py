@@ -1,0 +1,244 @@
+"""One snapshot of a process: neighbours that look alike and are two VMAs, and what may hide behind
+it.
+
+A snapshot shows less than the kernel compares: neither anon_vma nor the page offset of anonymous
+memory nor the open file. So a cause is as sure as what is visible makes it (LIKELY, POSSIBLE).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from vmatrace import abi, kernels
+from vmatrace.engine.merge import IGNORED_FLAGS
+from vmatrace.kernels import Kernel
+from vmatrace.layout import Layout, LayoutError, Mapping, parse_layout
+
+LIKELY: Final = "likely"
+POSSIBLE: Final = "possible"
+
+#: What can hide: the KSM flag was set too late to be merged with; each side was written to while
+#: apart; only one was written to; it is shared with a forked process; mremap() moved it; the file
+#: was opened twice; mbind(); another userfaultfd; flags that a maps text does not show; nothing,
+#: but no call tried to merge them.
+LATE_FLAG: Final = "flag-set-late"
+FAULTED_APART: Final = "faulted-apart"
+ONE_FAULTED: Final = "one-faulted"
+FORKED: Final = "forked"
+PGOFF: Final = "page-offset"
+OPENED_TWICE: Final = "opened-twice"
+POLICY: Final = "policy"
+UFFD: Final = "uffd"
+HIDDEN_FLAGS: Final = "hidden-flags"
+UNTRIED: Final = "untried"
+CAUSES: Final = (
+    LATE_FLAG, FAULTED_APART, ONE_FAULTED, OPENED_TWICE, FORKED, PGOFF, POLICY, UFFD, HIDDEN_FLAGS,
+    UNTRIED,
+)  # fmt: skip
+
+#: sysctl vm.max_map_count where nobody changed it (DEFAULT_MAX_MAP_COUNT).
+DEFAULT_MAX_MAP_COUNT: Final = 65530
+
+# The page counters of smaps, three quarters of its text, that an audit has no use for.
+_COUNTERS: Final = re.compile(
+    r"^(?:(?:Size|KernelPageSize|MMUPageSize|Rss|Pss|Pss_Dirty|Pss_Anon|Pss_File|Pss_Shmem|"
+    r"Shared_Clean|Shared_Dirty|Private_Clean|Private_Dirty|Referenced|KSM|LazyFree|AnonHugePages|"
+    r"ShmemPmdMapped|FilePmdMapped|Shared_Hugetlb|Private_Hugetlb|Swap|SwapPss|Locked|"
+    r"THPeligible|ProtectionKey):[^\n]*|Anonymous: +0 kB)\n",
+    re.MULTILINE,
+)
+
+
+class Cause(NamedTuple):
+    """One of CAUSES, and how sure: LIKELY or POSSIBLE."""
+
+    name: str
+    confidence: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """VMAs in a row that look alike and are apart, each two for the same causes, likeliest first.
+
+    One VMA in place of them would save ``savable``.
+    """
+
+    mappings: Sequence[Mapping]
+    causes: tuple[Cause, ...]
+
+    @property
+    def start(self) -> int:
+        return self.mappings[0].start
+
+    @property
+    def end(self) -> int:
+        return self.mappings[-1].end
+
+    @property
+    def savable(self) -> int:
+        return len(self.mappings) - 1
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The text of /proc/PID/smaps or maps, read. ``counted``: it says what has been written to."""
+
+    layout: Layout
+    flags_known: bool
+    counted: bool
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a snapshot says. ``runs`` in address order.
+
+    ``kernel`` is the model that stands for the kernel it is of, None where that is not known.
+    ``by_ksm`` counts neighbours that differ in VM_MERGEABLE and in nothing else, ``special`` those
+    alike that never merge (VM_SPECIAL).
+    """
+
+    snapshot: Snapshot
+    kernel: Kernel | None
+    runs: list[Run]
+    by_ksm: int
+    special: int
+    max_map_count: int
+
+    @property
+    def savable(self) -> int:
+        """How many VMAs there would be less."""
+        return sum(run.savable for run in self.runs)
+
+    @property
+    def vmas(self) -> int:
+        return len(self.snapshot.layout)
+
+    @property
+    def mergeable(self) -> int:
+        """How many VMAs have VM_MERGEABLE."""
+        return sum(bool(m.vm_flags & abi.VM_MERGEABLE) for m in self.snapshot.layout)
+
+
+@dataclass(frozen=True)
+class Audited:
+    """The audit of *source*. ``assumed``: max_map_count is the default, not what was read."""
+
+    source: str
+    audit: Audit
+    assumed: bool
+
+
+def read(text: str) -> Snapshot:
+    """A snapshot from its text. Raises LayoutError."""
+    try:
+        layout = parse_layout(_COUNTERS.sub("", text))
+    except LayoutError:
+        layout = parse_layout(text)  # fails too, and knows the line
+    known = all(mapping.flags_known for mapping in layout)
+    return Snapshot(layout, known, re.search("^Anonymous:", text, re.MULTILINE) is not None)
+
+
+def running(release: str) -> Kernel | None:
+    """The model nearest to a release as uname(2) has it, such as ``6.12.9-generic``.
+
+    None for kernels before 6.4, which have no KSM by default, and for what is no release.
+    """
+    try:
+        return kernels.named(release)
+    except kernels.UnknownKernel:
+        return None
+
+
+def audit(snapshot: Snapshot, kernel: Kernel | None, max_map_count: int) -> Audit:
+    """Look at every two neighbours that touch."""
+    runs: list[list[Mapping]] = []
+    causes: list[tuple[Cause, ...]] = []
+    by_ksm = special = 0
+    for below, above in pairwise(snapshot.layout):
+        difference = _difference(below, above)
+        if difference is None or difference & ~abi.VM_MERGEABLE:
+            continue
+        if below.vm_flags & abi.VM_SPECIAL:
+            special += 1
+        elif difference:
+            by_ksm += 1
+        else:
+            hidden = _causes(below, above, kernel, snapshot)
+            if runs and runs[-1][-1] is below and causes[-1] == hidden:
+                runs[-1].append(above)
+            else:
+                runs.append([below, above])
+                causes.append(hidden)
+    found = [Run(run, why) for run, why in zip(runs, causes, strict=True)]
+    return Audit(snapshot, kernel, found, by_ksm, special, max_map_count)
+
+
+def by_cause(runs: Iterable[Run]) -> dict[tuple[Cause, ...], list[Run]]:
+    """The runs by their causes; those that cost most first, and so within each."""
+    groups: dict[tuple[Cause, ...], list[Run]] = {}
+    for run in sorted(runs, key=lambda run: -run.savable):
+        groups.setdefault(run.causes, []).append(run)
+    cost = {causes: sum(run.savable for run in group) for causes, group in groups.items()}
+    return dict(sorted(groups.items(), key=lambda item: -cost[item[0]]))
+
+
+def _difference(below: Mapping, above: Mapping) -> int | None:
+    """The vm_flags in which two differ that touch and are alike in all else, else None."""
+    if below.end != above.start or _name(below) != _name(above):
+        return None
+    if (below.device, below.inode) != (above.device, above.inode):
+        return None
+    if is_file(below) and below.offset + below.end - below.start != above.offset:
+        return None
+    return (below.vm_flags ^ above.vm_flags) & ~IGNORED_FLAGS
+
+
+def _name(mapping: Mapping) -> str:
+    """What is compared of the name: where the heap is, is no attribute of a VMA."""
+    return "" if mapping.name == "[heap]" else mapping.name
+
+
+def is_file(mapping: Mapping) -> bool:
+    """Whether a file backs it, also one of shared memory."""
+    return bool(mapping.inode) or mapping.name.startswith("/")
+
+
+def _causes(
+    below: Mapping, above: Mapping, kernel: Kernel | None, snapshot: Snapshot
+) -> tuple[Cause, ...]:
+    """What may keep two apart that look alike, likeliest first."""
+    found: dict[str, str] = {}
+    known = snapshot.flags_known
+    file, shared = is_file(below), bool(below.vm_flags & abi.VM_MAYSHARE)
+    if not known:
+        # Such as VM_ACCOUNT, in which what the loader made read-only differs from its neighbours.
+        found[HIDDEN_FLAGS] = LIKELY if file and not shared else POSSIBLE
+    series = kernel is not None and kernel.has(kernels.KSM_BEFORE_MERGE)
+    if below.vm_flags & abi.VM_MERGEABLE or not (known or shared):
+        # With the series a driver that has only .mmap() still gets it late.
+        if not series and kernel is not None and known:
+            found[LATE_FLAG] = LIKELY
+        elif not series or file:
+            found[LATE_FLAG] = POSSIBLE
+    if not shared:
+        written = below.faulted + above.faulted
+        found[FAULTED_APART] = LIKELY if written == 2 else POSSIBLE
+        older = kernel is not None and not kernel.has(kernels.MERGE_UNFAULTED_TARGET)
+        if written == 1 and (older or kernel is None):
+            found[ONE_FAULTED] = LIKELY if older else POSSIBLE
+    if file:
+        found[OPENED_TWICE] = LIKELY if known and LIKELY not in found.values() else POSSIBLE
+    if not shared:
+        found[FORKED] = POSSIBLE
+        if not file:
+            found[PGOFF] = POSSIBLE
+    found[POLICY] = POSSIBLE
+    if below.vm_flags & abi.VM_UFFD_FLAGS:
+        found[UFFD] = POSSIBLE
+    found[UNTRIED] = POSSIBLE
+    likely = [Cause(name, sure) for name, sure in found.items() if sure == LIKELY]
+    return (*likely, *(Cause(name, sure) for name, sure in found.items() if sure == POSSIBLE))

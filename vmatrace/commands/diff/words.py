@@ -1,0 +1,64 @@
+"""The words of a diff that its forms share: sides, counts, changes, what is not compared."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+from vmatrace.commands.diff.question import Diff
+from vmatrace.escape import visible
+
+#: What the totals are called.
+COUNTS: Final = {
+    "vmas": "VMAs",
+    "peak_vmas": "peak VMAs",
+    "mergeable": "mergeable VMAs",
+    "merges": "merges",
+    "splits": "splits",
+    "blocked": "blocked sides",
+    "blocked_only_by_mergeable": "by VM_MERGEABLE alone",
+    "errors": "failed calls",
+}
+_LONGEST_LABEL: Final = 20
+
+
+def labels(diff: Diff) -> tuple[str, str]:
+    """Short names of both sides, not the same: the models' or the files', else from and to."""
+    names = [os.path.basename(side.name) for side in (diff.from_, diff.to)]
+    if names[0] == names[1] or max(map(len, names)) > _LONGEST_LABEL:
+        return "from", "to"
+    return visible(names[0]), visible(names[1])
+
+
+def change(a: int | None, b: int | None) -> str:
+    """The change of a count: ``+7``, ``-7``, nothing, or ``?`` where it is not known."""
+    if a is None or b is None:
+        return "?"
+    return f"{b - a:+}" if a != b else ""
+
+
+def changed_totals(diff: Diff) -> str:
+    """The totals that differ, in one line: ``VMAs 8 → 1 (-7), merges 0 → 7 (+7)``."""
+    return ", ".join(
+        f"{COUNTS[name]} {a} → {b} ({change(a, b)})"
+        for name, a, b in diff.totals
+        if a is not None and b is not None and a != b
+    )
+
+
+def limits(diff: Diff) -> Iterator[str]:
+    """A sentence for each thing that could not be compared."""
+    for side in (diff.from_, diff.to):
+        if side.kind == "snapshot":
+            yield f"{side.name} is a snapshot: it has no events and no counts of merges"
+        elif "events" in side.lacks:
+            yield f"{side.name} was saved without --steps: it has no events"
+        if "processes" in side.lacks and max(len(diff.from_.processes), len(diff.to.processes)) > 1:
+            yield f"{side.name} is of one process: only main is compared"
+        if "flags" in side.lacks:
+            yield f"{side.name} has no VmFlags: of flags only the permissions are compared"
+    if diff.changed:
+        yield (
+            "the trace has other calls now than when the result was saved: events are not compared"
+        )

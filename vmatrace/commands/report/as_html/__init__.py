@@ -1,0 +1,131 @@
+"""A report as one HTML page that needs nothing else: no network, no fonts, no framework.
+
+Knows how the data is packed for page.js, which unpacks it (``pack()`` describes the form), and how
+the parts become one file. Everything from a trace is data in JSON; the page puts it on the screen
+as text and never as markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from importlib.resources import files
+from typing import Any, Final, TextIO
+
+from vmatrace._version import __version__
+from vmatrace.commands.forms import Each, Form
+from vmatrace.commands.report import words
+from vmatrace.commands.report.as_html.packing import Packer
+from vmatrace.commands.report.frames import Film
+from vmatrace.commands.report.question import Count, Process, Report
+
+SUFFIXES: Final = (".html", ".htm")
+#: The parts of the script, in order.
+_SCRIPTS: Final = ("data.js", "chart.js", "maps.js", "detail.js", "main.js")
+_MOST_PATTERNS: Final = 50
+
+
+def form(out: TextIO, count: int) -> Form[Report]:
+    """The page of the one trace. Raises ValueError for several."""
+    if count != 1:
+        raise ValueError("--format html takes one trace")
+    return Each(out, write)
+
+
+def write(out: TextIO, found: Report) -> None:
+    """Write the page of *found*; replays its trace once more. Raises TraceError."""
+    script = "'use strict';\n(() => {\n" + "\n".join(_part(name) for name in _SCRIPTS) + "})();\n"
+    style = _part("page.css")
+    data = json.dumps(pack(found), ensure_ascii=False, separators=(",", ":"))
+    parts = {
+        "title": html.escape(f"{found.trace.name}: {' → '.join(words.names(found))}"),
+        "policy": f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
+        "base-uri 'none'; form-action 'none'",
+        "style": style,
+        "script": script,
+        "data": _inert(data),
+    }
+    # One pass over the template: what is put in is not looked at again.
+    before, *rest = _part("page.html").split("{{")
+    out.write(before)
+    for piece in rest:
+        name, _, after = piece.partition("}}")
+        out.write(parts[name] + after)
+
+
+def _part(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """How a Content-Security-Policy names an inline script or style."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _inert(data: str) -> str:
+    """JSON in which nothing can end the script element or start a comment in it."""
+    return data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def pack(found: Report) -> dict[str, Any]:
+    """Everything that the page shows. Addresses and sizes of maps are in pages."""
+    film = Film(found)
+    packer = Packer(found, [process.number for process in film.processes])
+    frames = [packer.frame(frame) for frame in film.frames()]
+    return {
+        "version": __version__,
+        "trace": found.trace.name,
+        "path": found.trace.path,
+        "description": " ".join(found.trace.description.split()),
+        "models": list(words.names(found)),
+        "page_size": found.trace.page_size,
+        "limit": found.max_map_count,
+        "events": found.events,
+        "every": film.every,
+        "remarks": [said for said in words.remarks(found) if said != words.OFF],
+        "off": not found.ksm,
+        "unlisted": len(found.processes) - len(film.processes) + found.others.processes,
+        "processes": [_process(process) for process in film.processes],
+        "patterns": [
+            {
+                "call": words.call_words(pattern),
+                "caller": pattern.caller,
+                "calls": pattern.calls,
+                "cost": pattern.cost,
+                "added": pattern.added,
+                "line": pattern.line,
+            }
+            for pattern in found.patterns[:_MOST_PATTERNS]
+            if pattern.cost > 0
+        ],
+        "frames": frames,
+        **packer.tables(),
+    }
+
+
+def _process(process: Process) -> dict[str, Any]:
+    return {
+        "name": words.title(process),
+        "exited": process.exited,
+        "events": process.events,
+        "counts": [_count(count) for count in process.counts],
+        "curve": [
+            [p.at, p.low[0], p.high[0], p.last[0], p.low[1], p.high[1], p.last[1]]
+            for p in process.curve
+        ],
+    }
+
+
+def _count(count: Count) -> dict[str, Any]:
+    return {
+        "vmas": count.vmas,
+        "peak": count.peak,
+        "peak_at": list(count.peak_at),
+        "limit_at": None if count.limit_at is None else list(count.limit_at),
+        "merges": count.merges,
+        "blocked": count.blocked,
+        "only": count.only,
+    }
