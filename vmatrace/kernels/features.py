@@ -300,8 +300,8 @@ MSEAL_STALE_START: Final = _feature(
     "mseal() of several VMAs does not merge a VMA with the sealed one before it, where that one "
     "has just merged with a later part of the range.",
     note="commit not established: a bug, fixed by 'mm/mseal: update VMA end correctly on merge'; "
-    "read in the source of 6.18.2 and 6.19.9, not measured",
-    until="7.0 6.18.35", matters=("mseal", "maps"))
+    "in the source of 6.18.2 and 6.19.9 still, measured on 6.17.13 and 6.18.15",
+    until="7.0 6.19.14 6.18.35", matters=("mseal", "maps"))
 GUARD_REGIONS: Final = _feature(
     "guard-regions", "6.13", "madvise_guard_install()",
     "MADV_GUARD_INSTALL and MADV_GUARD_REMOVE work on anonymous memory.",
