@@ -38,6 +38,13 @@ def complete_features(
     return matching(kernels.FEATURES, incomplete)
 
 
+def say_assumed(name: str, kernel: Kernel) -> None:
+    """Say on standard error which release is taken for *name*, where it leaves something open."""
+    if kernel.assumed:
+        said = "; ".join(kernel.assumed)
+        click.echo(f"vmatrace: note: kernel {name} is {kernel.name} here: {said}", err=True)
+
+
 class Model(click.ParamType):  # type: ignore[type-arg]
     """The name of a kernel model, given as the Kernel; the nearest one is suggested."""
 
@@ -52,9 +59,11 @@ class Model(click.ParamType):  # type: ignore[type-arg]
         if isinstance(value, kernels.Kernel):
             return value
         try:
-            return kernels.get_kernel(value)
+            kernel = kernels.get_kernel(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        say_assumed(value, kernel)
+        return kernel
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -110,8 +119,13 @@ def choice(
     """The model for a trace that names one or none. Raises click.UsageError for a bad feature."""
     from vmatrace import kernels
 
+    said: set[str] = set()
+
     def model(name: str | None) -> Kernel:
         chosen = kernel or kernels.get_kernel(name or kernels.DEFAULT)
+        if kernel is None and name is not None and name not in said:
+            said.add(name)
+            say_assumed(name, chosen)
         return chosen.with_features(features_on, features_off)
 
     try:

@@ -10,14 +10,14 @@ from typing import Final
 from vmatrace.kernels import features as f
 from vmatrace.kernels.errors import UnknownFileSystem, nearest
 from vmatrace.kernels.features import Feature
-from vmatrace.kernels.models import Kernel
+from vmatrace.kernels.models import Kernel, timeline
 
 #: The feature that gives a file system .mmap_prepare(), and the names that it gives it to.
 # fmt: off
 PREPARED_BY: Final[dict[Feature, tuple[str, ...]]] = {
     f.MMAP_PREPARE: ("mmap_prepare", "secretmem"),
     f.FS_MMAP_PREPARE: (
-        "9p", "adfs", "affs", "afs", "bdev", "bfs", "btrfs", "ceph", "cifs", "cramfs", "dax",
+        "9p", "adfs", "affs", "afs", "aio", "bdev", "bfs", "btrfs", "ceph", "cifs", "cramfs", "dax",
         "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "hfs", "hfsplus", "hostfs", "hpfs",
         "iso9660", "jffs2", "jfs", "minix", "msdos", "nfs", "nfs4", "nilfs2", "ntfs3", "ocfs2",
         "omfs", "orangefs", "ramfs", "rootfs", "smb3", "squashfs", "ubifs", "ufs", "vboxsf",
@@ -34,8 +34,25 @@ PREPARED_BY: Final[dict[Feature, tuple[str, ...]]] = {
 # fmt: on
 _FEATURE: Final = {name: feature for feature, names in PREPARED_BY.items() for name in names}
 FILE_SYSTEMS: Final = tuple(sorted(_FEATURE))
+#: What places large mappings on a 2 MiB boundary itself (thp_get_unmapped_area()).
+THP_ALIGNED: Final = frozenset(
+    {"btrfs", "erofs", "ext2", "ext3", "ext4", "fuse", "fuseblk", "virtiofs", "xfs"}
+)
 #: A legacy .mmap() that is known to change no flag (shmem_file() in mm/vma.c).
 _SHMEM: Final = frozenset({"tmpfs", "memfd", "shmem"})
+
+
+def hooks(fs: str) -> list[tuple[str, str]]:
+    """From which model on a file system has which hook: ``[("6.4", "legacy"), ("6.17", …)]``.
+
+    The releases in their order, then what is to come. Raises UnknownFileSystem.
+    """
+    found: list[tuple[str, str]] = []
+    for kernel in timeline():
+        hook = mmap_hook(fs, kernel)
+        if not found or found[-1][1] != hook:
+            found.append((kernel.name, hook))
+    return found
 
 
 def mmap_hook(fs: str, kernel: Kernel) -> str:

@@ -306,6 +306,12 @@ def in_order(kernels: Iterable[Kernel]) -> list[Kernel]:
     return sorted(kernels, key=key)
 
 
+def timeline() -> list[Kernel]:
+    """The mainline releases from the oldest on, then the models of what is to come."""
+    newest = max(_NEWEST)
+    return [k for k in KERNELS.values() if is_release(k) or k.release > newest]
+
+
 @cache
 def point_releases(mainline: str) -> tuple[Kernel, ...]:
     """The stable releases of a mainline release that differ from the one before, oldest first."""

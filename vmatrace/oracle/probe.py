@@ -16,6 +16,7 @@ from vmatrace import abi
 from vmatrace.calls import format_iovec
 from vmatrace.event import File
 from vmatrace.oracle.errors import Unsupported
+from vmatrace.oracle.experiments import EXPERIMENTS
 from vmatrace.oracle.files import filesystem_of
 from vmatrace.oracle.lab import ANON, BASE, MOVE, PAGE, RW, Lab
 from vmatrace.oracle.sandbox import Sandbox
@@ -40,7 +41,7 @@ def _experiment(function: Experiment) -> Experiment:
 def probe() -> dict[str, Answer]:
     """The features of the running kernel by name. Takes about 0.1 s. Raises Unavailable."""
     results: dict[str, Answer] = {}
-    for name, experiment in _EXPERIMENTS.items():
+    for name, experiment in {**_EXPERIMENTS, **EXPERIMENTS}.items():
         with Sandbox() as sandbox:
             try:
                 results[name] = experiment(Lab(sandbox))
@@ -372,4 +373,4 @@ def _dontunmap_resets_pgoff(lab: Lab) -> Answer:
 
 
 #: The features that ``probe`` decides.
-NAMES: Final = tuple(_EXPERIMENTS)
+NAMES: Final = (*_EXPERIMENTS, *EXPERIMENTS)

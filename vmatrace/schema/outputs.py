@@ -189,6 +189,7 @@ _PROBE: Final = record(
 
 # --- kernels --------------------------------------------------------------------------------------
 
+_CHANGES: Final = array(record({"feature": TEXT, "added": FLAG}))
 _KERNELS: Final = record(
     {
         "default": TEXT,
@@ -196,8 +197,9 @@ _KERNELS: Final = record(
             record(
                 {
                     "name": TEXT, "release": TEXT, "summary": TEXT,
-                    "changes": array(record({"feature": TEXT, "added": FLAG})),
+                    "changes": _CHANGES,
                     "features": array(TEXT),
+                    "stable": array(record({"name": TEXT, "changes": _CHANGES})),
                 }
             )
         ),
@@ -205,9 +207,14 @@ _KERNELS: Final = record(
             record(
                 {
                     "name": TEXT, "summary": TEXT, "commit": nullable(TEXT), "subject": TEXT,
-                    "release": nullable(TEXT), "where": TEXT, "note": TEXT,
+                    "release": nullable(TEXT), "backports": array(TEXT), "until": array(TEXT),
+                    "kind": one_of("release", "configuration", "proposal"), "where": TEXT,
+                    "note": TEXT,
                 }
             )
+        ),
+        "file_systems": array(
+            record({"name": TEXT, "hooks": array(record({"since": TEXT, "hook": TEXT}))})
         ),
     }
 )  # fmt: skip

@@ -15,7 +15,7 @@ from vmatrace.engine import merge
 from vmatrace.engine.merge import Blocker, Side, blockers
 from vmatrace.engine.vma import NO_EXTRA
 from vmatrace.event import format_flags
-from vmatrace.kernels import KERNELS
+from vmatrace.kernels import KERNELS, is_release, timeline
 from vmatrace.render import words
 
 _ANON_SHORT: Final = {"unfaulted": "none", "own": "its own", "shared": "shared since a fork"}
@@ -128,9 +128,7 @@ def spans(names: Iterable[str]) -> str:
 
 
 #: The models of what comes after the newest release.
-_FUTURE: Final = {
-    name for name, kernel in KERNELS.items() if kernel.release > KERNELS[RELEASES[-1]].release
-}
+_FUTURE: Final = {kernel.name for kernel in timeline() if not is_release(kernel)}
 
 
 def _distinct(causes: Iterable[Cause]) -> Iterator[Cause]:

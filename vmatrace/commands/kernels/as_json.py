@@ -1,13 +1,13 @@
-"""The kernel models and the features as JSON, format vmatrace-kernels/1: one object on one line."""
+"""The kernel models, the features and the file systems as JSON, format vmatrace-kernels/1."""
 
 from __future__ import annotations
 
 from typing import Any, Final, TextIO
 
+from vmatrace import kernels
 from vmatrace.commands.forms import Each, Form
 from vmatrace.commands.kernels.question import Known
-from vmatrace.kernels import FEATURES, Kernel
-from vmatrace.kernels.features import Feature
+from vmatrace.kernels import FEATURES, Feature, Kernel
 from vmatrace.render.jsonform import encode
 
 FORMAT: Final = "vmatrace-kernels/1"
@@ -26,6 +26,10 @@ def write(out: TextIO, known: Known) -> None:
         "default": known.default,
         "kernels": [_kernel(kernel) for kernel in known.kernels.values()],
         "features": [_feature(feature) for feature in known.features.values()],
+        "file_systems": [
+            {"name": fs, "hooks": [{"since": since, "hook": hook} for since, hook in hooks]}
+            for fs, hooks in known.file_systems.items()
+        ],
     }
     out.write(encode(document) + "\n")
 
@@ -35,9 +39,17 @@ def _kernel(kernel: Kernel) -> dict[str, Any]:
         "name": kernel.name,
         "release": ".".join(map(str, kernel.release)),
         "summary": kernel.summary,
-        "changes": [{"feature": f.name, "added": added} for f, added in kernel.changes],
+        "changes": _changes(kernel),
         "features": [name for name in FEATURES if name in kernel.features],
+        "stable": [
+            {"name": point.name, "changes": _changes(point)}
+            for point in kernels.point_releases(kernel.name)
+        ],
     }
+
+
+def _changes(kernel: Kernel) -> list[dict[str, Any]]:
+    return [{"feature": feature.name, "added": added} for feature, added in kernel.changes]
 
 
 def _feature(feature: Feature) -> dict[str, Any]:
@@ -47,6 +59,9 @@ def _feature(feature: Feature) -> dict[str, Any]:
         "commit": feature.commit,
         "subject": feature.subject,
         "release": feature.release,
+        "backports": list(feature.since[1:]),
+        "until": list(feature.until),
+        "kind": feature.kind or "release",
         "where": feature.where,
         "note": feature.note,
     }

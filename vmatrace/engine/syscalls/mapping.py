@@ -18,8 +18,6 @@ from vmatrace.engine.vma import VmFile
 
 _SHARED_TYPES: Final = (abi.MAP_SHARED, abi.MAP_SHARED_VALIDATE)
 _FIXED: Final = abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE
-#: File systems whose get_unmapped_area is thp_get_unmapped_area.
-_THP_FILE_SYSTEMS: Final = frozenset({"ext2", "ext4", "xfs", "btrfs"})
 _MAX_LFS_FILESIZE: Final = (1 << 63) - 1
 _SYNC_FILE_SYSTEMS: Final = frozenset({"ext4", "xfs"})  # FOP_MMAP_SYNC
 
@@ -286,7 +284,7 @@ def _wants_huge_alignment(
     if file is None:
         if shared or not world.thp_anon:
             return False
-    elif file.fs in _THP_FILE_SYSTEMS:
+    elif file.fs in kernels.THP_ALIGNED:
         return world.thp
     elif file.anonymous:  # get_unmapped_area_zero()
         return world.thp_devzero and not shared
