@@ -210,7 +210,8 @@ DROPPABLE_NEVER_LOCKED: Final = _feature(
     "not in 6.18.15, 6.19.14 nor 7.0-rc6", matters=_DROPPABLE)
 MAP_FIXED_KEEPS_ON_FAILURE: Final = _feature(
     "map-fixed-keeps-on-failure", "6.12", "mmap_region()",
-    "MAP_FIXED that fails on a limit leaves the old mappings in place.",
+    "MAP_FIXED gathers what it replaces before it looks at limits: where it fails on one, the old "
+    "mappings stay, split at its borders.",
     "f8d112a4e657", "mm/mmap: avoid zeroing vma tree in mmap_region()", matters=("fixed",))
 SECRETMEM_UNLOCKED: Final = _feature(
     "secretmem-unlocked", "7.3 7.2.5 6.18.52 6.12.113", "secretmem_mmap()",

@@ -141,14 +141,16 @@ def _mmap_region(
     end = addr + length
     found = mm.vmas.find(addr)
     overlap = found if found is not None and found.start < end else None
+    full = mm.limits is not UNLIMITED and not mm.limits.may_expand(
+        mm.vmas, vm_flags, length - replaced(mm.vmas, addr, end)
+    )
+    if full and not mm.world.kernel.has(kernels.MAP_FIXED_KEEPS_ON_FAILURE):
+        return -abi.ENOMEM
     if overlap is not None:
         error = may_unmap(mm, overlap, addr, end)
         if error:
             return error
-    limits = mm.limits
-    if limits is not UNLIMITED and not limits.may_expand(
-        mm.vmas, vm_flags, length - replaced(mm.vmas, addr, end)
-    ):
+    if full:
         if overlap is not None:
             split_borders(mm, overlap, addr, end)
         return -abi.ENOMEM
