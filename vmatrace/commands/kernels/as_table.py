@@ -36,9 +36,8 @@ def write(paper: Paper, known: Known) -> None:
         _write_kernel(paper, kernel, width, kernel.name == known.default)
     paper.line("")
     paper.paragraph(
-        "Every stable release is a model too, such as 6.12.95; `running` is this machine's kernel.",
-        "", "  ", "  ",
-    )  # fmt: skip
+        "Every stable release is a model too, such as 6.12.95, and `running` is this machine's."
+    )
     paper.line("")
     paper.line(("Features", "bold"), "  switched with --with and --without")
     for feature in known.features.values():
