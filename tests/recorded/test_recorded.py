@@ -1,4 +1,4 @@
-"""Every recorded step of two real kernels equals the model's: result, ranges, VmFlags, names."""
+"""Every recorded step of ten real kernels equals the model's: result, ranges, VmFlags, names."""
 
 from __future__ import annotations
 
