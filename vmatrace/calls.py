@@ -134,8 +134,8 @@ PRCTL_OPTIONS: Final = (
     abi.PR_SET_THP_DISABLE, abi.PR_GET_THP_DISABLE, abi.PR_SET_MDWE, abi.PR_GET_MDWE,
     abi.PR_SET_MEMORY_MERGE, abi.PR_GET_MEMORY_MERGE, abi.PR_SET_VMA,
 )  # fmt: skip
-#: The ioctl requests that are modelled: those of userfaultfd that change VMAs.
-IOCTL_REQUESTS: Final = (abi.UFFDIO_REGISTER, abi.UFFDIO_UNREGISTER)
+#: The ioctl requests that are modelled: those of userfaultfd that change VMAs, or decide which may.
+IOCTL_REQUESTS: Final = (abi.UFFDIO_API, abi.UFFDIO_REGISTER, abi.UFFDIO_UNREGISTER)
 
 CALLS: Final[dict[str, Call]] = {
     call.name: call

@@ -128,6 +128,9 @@ def _iovec(address: int, count: int, memory: Memory) -> Arg:
 
 
 def _uffd(request: Arg, address: int, memory: Memory) -> Arg:
+    if request == abi.UFFDIO_API and (words := memory.words(address, 2)):
+        features = format_flags(words[1], ("UFFD_FEATURE_",)) if words[1] else "0"
+        return f"{{api={words[0]:#x}, features={features}}}"
     if request == abi.UFFDIO_UNREGISTER and (words := memory.words(address, 2)):
         return format_uffdio(words[0], words[1])
     if request == abi.UFFDIO_REGISTER and (words := memory.words(address, 3)):
