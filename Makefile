@@ -12,11 +12,11 @@ TRACE  ?= traces/ksm-adjacent-anon.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format golden bench verify-6.12 compiled mutations browser \
-	pythons lowest newest elsewhere lock docs picture clean
+.PHONY: help run test check format golden bench verify-6.12 kernels verify-kernels compiled \
+	mutations browser pythons lowest newest elsewhere lock docs picture clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(STAMP) ## replay a trace before and after the KSM series (TRACE=FILE for another)
 	@for kernel in pre-patch post-patch; do \
@@ -51,6 +51,15 @@ verify-6.12: $(STAMP) ## verify traces and random programs on Debian's 6.12 kern
 	@$(BIN)/python -m pip install --quiet virtme-ng
 	PATH="$(abspath $(BIN)):$$PATH" vng --disable-kvm --run $(KERNEL) --cpus 1 --memory 1G --append no5lvl \
 		-- sh tests/verify/in-guest.sh </dev/null
+
+# Debian's cloud images (tests/boot/images.tsv), some of them with RELEASES="6.12.117 7.3.4".
+RELEASES ?=
+kernels: $(STAMP) ## fetch Debian's kernel images into the user's cache (120 MB kept; needs apt)
+	@$(BIN)/python tests/boot/kernel_images.py $(RELEASES)
+
+EVENTS ?= 20000
+verify-kernels: $(STAMP) ## exhibits, recordings and EVENTS random events on each of them, in QEMU
+	@$(BIN)/python tests/boot/verify_kernels.py --events $(EVENTS) $(RELEASES)
 
 # The extensions are found before the sources: make it again after a change, or `make clean`.
 compiled: $(STAMP) ## compile the engine in place: twice as fast (needs a C compiler; a minute)

@@ -10,8 +10,7 @@ import pytest
 
 from vmatrace import abi
 from vmatrace.event import Fd, File
-from vmatrace.oracle import Sandbox, Unsupported
-from vmatrace.oracle.files import filesystem_of
+from vmatrace.oracle import RunningKernel, Sandbox, Unsupported
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 BASE = 0x100_0000_0000
@@ -44,7 +43,7 @@ def map_file(
         MEMFD,
         File("/dev/shm/ring", "tmpfs"),
         File("/dev/zero", "legacy"),
-        File("/somewhere/file", filesystem_of(tempfile.gettempdir())),
+        File("/somewhere/file", RunningKernel().filesystem()),
     ],
 )
 def test_a_mapping_bears_the_name_that_the_trace_gives_its_file(file: File) -> None:
@@ -112,7 +111,7 @@ def test_nothing_is_left_in_the_temporary_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with Sandbox({3: File("/file", filesystem_of(str(tmp_path)), size=3 * PAGE)}) as sandbox:
+    with Sandbox({3: File("/file", RunningKernel().filesystem(), size=3 * PAGE)}) as sandbox:
         map_file(sandbox, 0, 3, 3)
         assert sandbox.call("fault", (BASE, 3 * PAGE, RW)) == 0
         assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from program import RunProgram
 
+from vmatrace.oracle import RunningKernel
 from vmatrace.trace.file import load_trace
 from vmatrace.verify import campaign, findings
 from vmatrace.verify.campaign import Campaign
@@ -28,7 +29,7 @@ def test_random_programs_are_exact(found: Findings) -> None:
     fresh = Campaign(secrets.token_hex(4), 1350, 40, found.kernel)
     print(fresh.command())  # noqa: T201 -- pytest shows it when the test fails
     total = campaign.Total(fresh)
-    for tally in campaign.run(fresh):
+    for tally in campaign.run(fresh, RunningKernel()):
         total.add(tally)
     assert total.failed is None, f"program {total.failed} differs: {fresh.command()}"
     assert total.programs == 1350
@@ -47,7 +48,7 @@ def test_the_first_program_that_differs_is_the_same_with_any_number_of_jobs(
     found: Findings,
 ) -> None:
     wrong = wrong_model(found)
-    outcomes = [list(campaign.run(wrong, jobs)) for jobs in (1, 2)]
+    outcomes = [list(campaign.run(wrong, RunningKernel(), jobs)) for jobs in (1, 2)]
     assert outcomes[0] == outcomes[1]
     assert outcomes[0][-1].failed is not None
 
@@ -57,16 +58,16 @@ def test_a_mismatch_becomes_a_minimal_exhibit_that_shows_it_again(
 ) -> None:
     wrong, path = wrong_model(found), tmp_path / "exhibit.yaml"
     kernel = wrong.kernel
-    failed = list(campaign.run(wrong, 1))[-1].failed
+    failed = list(campaign.run(wrong, RunningKernel(), 1))[-1].failed
     assert failed is not None
-    reduced = campaign.reduce(wrong, failed)
+    reduced = campaign.reduce(wrong, RunningKernel(), failed)
     assert reduced is not None
     assert len(reduced.events) <= 6  # two mappings, one written to, made alike
     path.write_text(campaign.exhibit_text(wrong, failed, reduced), encoding="utf-8")
-    again = verify(load_trace(path), kernel)
+    again = verify(load_trace(path), kernel, RunningKernel())
     assert again.mismatch is not None
     assert again.events == len(reduced.events) - 1
-    assert verify(load_trace(path), found.kernel).word == "exact"
+    assert verify(load_trace(path), found.kernel, RunningKernel()).word == "exact"
 
 
 def test_the_command_writes_the_exhibit(run: RunProgram, tmp_path: Path) -> None:

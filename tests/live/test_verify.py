@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from program import EXHIBITS, ROOT, RunProgram
 
+from vmatrace.oracle import RunningKernel
 from vmatrace.trace.file import load_trace
 from vmatrace.verify import campaign, findings
 from vmatrace.verify.campaign import Campaign
@@ -25,7 +26,7 @@ def found(oracle: None) -> Findings:
 def test_the_running_kernel_does_with_an_exhibit_what_the_model_does(
     name: str, found: Findings
 ) -> None:
-    outcome = verify(load_trace(ROOT / "traces" / f"{name}.yaml"), found.kernel)
+    outcome = verify(load_trace(ROOT / "traces" / f"{name}.yaml"), found.kernel, RunningKernel())
     assert outcome.mismatch is None
     if outcome.skipped:
         pytest.skip(outcome.skipped)
@@ -40,7 +41,7 @@ def test_a_recording_is_exact_and_the_same_again(tmp_path: Path, found: Findings
     paths = [tmp_path / "one.jsonl.xz", tmp_path / "two.jsonl"]
     small = Campaign("recorded", 26, 30, found.kernel)
     for path in paths:
-        assert campaign.record(small, str(path)) > 26 * 20
+        assert campaign.record(small, RunningKernel(), str(path)) > 26 * 20
     one, two = (Recording(str(path)) for path in paths)
     assert one.header == two.header
     assert one.kernel() == found.kernel

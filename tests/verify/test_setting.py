@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from vmatrace.kernels import KERNELS
+from vmatrace.oracle import RunningKernel
 from vmatrace.trace.file import Sysctl, Trace, load_trace
 from vmatrace.verify import setting
 from vmatrace.verify.setting import Skip
 
 KERNEL = KERNELS["6.18"]
-MACHINE = Sysctl(max_map_count=262144)
+HERE = RunningKernel()
+KNOBS = Sysctl(max_map_count=262144)
 
 
 def trace(head: str = "", event: str = "munlockall()") -> Trace:
@@ -21,17 +23,17 @@ def trace(head: str = "", event: str = "munlockall()") -> Trace:
 
 def reason(asked: Trace, without: str = "") -> str:
     with pytest.raises(Skip) as skip:
-        setting.check(asked, KERNEL.with_features([], [without] if without else []), MACHINE)
+        setting.check(asked, KERNEL.with_features([], [without] if without else []), HERE, KNOBS)
     return str(skip.value)
 
 
 def test_an_ordinary_trace_can_start() -> None:
-    setting.check(trace(), KERNEL, MACHINE)
+    setting.check(trace(), KERNEL, HERE, KNOBS)
 
 
 def test_a_knob_at_its_default_is_the_machines_own() -> None:
-    setting.check(trace("sysctl: {max_map_count: 65530}"), KERNEL, MACHINE)
-    setting.check(trace("sysctl: {max_map_count: 262144}"), KERNEL, MACHINE)
+    setting.check(trace("sysctl: {max_map_count: 65530}"), KERNEL, HERE, KNOBS)
+    setting.check(trace("sysctl: {max_map_count: 262144}"), KERNEL, HERE, KNOBS)
 
 
 def test_another_knob_is_a_reason() -> None:
@@ -60,7 +62,13 @@ def test_ksm_is_a_reason_where_there_is_none(head: str, event: str) -> None:
     assert "CONFIG_KSM" in reason(trace(head, event), without="ksm")
 
 
-def test_knobs_that_cannot_be_read_keep_the_default(tmp_path: Path) -> None:
-    (tmp_path / "max_map_count").write_text("1234\n")
-    (tmp_path / "nr_hugepages").write_text("what\n")
-    assert setting.machine_sysctl(tmp_path) == Sysctl(max_map_count=1234)
+def test_knobs_that_cannot_be_read_keep_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {"max_map_count": "1234\n", "nr_hugepages": "what\n"}
+
+    def read(path: str) -> str:
+        if Path(path).name not in texts:
+            raise FileNotFoundError(path)
+        return texts[Path(path).name]
+
+    monkeypatch.setattr(HERE, "read", read)
+    assert setting.sysctls(HERE) == Sysctl(max_map_count=1234)

@@ -161,17 +161,17 @@ _NAMES: Final = (
     "mmap", "munmap", "mprotect", "pkey_mprotect", "mremap", "madvise", "brk", "mlock", "mlock2",
     "munlock", "mlockall", "munlockall", "msync", "remap_file_pages", "mbind", "shmat", "shmdt",
     "prctl", "clone", "execve", "exit_group", "openat", "close", "dup3", "memfd_create",
-    "ftruncate", "personality", "setsid", "ptrace", "ioctl", "userfaultfd",
+    "ftruncate", "personality", "setsid", "ptrace", "ioctl", "userfaultfd", "unlinkat",
 )  # fmt: skip
 _X86_NUMBERS: Final = (
     9, 11, 10, 329, 25, 28, 12, 149, 325, 150, 151, 152,
     26, 216, 237, 30, 67, 157, 56, 59, 231, 257, 3, 292,
-    319, 77, 135, 112, 101, 16, 323,
+    319, 77, 135, 112, 101, 16, 323, 263,
 )  # fmt: skip
 _ARM64_NUMBERS: Final = (
     222, 215, 226, 288, 216, 233, 214, 228, 284, 229, 230, 231,
     227, 234, 235, 196, 197, 167, 220, 221, 94, 56, 57, 24,
-    279, 46, 92, 157, 117, 29, 282,
+    279, 46, 92, 157, 117, 29, 282, 35,
 )  # fmt: skip
 #: Calls younger than the common table have one number everywhere.
 _COMMON: Final = {

@@ -1,4 +1,4 @@
-"""What the oracle says when it cannot answer. Knows no cause, only the three kinds of refusal."""
+"""What the oracle says when it cannot answer. Knows no cause, only the kinds of refusal."""
 
 from __future__ import annotations
 
@@ -17,3 +17,18 @@ class Unsupported(OracleError):  # noqa: N818 - it states a fact about the trace
 
 class SandboxLost(OracleError):  # noqa: N818
     """A process of the sandbox died, or lost the page or stack that calls are made from."""
+
+
+class KernelDied(Exception):  # noqa: N818
+    """The kernel itself panicked, hung or went away: an answer, and no refusal of the oracle.
+
+    ``str()`` is a clause about "the kernel"; ``console`` are the last lines that it wrote.
+    """
+
+    def __init__(self, how: str, console: list[str]) -> None:
+        super().__init__(how)
+        self.how = how
+        self.console = console
+
+    def __reduce__(self) -> tuple[type[KernelDied], tuple[str, list[str]]]:
+        return KernelDied, (self.how, self.console)

@@ -1,20 +1,22 @@
 """Real files for the files of a trace: on the same file system, open in the child, unlinked.
 
-Knows where this machine has which file system. Refuses (Unsupported) what it has not got, rather
-than take another file system for it: what backs a file decides how its mappings merge.
+The child makes them itself, where its machine has that file system. What the machine has not got is
+refused (Unsupported), rather than take another file system for it: what backs a file
+decides how its mappings merge.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from vmatrace import abi
 from vmatrace.event import File
 from vmatrace.oracle.errors import Unsupported
+from vmatrace.oracle.machine import Machine
 
 #: Bytes of a file whose size the trace leaves open: as good as endless. Sparse: it takes no room.
 DEFAULT_SIZE: Final = 1 << 33
@@ -33,31 +35,6 @@ _HUGE: Final = 2 << 20
 ChildCall = Callable[..., int]
 
 
-def filesystem_of(directory: str) -> str:
-    """The type of the file system that holds *directory*, as mount(8) names it."""
-    best, found = -1, "unknown"
-    real = os.path.realpath(directory)
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-            lines = table.read().splitlines()
-    except OSError:
-        return found
-    for line in lines:
-        head, _, tail = line.partition(" - ")
-        point = head.split()[4].replace("\\040", " ")
-        inside = real == point or real.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= best:
-            best, found = len(point), tail.split()[0]
-    return found
-
-
-def _directories(fs: str) -> Iterator[str]:
-    """Writable directories on *fs*, the temporary directory first."""
-    for directory in dict.fromkeys((tempfile.gettempdir(), "/dev/shm", "/var/tmp", os.getcwd())):
-        if os.access(directory, os.W_OK | os.X_OK) and filesystem_of(directory) == fs:
-            yield directory
-
-
 class ChildFiles:
     """The descriptors of a trace, opened in the child. ``numbers`` maps each key to its descriptor.
 
@@ -65,7 +42,8 @@ class ChildFiles:
     Files of one path are one file, opened once for each key.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
         self.numbers: dict[int | str, int] = {}
         self.names: dict[str, str] = {}
         self._of_path: dict[str, int] = {}
@@ -106,13 +84,13 @@ class ChildFiles:
     def _create(self, file: File, call: ChildCall) -> int:
         size = DEFAULT_SIZE if file.size is None else file.size
         if not file.path.startswith("/memfd:"):
-            for directory in _directories(file.fs):
+            for directory in self._machine.directories(file.fs):
                 return self._temporary(file, directory, size, call)
         if file.fs in ("tmpfs", "hugetlbfs"):
             return self._memfd(file, size, call)
         raise Unsupported(
             f"{file.path}: no writable directory on {file.fs} here "
-            f"(the temporary directory is on {filesystem_of(tempfile.gettempdir())})"
+            f"(the temporary directory is on {self._machine.filesystem()})"
         )
 
     def _memfd(self, file: File, size: int, call: ChildCall) -> int:
@@ -127,16 +105,13 @@ class ChildFiles:
         return self._move_high(fd, file, call)
 
     def _temporary(self, file: File, directory: str, size: int, call: ChildCall) -> int:
-        own, path = tempfile.mkstemp(prefix="vmatrace-", dir=directory)
-        try:
-            os.ftruncate(own, size)
-            fd = call("openat", _AT_FDCWD, path, os.O_RDWR, 0)
-        except OSError as error:
-            raise Unsupported(f"{file.path}: cannot make a file of {size} bytes: {error}") from None
-        finally:
-            os.close(own)
-            os.unlink(path)
-        self.names[f"{os.path.realpath(path)} (deleted)"] = file.path
+        path = f"{directory}/vmatrace-{secrets.token_hex(8)}"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        fd = call("openat", _AT_FDCWD, path, flags, 0o600)
+        self._check(fd, file, f"make a file in {directory}")
+        call("unlinkat", _AT_FDCWD, path, 0)
+        self._check(call("ftruncate", fd, size), file, f"make it {size} bytes long")
+        self.names[f"{path} (deleted)"] = file.path
         return self._move_high(fd, file, call)
 
     def _move_high(self, fd: int, file: File, call: ChildCall) -> int:

@@ -8,7 +8,6 @@ that is not there). Names are those of the kernel table, which this module does 
 from __future__ import annotations
 
 import struct
-import tempfile
 from collections.abc import Callable
 from typing import Final
 
@@ -17,8 +16,8 @@ from vmatrace.calls import format_iovec
 from vmatrace.event import File
 from vmatrace.oracle.errors import Unsupported
 from vmatrace.oracle.experiments import EXPERIMENTS
-from vmatrace.oracle.files import filesystem_of
 from vmatrace.oracle.lab import ANON, BASE, MOVE, PAGE, RW, Lab
+from vmatrace.oracle.machine import Machine, RunningKernel
 from vmatrace.oracle.sandbox import Sandbox
 
 Answer = bool | None
@@ -38,11 +37,15 @@ def _experiment(function: Experiment) -> Experiment:
     return function
 
 
-def probe() -> dict[str, Answer]:
-    """The features of the running kernel by name. Takes about 0.1 s. Raises Unavailable."""
+def probe(machine: Machine | None = None) -> dict[str, Answer]:
+    """The features of *machine*'s kernel by name, of the running one if there is none.
+
+    Takes about 0.1 s there. Raises Unavailable.
+    """
+    machine = machine or RunningKernel()
     results: dict[str, Answer] = {}
     for name, experiment in {**_EXPERIMENTS, **EXPERIMENTS}.items():
-        with Sandbox() as sandbox:
+        with Sandbox(machine=machine) as sandbox:
             try:
                 results[name] = experiment(Lab(sandbox))
             except Unsupported:
@@ -107,10 +110,11 @@ def _ksm_late_check_before_hook(lab: Lab) -> Answer:
 
 @_experiment
 def _fs_mmap_prepare(lab: Lab) -> Answer:
-    fs = filesystem_of(tempfile.gettempdir())
-    if fs not in _DISK or not _ksm_before_merge(lab):
+    machine = lab.sandbox.machine
+    fs = next((fs for fs in sorted(_DISK) if any(machine.directories(fs))), None)
+    if fs is None or not _ksm_before_merge(lab):
         return None
-    with Sandbox({3: File("/file", fs)}, ksm=True) as sandbox:
+    with Sandbox({3: File("/file", fs)}, ksm=True, machine=machine) as sandbox:
         return _merges_private_file(Lab(sandbox))
 
 
@@ -118,7 +122,8 @@ def _fs_mmap_prepare(lab: Lab) -> Answer:
 def _shmem_mmap_prepare(lab: Lab) -> Answer:
     if not _ksm_before_merge(lab):
         return None
-    with Sandbox({3: File("/dev/zero", "legacy")}, ksm=True) as sandbox:
+    zero = File("/dev/zero", "legacy")
+    with Sandbox({3: zero}, ksm=True, machine=lab.sandbox.machine) as sandbox:
         return _merges_private_file(Lab(sandbox))
 
 
@@ -143,7 +148,7 @@ def _merge_unfaulted_target(lab: Lab) -> Answer:
 @_experiment
 def _mremap_copied_from(lab: Lab) -> Answer:
     """A child's faulted VMA goes away and comes back to a new neighbour: does it merge?"""
-    with Sandbox() as sandbox:
+    with Sandbox(machine=lab.sandbox.machine) as sandbox:
         if not _merge_unfaulted_target(Lab(sandbox)):
             return None
     lab.map(0, 4)
@@ -204,7 +209,7 @@ def _thp_align_multiple(lab: Lab) -> Answer:
 @_experiment
 def _thp_align_unhinted(lab: Lab) -> Answer:
     """Where does a mapping go whose hint is taken?"""
-    with Sandbox() as sandbox:
+    with Sandbox(machine=lab.sandbox.machine) as sandbox:
         if not _thp_align_anon(Lab(sandbox)):
             return None
     lab.call("mmap", 0, PAGE, abi.PROT_READ, ANON, -1, 0)

@@ -22,27 +22,38 @@ Knows the calls of ``calls.CALLS`` and how to put them to the kernel; knows no r
 
 from __future__ import annotations
 
-import os
 import resource
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from itertools import islice
 from types import TracebackType
 from typing import Final, NamedTuple
 
 from vmatrace import abi
 from vmatrace.calls import BIRTHS, DEATHS, EXECS
-from vmatrace.event import Arg, Event, Expectation, Fd, File
+from vmatrace.event import Arg, Event, Expectation, Expr, Fd, File
 from vmatrace.layout import Layout
 from vmatrace.oracle import arch as archs
 from vmatrace.oracle import calls, spawn, uffd
 from vmatrace.oracle.errors import SandboxLost, Unavailable, Unsupported
 from vmatrace.oracle.files import DESCRIPTORS, ChildFiles
-from vmatrace.oracle.ptrace import Tracee
-from vmatrace.oracle.segments import Segments
-from vmatrace.oracle.smaps import MappingCache, SmapsReader
+from vmatrace.oracle.machine import Machine, RunningKernel
+from vmatrace.oracle.ptrace import Run, Tracee
+from vmatrace.oracle.smaps import MappingCache, Reader
 
 MAIN: Final = "main"
 #: Pages. A fault over more could exhaust the machine's memory.
 _MAX_TOUCH: Final = 1 << 18
+#: Events that a distant machine is told of at a time.
+_FORESEEN: Final = 32
+#: More than one run, or one that depends on what was before.
+_NOT_FORESEEN: Final = BIRTHS | DEATHS | {
+    "execve", "ioctl", "process_madvise", "shmat", "shmdt",
+}  # fmt: skip
+
+
+def _no_memory(data: bytes) -> int:
+    raise Unsupported("what is passed through memory is written just before the call")
 
 
 class Observation(NamedTuple):
@@ -75,17 +86,18 @@ class _Process:
 
     __slots__ = ("reader", "tracee")
 
-    def __init__(self, tracee: Tracee, cache: MappingCache) -> None:
+    def __init__(self, tracee: Tracee, reader: Reader) -> None:
         self.tracee = tracee
-        self.reader = SmapsReader(tracee.pid, cache)
+        self.reader = reader
 
 
 class Sandbox:
-    """Processes on the running kernel that a trace's events are run in; a context manager.
+    """Processes on a machine's kernel that a trace's events are run in; a context manager.
 
     ``files`` are the trace's files by descriptor or name; ``ksm``: PR_SET_MEMORY_MERGE is inherited
-    by the image's exec; ``rlimits`` maps resource.RLIMIT_* to a soft limit. Raises Unavailable if
-    this machine cannot do it at all, Unsupported if it lacks one of the files.
+    by the image's exec; ``rlimits`` maps resource.RLIMIT_* to a soft limit; ``machine`` is the
+    running kernel unless given, and outlives the sandbox. Raises Unavailable if it cannot do it at
+    all, Unsupported if it lacks one of the files.
     """
 
     def __init__(
@@ -94,18 +106,21 @@ class Sandbox:
         *,
         ksm: bool = False,
         rlimits: Mapping[int, int] | None = None,
+        machine: Machine | None = None,
     ) -> None:
-        self._arch = archs.native()
-        self._page = os.sysconf("SC_PAGE_SIZE")
+        self.machine = machine = machine or RunningKernel()
+        machine.ready()
+        self._arch = machine.arch
+        self._page = machine.page
         self._wanted = (dict(files or {}), ksm, dict(rlimits or {}))
-        self._files = ChildFiles()
+        self._files = ChildFiles(machine)
         self._cache = MappingCache(self._files.names)
-        self._segments = Segments()
+        self._segments = machine.segments()
         self._processes: dict[str, _Process] = {}
         self._uffd = uffd.Contexts(self.inject)
         #: Results by label: what an expression of a later event may mention.
         self.labels: dict[str, int] = {}
-        self._pin = spawn.Pin()
+        self._pin = machine.pin()
         self._open()
 
     def __enter__(self) -> Sandbox:
@@ -121,6 +136,7 @@ class Sandbox:
 
     def close(self) -> None:
         """End every process of the sandbox. May be called again."""
+        self.machine.forget()
         for pid in list(self._processes):
             self._end(pid)
         self._segments.close()
@@ -131,6 +147,7 @@ class Sandbox:
 
         Takes a fifth of the time of a new sandbox. The files stay as events have left them.
         """
+        self.machine.forget()
         self.labels.clear()
         self._uffd = uffd.Contexts(self.inject)
         for name in [name for name in self._processes if name != MAIN]:
@@ -141,7 +158,7 @@ class Sandbox:
             renewed = False
         if not renewed:
             self._end(MAIN)
-            self._files = ChildFiles()
+            self._files = ChildFiles(self.machine)
             self._cache = MappingCache(self._files.names)
             self._open()
 
@@ -169,12 +186,68 @@ class Sandbox:
                 result = self.run_event(item)
                 yield Observation(item, result, self.layout(item.pid))
 
+    def in_turn(self, events: Iterable[Event]) -> Iterator[Event]:
+        """*events*, which the caller runs one by one, each with run_event() and then layout().
+
+        A distant machine is told of those to come whose calls do not depend on others' results.
+        """
+        if not self.machine.is_distant:
+            yield from events
+            return
+        source = iter(events)
+        waiting: deque[Event] = deque()
+        told = 0
+        while True:
+            waiting.extend(islice(source, _FORESEEN - len(waiting)))
+            if not waiting:
+                return
+            if told == 0:
+                told = self._foresee(waiting)
+            told = max(told - 1, 0)
+            yield waiting.popleft()
+
+    def _foresee(self, events: Iterable[Event]) -> int:
+        """Tell the machine of *events*, up to one that cannot be foreseen; how many those are."""
+        runs: list[Run] = []
+        unknown: set[str] = set()  # labels that will mean something else
+        for event in events:
+            run = self._run_of(event, unknown)
+            if run is None:
+                break
+            runs.append(run)
+            if event.label is not None:
+                unknown.add(event.label)
+        if runs:
+            self.machine.foresee(runs)
+        return len(runs)
+
+    def _run_of(self, event: Event, unknown: Set[str]) -> Run | None:
+        """What run_event() will have its process run, None where only the time will tell."""
+        process, name = self._processes.get(event.pid), event.name
+        if process is None or name in _NOT_FORESEEN:
+            return None
+        for arg in event.args:
+            if isinstance(arg, Expr) and not self.labels.keys() - unknown >= set(arg.labels()):
+                return None
+        try:
+            values = [self._value(name, i, arg) for i, arg in enumerate(event.args)]
+            if name == "fault":
+                touch = self._touch(values)
+                return touch and process.tracee.run_of_touch(*touch)
+            kernel_name, numbers = calls.arguments(name, values, _no_memory)
+        except Unsupported:
+            return None
+        return process.tracee.run_of_call(self._arch.calls[kernel_name], numbers)
+
     def run_event(self, event: Event) -> int:
         """Run one event without reading the layout; its result, which its label then names."""
         args = event.args
         name = event.label
         if event.name in BIRTHS and name is None and event.recorded is not None:
             name = str(event.recorded)
+        process = self._processes.get(event.pid)
+        if process is not None:
+            process.reader.expect()
         result = self.call(event.name, args, event.pid, name)
         if event.label is not None:
             self.labels[event.label] = result
@@ -247,14 +320,19 @@ class Sandbox:
         return number
 
     def _fault(self, tracee: Tracee, values: Sequence[int | str]) -> int:
+        touch = self._touch(values)
+        return 0 if touch is None else tracee.touch(*touch)
+
+    def _touch(self, values: Sequence[int | str]) -> tuple[int, int, int, int] | None:
+        """The arguments of Tracee.touch() for a fault, None if it touches nothing."""
         address, length, access = (value for value in values if isinstance(value, int))
         first = address & -self._page
         pages = (address + length - first + self._page - 1) // self._page if length > 0 else 0
         if pages > _MAX_TOUCH:
             raise Unsupported(f"fault: {pages} pages are more than the {_MAX_TOUCH} done here")
         if pages == 0 or not access & (abi.PROT_READ | abi.PROT_WRITE | abi.PROT_EXEC):
-            return 0
-        return tracee.touch(first, self._page, pages, access)
+            return None
+        return first, self._page, pages, access
 
     def _exit(self, pid: str, process: _Process, values: Sequence[int | str]) -> int:
         status = values[0] if values and isinstance(values[0], int) else 0
@@ -269,13 +347,13 @@ class Sandbox:
         if result == 0:
             # The descriptor of smaps belongs to the address space that it was opened for.
             process.reader.close()
-            process.reader = SmapsReader(process.tracee.pid, self._cache)
+            process.reader = self.machine.reader(process.tracee, self._cache)
         return result
 
     def _adopt(self, parent: _Process, name: str | None) -> None:
         for pid in parent.tracee.born:
             tracee = parent.tracee.born_child(pid)
-            process = _Process(tracee, self._cache)
+            process = _Process(tracee, self.machine.reader(tracee, self._cache))
             self._end(name or str(pid))  # an older process of that name can no longer be named
             self._processes[name or str(pid)] = process
         parent.tracee.born.clear()
@@ -308,8 +386,9 @@ class Sandbox:
 
     def _open(self) -> None:
         try:
-            tracee = spawn.spawn(self._arch)
-            self._processes[MAIN] = _Process(tracee, self._cache)
+            tracee = self.machine.spawn()
+            reader = self.machine.reader(tracee, self._cache)
+            self._processes[MAIN] = _Process(tracee, reader)
             self._prepare(*self._wanted)
             self.start = self._observe_start()
         except BaseException:
@@ -326,10 +405,10 @@ class Sandbox:
         process = self._processes[MAIN]
         own = {resource.RLIMIT_STACK: spawn.STACK_LIMIT, resource.RLIMIT_NOFILE: DESCRIPTORS}
         for kind, soft in {**own, **rlimits}.items():
-            hard = resource.prlimit(process.tracee.pid, kind)[1]
+            hard = self.machine.limit(process.tracee.pid, kind)[1]
             if hard != resource.RLIM_INFINITY and soft > hard:
                 raise Unsupported(f"resource limit {kind}: {soft} is above the hard limit {hard}")
-            resource.prlimit(process.tracee.pid, kind, (soft, hard))
+            self.machine.set_limit(process.tracee.pid, kind, soft, hard)
         if files:
             self._files.open(files, self.inject)
         if self.inject("prctl", abi.PR_GET_MDWE, 0, 0, 0, 0) > 0:

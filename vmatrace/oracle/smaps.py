@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from collections.abc import Mapping as Names
-from typing import Final
+from typing import Final, Protocol
 
 from vmatrace import layout
 from vmatrace.layout import Layout, Mapping
@@ -49,6 +50,19 @@ class MappingCache:
         self.known[header, flags] = mapping
         return mapping
 
+    def layout(self, records: Iterable[tuple[bytes, bytes]]) -> Layout:
+        """The mappings of *records*, without [vsyscall]."""
+        known = self.known
+        result: Layout = []
+        for record in records:
+            mapping = known.get(record)
+            if mapping is None:
+                if record[0].endswith(_VSYSCALL):
+                    continue
+                mapping = self.parse(*record)
+            result.append(mapping)
+        return result
+
     def _parse_flags(self, flags: bytes) -> int:
         vm_flags = self._vm_flags.get(flags)
         if vm_flags is None:
@@ -58,8 +72,29 @@ class MappingCache:
         return vm_flags
 
 
+class Reader(Protocol):
+    """Reads the layout of one stopped process, for as long as it executes no other image."""
+
+    def close(self) -> None:
+        """Give back what it takes to read. May be called again."""
+
+    def expect(self) -> None:
+        """The layout will be read after the next thing that the process does."""
+
+    def read(self) -> Layout:
+        """Every VMA of the process in address order, without [vsyscall] and without ``sd``."""
+
+    def anonymous(self) -> frozenset[int]:
+        """Start addresses of the mappings that have anonymous pages now."""
+
+
+def anonymous_starts(text: bytes) -> frozenset[int]:
+    """Start addresses of the mappings in the smaps *text* that have anonymous pages."""
+    return frozenset(int(start, 16) for start in _ANONYMOUS.findall(text))
+
+
 class SmapsReader:
-    """The layout of one process.
+    """The layout of one process of this machine.
 
     Raises FileNotFoundError or ProcessLookupError when the process is gone.
     """
@@ -75,6 +110,9 @@ class SmapsReader:
             os.close(self._fd)
             self._fd = -1
 
+    def expect(self) -> None:
+        """It is read when it is asked for."""
+
     def text(self) -> bytes:
         """The whole of /proc/PID/smaps. The kernel hands out about a page of it per read."""
         read, fd = os.read, self._fd
@@ -85,7 +123,6 @@ class SmapsReader:
         return b"".join(chunks)
 
     def read(self) -> Layout:
-        """Every VMA of the process in address order, without [vsyscall] and without ``sd``."""
         known, text, body = self._cache.known, self.text(), self._body
         find, at_flags = text.find, text.startswith
         result: Layout = []
@@ -109,6 +146,4 @@ class SmapsReader:
         return result
 
     def anonymous(self) -> frozenset[int]:
-        """Start addresses of the mappings that have anonymous pages now."""
-        found = _ANONYMOUS.findall(self.text())
-        return frozenset(int(start, 16) for start in found)
+        return anonymous_starts(self.text())

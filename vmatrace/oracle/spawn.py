@@ -13,7 +13,7 @@ from typing import Final
 
 from vmatrace.oracle.arch import Arch
 from vmatrace.oracle.errors import Unavailable
-from vmatrace.oracle.ptrace import Tracee
+from vmatrace.oracle.ptrace import Child
 
 _libc = ctypes.CDLL(None)
 #: Bytes; the address layout depends on RLIMIT_STACK.
@@ -23,7 +23,7 @@ _MFD_EXEC: Final = 0x10
 _NAME: Final = "vmatrace"
 
 
-def spawn(arch: Arch) -> Tracee:
+def spawn(arch: Arch) -> Child:
     """A new process that runs ``arch.image``. Raises Unavailable.
 
     The image is started by posix_spawn, asks to be traced and executes itself. So the tracer never
@@ -43,7 +43,7 @@ def spawn(arch: Arch) -> Tracee:
     finally:
         os.close(image)
     try:
-        tracee = Tracee.first(pid, arch)
+        tracee = Child.first(pid, arch)
     except BaseException:
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)

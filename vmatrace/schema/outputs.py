@@ -166,8 +166,9 @@ _MISMATCH: Final = record(
     }
 )  # fmt: skip
 _VERIFIED: Final = record(
-    {"kernel": TEXT, "verdict": one_of("exact", "mismatch", "skipped"), "events": NUMBER,
-     "mismatch": nullable(_MISMATCH)},
+    {"kernel": TEXT, "verdict": one_of("exact", "mismatch", "died", "skipped"),
+     "events": NUMBER, "mismatch": nullable(_MISMATCH),
+     "died": nullable(record({"how": TEXT, "console": array(TEXT)}))},
     {
         # of a trace
         "trace": TEXT, "path": TEXT, "skipped": nullable(TEXT),
@@ -229,8 +230,8 @@ OUTPUTS: Final[dict[str, Schema]] = {
         ("explain", "Why the VMAs at an address, or all, are apart.", explanations.EXPLAIN),
         ("audit", "Neighbours in a snapshot that look alike.", explanations.AUDIT),
         ("report", "What a trace costs in VMAs under two models.", comparisons.REPORT),
-        ("verify", "A trace, or random programs, on the running kernel and in the model.", _VERIFY),
-        ("probe", "Which model the running kernel is (verify --probe).", _PROBE),
+        ("verify", "A trace, or random programs, on a real kernel and in the model.", _VERIFY),
+        ("probe", "Which model a real kernel is (verify --probe).", _PROBE),
         ("kernels", "The models and the features.", _KERNELS),
     )
 }

@@ -10,7 +10,9 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import multiprocessing
+import multiprocessing.util
 import os
+import shlex
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -21,13 +23,14 @@ from typing import Any, Final, NamedTuple
 from vmatrace.abi import SHM_EXEC, TASK_SIZE
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
-from vmatrace.oracle import OracleError
+from vmatrace.oracle import KernelDied, Machine, OracleError
+from vmatrace.oracle.boot import open_machine
 from vmatrace.trace import writer
 from vmatrace.trace.file import Trace
 from vmatrace.verify import exhibit, setting
 from vmatrace.verify.generate import family, files, generate
 from vmatrace.verify.recording import RecordingWriter
-from vmatrace.verify.shrink import Shrinker
+from vmatrace.verify.shrink import BUDGET, Shrinker
 from vmatrace.verify.witness import Mismatch, compare, program, starting_at
 
 #: Programs of a batch: a fraction of a second.
@@ -38,7 +41,8 @@ _BATCH: Final = 40
 class Campaign:
     """``programs`` random programs of some ``events`` events from ``seed``, against ``kernel``.
 
-    ``asked`` is the name of the model where it was not found but asked for.
+    ``asked`` is the name of the model where it was not found but asked for; ``boot`` the image of
+    the kernel to run them on, None for the running one. ``release`` is that kernel's.
     """
 
     seed: str
@@ -46,24 +50,33 @@ class Campaign:
     events: int
     kernel: Kernel
     asked: str | None = None
+    boot: str | None = None
+    release: str = ""
 
     def command(self) -> str:
         """The command that repeats it."""
         size = "" if self.events == 40 else f" --events {self.events}"
         model = "" if self.asked is None else f" --kernel {self.asked}"
-        return f"vmatrace verify --random {self.programs} --seed {self.seed}{size}{model}"
+        options = f"{size}{model}{self.where()}"
+        return f"vmatrace verify --random {self.programs} --seed {self.seed}{options}"
+
+    def where(self) -> str:
+        """The option that says where it is run."""
+        return "" if self.boot is None else f" --boot {shlex.quote(self.boot)}"
 
 
 class BatchResult(NamedTuple):
     """What a batch came to: ``events`` were equal; program ``failed`` was the first that was not.
 
-    ``cut`` programs could not be run to their end (an event took the sandbox away).
+    ``cut`` programs could not be run to their end (an event took the sandbox away). ``died``: the
+    kernel did, in program ``failed``.
     """
 
     programs: int
     events: int
     cut: int
     failed: int | None
+    died: KernelDied | None = None
 
 
 class Total:
@@ -73,6 +86,7 @@ class Total:
         self.campaign = campaign
         self.programs = self.events = self.cut = 0
         self.failed: int | None = None
+        self.died: KernelDied | None = None
         self._began = time.monotonic()
         self.seconds = 0.0
 
@@ -80,7 +94,7 @@ class Total:
         self.programs += tally.programs
         self.events += tally.events
         self.cut += tally.cut
-        self.failed = tally.failed
+        self.failed, self.died = tally.failed, tally.died
         self.seconds = time.monotonic() - self._began
 
 
@@ -88,19 +102,29 @@ class Bench:
     """A sandbox that random programs are run in, one after the other; a context manager.
 
     Most programs start without the vdso and its data, which makes reading a layout faster; every
-    fourth starts with it.
+    fourth starts with it. On *machine* if it is given, else on one of its own.
     """
 
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
+    def __init__(self, campaign: Campaign, machine: Machine | None = None) -> None:
+        self.kernel = campaign.kernel
+        self._own = machine is None
+        self.machine = machine or open_machine(campaign.boot)
+        self._privileged = self.machine.privileged
+        self._five_levels = setting.has_five_levels(self.machine)
+        try:
+            self._open()
+        except BaseException:
+            if self._own:
+                self.machine.close()
+            raise
+
+    def _open(self) -> None:
+        machine = self.machine
         # A descriptor whose file cannot be as a trace means it is not open, for the model too.
-        opened = {k: f for k, f in files().items() if setting.mounted_noexec(f) is None}
+        opened = {key: file for key, file in files().items() if setting.is_here(file, machine)}
         empty = Trace("random", "random", lambda: iter(()), files=opened)
-        machine = setting.machine_sysctl()
-        self.sandbox = setting.open_sandbox(empty)
-        self._privileged = os.geteuid() == 0
-        self._five_levels = setting.has_five_levels()
-        self._full = setting.begin(empty, self.sandbox, machine)
+        self.sandbox = setting.open_sandbox(empty, machine)
+        self._full = setting.begin(empty, self.sandbox, setting.sysctls(machine))
         self._vdso = [m for m in self.sandbox.start.layout if m.name.startswith("[v")]
         self._strip()
         lean = self.sandbox.start._replace(layout=self.sandbox.layout())
@@ -110,7 +134,13 @@ class Bench:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the machine, and if it is the bench's own, end it."""
         self.sandbox.close()
+        if self._own:
+            self.machine.close()
 
     def _strip(self) -> None:
         for mapping in self._vdso:
@@ -118,7 +148,12 @@ class Bench:
 
     def start(self, index: int) -> Trace:
         """Set the sandbox back to where program *index* starts; that start."""
-        self.sandbox.reset()
+        try:
+            self.sandbox.reset()
+        except KernelDied:  # in the program before
+            self.sandbox.close()
+            self._open()
+            self.sandbox.reset()
         if index % 4 == 0:
             return self._full
         self._strip()
@@ -138,13 +173,17 @@ class Bench:
         return compare(program(events, self.start(index)), self.kernel, self.sandbox)
 
     def fails(self, index: int, events: Sequence[Event]) -> int | None:
-        """How many of *events* it takes to a mismatch, None if there is none."""
+        """How many of *events* it takes to a mismatch or to the kernel's death, or None."""
+        count = 0
         try:
-            for count, mismatch in enumerate(self.run(index, events), 1):
+            for mismatch in self.run(index, events):
+                count += 1
                 if mismatch is not None:
                     return count
         except OracleError:
             pass
+        except KernelDied:
+            return count + 1
         return None
 
 
@@ -171,27 +210,30 @@ def verify_batch(bench: Bench, campaign: Campaign, first: int, count: int) -> Ba
                 total += 1
         except OracleError:
             cut += 1
+        except KernelDied as died:
+            return BatchResult(index - first + 1, total, cut, index, died)
     return BatchResult(count, total, cut, None)
 
 
-def run(campaign: Campaign, jobs: int | None = None) -> Iterator[BatchResult]:
+def run(campaign: Campaign, machine: Machine, jobs: int | None = None) -> Iterator[BatchResult]:
     """The batches of *campaign* in order, ending with the first that holds a mismatch.
 
-    Raises Unavailable. Close the iterator to end early: no process is left behind.
+    *machine* is used where one job is enough; several have one each. Raises Unavailable. Close the
+    iterator to end early: no process is left behind.
     """
     starts = range(0, campaign.programs, _BATCH)
     batches = [(first, min(_BATCH, campaign.programs - first)) for first in starts]
     cpus = sorted(os.sched_getaffinity(0))
     jobs = min(jobs or len(cpus), len(batches))
     if jobs == 1:
-        with Bench(campaign.kernel) as bench:
+        with Bench(campaign, machine) as bench:
             for first, count in batches:
                 tally = verify_batch(bench, campaign, first, count)
                 yield tally
                 if tally.failed is not None:
                     return
         return
-    Bench(campaign.kernel).sandbox.close()  # what is missing is said here, not by every job
+    Bench(campaign, machine).close()  # what is missing is said here, not by every job
     yield from _run_jobs(campaign, batches, jobs, cpus)
 
 
@@ -202,7 +244,7 @@ def _run_jobs(
     places: Any = context.SimpleQueue()
     for job in range(jobs):
         places.put(cpus[job % len(cpus)])
-    pool = ProcessPoolExecutor(jobs, context, _begin_job, (places, campaign.kernel, os.getpid()))
+    pool = ProcessPoolExecutor(jobs, context, _begin_job, (places, campaign, os.getpid()))
     waiting: list[Future[BatchResult]] = []
     try:
         todo = iter(batches)
@@ -234,14 +276,15 @@ def _submit(
 _bench: Bench | None = None
 
 
-def _begin_job(places: Any, kernel: Kernel, parent: int) -> None:
+def _begin_job(places: Any, campaign: Campaign, parent: int) -> None:
     """Prepare a job's process: a CPU, an end when the parent ends, and a bench."""
     global _bench
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
     os.sched_setaffinity(0, {places.get()})
-    _bench = Bench(kernel)
+    _bench = Bench(campaign)
+    multiprocessing.util.Finalize(None, _bench.close, exitpriority=1)
 
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -255,26 +298,41 @@ def _work(campaign: Campaign, first: int, count: int) -> BatchResult:
 # --- a program that differs -----------------------------------------------------------------------
 
 
+#: Tries to reduce a program that the kernel dies of.
+_BUDGET_OF_BOOTS: Final = 60
+
+
 class Reduced(NamedTuple):
-    """A mismatch and the shortest program that shows it: its start, its events, what differs."""
+    """The shortest program that shows a mismatch, or that the kernel dies of: its start and events.
+
+    ``found`` is what differs, or how the kernel died.
+    """
 
     trace: Trace
     events: list[Event]
-    mismatch: Mismatch
+    found: Mismatch | KernelDied
     runs: int
 
 
-def reduce(campaign: Campaign, index: int) -> Reduced | None:
-    """Shrink program *index*; None if it does not differ when it is run again."""
-    with Bench(campaign.kernel) as bench:
+def reduce(campaign: Campaign, machine: Machine, index: int, died: bool = False) -> Reduced | None:
+    """Shrink program *index*; None if it does not differ when it is run again.
+
+    *died*: the kernel did, so that most tries take a boot.
+    """
+    with Bench(campaign, machine) as bench:
         events = bench.events(campaign, index)
-        shrinker = Shrinker(lambda tried: bench.fails(index, tried))
+        budget = BUDGET if campaign.boot is None or not died else _BUDGET_OF_BOOTS
+        shrinker = Shrinker(lambda tried: bench.fails(index, tried), budget)
         try:
             events = readable(shrinker.shrink(events))
         except ValueError:
             return None
         start = bench.start(index)
-        found = next(filter(None, compare(program(events, start), bench.kernel, bench.sandbox)))
+        found: Mismatch | KernelDied
+        try:
+            found = next(filter(None, compare(program(events, start), bench.kernel, bench.sandbox)))
+        except KernelDied as died:
+            found = died
     return Reduced(start, events, found, shrinker.runs)
 
 
@@ -293,37 +351,45 @@ def readable(events: Sequence[Event]) -> list[Event]:
 
 
 def exhibit_text(campaign: Campaign, index: int, reduced: Reduced) -> str:
-    """The exhibit: a trace that shows the mismatch of program *index* and how to repeat it."""
-    mismatch = reduced.mismatch
+    """The exhibit: a trace that shows what program *index* has found and how to repeat it."""
+    found = reduced.found
     one = dataclasses.replace(campaign, programs=index + 1)
+    if isinstance(found, KernelDied):
+        story = f"The kernel {campaign.release} {found.how} at the last call."
+    else:
+        story = (
+            f"The model {campaign.kernel.name} and the kernel {campaign.release} part after the "
+            f"last call: {found.field} differs."
+        )
     about = (
-        f"The model {campaign.kernel.name} and the running kernel ({os.uname().release}) part "
-        f"after the last call: {mismatch.field} differs.",
+        story,
         "",
         f"Reduced from program {index} (family {family(index)}) of seed {campaign.seed} in "
         f"{reduced.runs} runs. To see it again:",
-        "    vmatrace verify FILE",
+        f"    vmatrace verify FILE{campaign.where()}",
         f"    {one.command()}",
     )
-    base = campaign.kernel.base or campaign.kernel.name
     name = f"mismatch-{campaign.seed}-{index}"
-    return exhibit.exhibit(name, reduced.trace, reduced.events, mismatch, "\n".join(about), base)
+    if isinstance(found, KernelDied):
+        return exhibit.deadly(name, reduced.trace, reduced.events, "\n".join(about))
+    base = campaign.kernel.base or campaign.kernel.name
+    return exhibit.exhibit(name, reduced.trace, reduced.events, found, "\n".join(about), base)
 
 
 # --- recording ------------------------------------------------------------------------------------
 
 
-def record(campaign: Campaign, path: str) -> int:
+def record(campaign: Campaign, machine: Machine, path: str) -> int:
     """Record every program of *campaign* in *path*; how many events. Raises RecordingError."""
     source = {"seed": campaign.seed, "programs": campaign.programs, "events": campaign.events}
-    recorder = RecordingWriter(path, campaign.kernel, source)
     total = 0
-    try:
-        with Bench(campaign.kernel) as bench:
+    with Bench(campaign, machine) as bench:
+        recorder = RecordingWriter(path, campaign.kernel, machine, source)
+        try:
             for index in range(campaign.programs):
                 events = bench.events(campaign, index)
                 start = bench.start(index)
                 total += recorder.record(f"{family(index)}-{index}", start, events, bench.sandbox)
-    finally:
-        recorder.close()
+        finally:
+            recorder.close()
     return total

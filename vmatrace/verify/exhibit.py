@@ -58,3 +58,10 @@ def exhibit(
     ]
     lines.append(expected_layout(own, mismatch.pid, model))
     return "\n".join(lines) + "\n"
+
+
+def deadly(name: str, trace: Trace, events: Sequence[Event], about: str) -> str:
+    """The file whose last call a kernel dies of; it expects nothing."""
+    process = ProcessState(trace.process.ksm, trace.process.brk, trace.process.mmap_base)
+    lines = [comment(about) + header(name, used_files(trace, events), process).rstrip()]
+    return "\n".join([*lines, *map(event_line, events)]) + "\n"

@@ -1,4 +1,4 @@
-"""Which model the running kernel is: the nearest release, adjusted by what experiments found.
+"""Which model a kernel is: the nearest release, adjusted by what experiments found.
 
 Never looks at the kernel's version. What no experiment decides is as in the nearest release.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vmatrace import kernels
 from vmatrace.kernels import Kernel
-from vmatrace.oracle import Unavailable
+from vmatrace.oracle import Machine, Unavailable
 from vmatrace.oracle.lab import PAGE, RW, Lab
 from vmatrace.oracle.probe import probe
 from vmatrace.oracle.sandbox import Sandbox
@@ -36,10 +36,10 @@ class Findings:
         ]
 
 
-def look() -> Findings:
-    """Make the experiments on the running kernel (0.1 s). Raises Unavailable."""
-    found = probe()
-    with Sandbox() as sandbox:
+def look(machine: Machine | None = None) -> Findings:
+    """Make the experiments on *machine*, by default on the running kernel. Raises Unavailable."""
+    found = probe(machine)
+    with Sandbox(machine=machine) as sandbox:
         found["pkeys"] = _pkeys(Lab(sandbox))
     return conclude(found)
 

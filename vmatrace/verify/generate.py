@@ -12,7 +12,7 @@ from typing import Final
 
 from vmatrace import abi
 from vmatrace.event import Event, File
-from vmatrace.verify import bad, ordinary
+from vmatrace.verify import bad, ordinary, wide
 from vmatrace.verify.program import FILES, SEGMENT, Maker, Program
 
 _COMMON: Final[tuple[tuple[Maker, int], ...]] = (
@@ -51,10 +51,11 @@ FAMILIES: Final[dict[str, tuple[tuple[Maker, int], ...]]] = {
         (ordinary.munmap, 150), (ordinary.move, 300), (ordinary.scene, 500),
     ),
     "special": ((ordinary.special, 200), (ordinary.mmap_chosen, 20)),
+    **wide.FAMILIES,
 }  # fmt: skip
 #: Not mixed with the common calls: so that what was written apart meets, and because an access to
 #: a page registered with userfaultfd is not modelled.
-_APART: Final = ("uffd", "meet")
+_APART: Final = ("uffd", "meet", *wide.FAMILIES)
 _NAMES: Final = tuple(FAMILIES)
 
 

@@ -47,6 +47,8 @@ FILES: Final[dict[int | str, File]] = {
     3: File("/memfd:random (deleted)", "tmpfs", "rw", 0x40000),
     4: File("/dev/zero", "legacy", "rw"),
     5: File("/memfd:read-only (deleted)", "tmpfs", "r", 0x20000),
+    6: File("/memfd:huge (deleted)", "hugetlbfs", "rw", 0x800000),
+    7: File("/file-on-a-disk", "ext4", "rw", 0x40000),
 }
 #: A System V segment; apart, because it is no descriptor.
 SEGMENT: Final = "segment"

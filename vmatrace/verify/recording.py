@@ -12,8 +12,7 @@ import contextlib
 import gzip
 import json
 import lzma
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
@@ -22,7 +21,7 @@ from vmatrace.calls import BIRTHS, DEATHS
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout, Mapping
-from vmatrace.oracle import OracleError, Sandbox
+from vmatrace.oracle import Machine, OracleError, Sandbox
 from vmatrace.oracle.sandbox import Start
 from vmatrace.trace.file import Trace, load_trace
 from vmatrace.verify import exhibit
@@ -49,9 +48,9 @@ def _open(path: str, mode: str) -> IO[str]:
 # --- writing --------------------------------------------------------------------------------------
 
 
-def machine() -> dict[str, Any]:
-    """What a reader wants to know of the machine: release, configuration, knobs."""
-    facts: dict[str, Any] = {"kernel": os.uname().release, "machine": os.uname().machine}
+def facts_of(machine: Machine) -> dict[str, Any]:
+    """What a reader wants to know of *machine*: release, configuration, knobs."""
+    facts: dict[str, Any] = {"kernel": machine.release, "machine": machine.arch.name}
     for name, path in (
         ("transparent_hugepage", "/sys/kernel/mm/transparent_hugepage/enabled"),
         ("max_map_count", "/proc/sys/vm/max_map_count"),
@@ -60,7 +59,7 @@ def machine() -> dict[str, Any]:
         ("nr_hugepages", "/proc/sys/vm/nr_hugepages"),
     ):
         try:
-            text = Path(path).read_text().strip()
+            text = machine.read(path).strip()
         except OSError:
             continue
         facts[name] = int(text) if text.isdigit() else text
@@ -73,8 +72,9 @@ class RecordingWriter:
     *source* says what was recorded, such as the seed of random programs.
     """
 
-    def __init__(self, path: str, kernel: Kernel, source: dict[str, Any] | None = None) -> None:
-        self._path = path
+    def __init__(
+        self, path: str, kernel: Kernel, machine: Machine, source: dict[str, Any] | None = None
+    ) -> None:
         base = kernels.get_kernel(kernel.base or kernel.name)
         model = {
             "row": base.name,
@@ -85,7 +85,7 @@ class RecordingWriter:
             self._file = _open(path, "wt")
         except OSError as error:
             raise RecordingError(f"{path}: cannot be written: {error.strerror}") from None
-        self._line({"format": FORMAT, **machine(), "model": model, **(source or {})})
+        self._line({"format": FORMAT, **facts_of(machine), "model": model, **(source or {})})
         self._start: dict[str, Any] = {}
 
     def _line(self, document: dict[str, Any]) -> None:
@@ -100,7 +100,10 @@ class RecordingWriter:
         layouts: dict[str, list[Row]] = {"main": rows(trace.maps)}
         steps: list[Step] = []
         with contextlib.suppress(OracleError):
-            steps.extend(_step(e, sandbox.run_event(e), sandbox, layouts) for e in events)
+            steps.extend(
+                _step(event, sandbox.run_event(event), sandbox, layouts)
+                for event in sandbox.in_turn(events)
+            )
         start = _start(trace)
         line: dict[str, Any] = {"name": name}
         if start != self._start:
@@ -207,6 +210,10 @@ class Played:
             child = child_name(event, result)
             self._layouts[child] = _changed(after, step[2] if len(step) > 2 else [])
         return result
+
+    def in_turn(self, events: Iterable[Event]) -> Iterator[Event]:
+        """*events*; what comes is recorded already."""
+        return iter(events)
 
     def layout(self, pid: str) -> Layout:
         """The recorded layout of *pid* as of its last event."""

@@ -2,25 +2,23 @@
 
 Knows what a trace may ask of a machine (sysctls, limits, a layout, a file system) and how to find
 out whether this one has it. What it has not is never replaced by something similar: Skip says what.
-A sysctl that the trace leaves at its default is the machine's own, for the model too.
+A sysctl that the trace leaves at its default is the machine's own, for the model too; one that it
+sets is set where that harms nobody, in a booted kernel.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import resource
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from vmatrace import abi
 from vmatrace.event import Event, File
 from vmatrace.kernels import Kernel
-from vmatrace.oracle.files import filesystem_of
-from vmatrace.oracle.sandbox import Sandbox, Start
+from vmatrace.oracle import Machine, Sandbox
+from vmatrace.oracle.sandbox import Start
 from vmatrace.trace.file import Sysctl, Trace
 from vmatrace.verify.witness import starting_at
 
@@ -33,34 +31,43 @@ _RLIMITS: Final = {
     "as": resource.RLIMIT_AS, "data": resource.RLIMIT_DATA, "memlock": resource.RLIMIT_MEMLOCK,
     "stack": resource.RLIMIT_STACK,
 }  # fmt: skip
+#: Memory files, and drivers that are always there.
+_EVERYWHERE: Final = ("tmpfs", "hugetlbfs", "legacy")
 _CAP_IPC_LOCK: Final = 1 << 14
 _PR_SET_MM, _PR_SET_MM_START_BRK, _PR_SET_MM_BRK = 35, 6, 7
 _KSM_ADVICE: Final = (abi.MADV_MERGEABLE, abi.MADV_UNMERGEABLE)
 
 
-def machine_sysctl(proc: Path = Path("/proc/sys/vm")) -> Sysctl:
-    """The vm.* knobs of this machine; one that cannot be read keeps the trace format's default."""
+def sysctls(machine: Machine) -> Sysctl:
+    """The vm.* knobs of *machine*; one that cannot be read keeps the trace format's default."""
     knobs: dict[str, int] = {}
     for knob in dataclasses.fields(Sysctl):
-        try:
-            knobs[knob.name] = int((proc / knob.name).read_text().split()[0])
-        except (OSError, ValueError, IndexError):
-            continue
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            knobs[knob.name] = int(machine.read(f"/proc/sys/vm/{knob.name}").split()[0])
     return Sysctl(**knobs)
 
 
-def check(trace: Trace, kernel: Kernel, machine: Sysctl) -> None:
+def settle(trace: Trace, machine: Machine) -> Sysctl:
+    """Give *machine* the sysctls of *trace*, where it may be changed; what it has then."""
+    default, here = Sysctl(), sysctls(machine)
+    for knob in dataclasses.fields(Sysctl):
+        value = getattr(trace.sysctl, knob.name)
+        if value not in (getattr(default, knob.name), getattr(here, knob.name)):
+            machine.set_sysctl(knob.name, value)
+    return sysctls(machine)
+
+
+def check(trace: Trace, kernel: Kernel, machine: Machine, knobs: Sysctl) -> None:
     """Raise Skip if *trace* cannot start here. Raises TraceError if it cannot be read."""
-    page = os.sysconf("SC_PAGE_SIZE")
-    if trace.page_size != page:
-        raise Skip(f"it has pages of {trace.page_size} bytes, this machine of {page}")
+    if trace.page_size != machine.page:
+        raise Skip(f"it has pages of {trace.page_size} bytes, this machine of {machine.page}")
     if trace.maps:
         raise Skip("it starts with a layout of its own (maps:), which no new process has")
-    _check_sysctl(trace.sysctl, machine)
-    if "memlock" in trace.process.rlimits and _may_lock():
+    _check_sysctl(trace.sysctl, knobs)
+    if "memlock" in trace.process.rlimits and _may_lock(machine):
         raise Skip("RLIMIT_MEMLOCK does not bind a process with CAP_IPC_LOCK, which this one is")
     for file in trace.files.values():
-        where = mounted_noexec(file)
+        where = mounted_noexec(file, machine)
         if where is not None:
             raise Skip(f"{file.path}: {where} is mounted noexec here, which takes VM_MAYEXEC away")
     uses_ksm = trace.process.ksm
@@ -70,24 +77,25 @@ def check(trace: Trace, kernel: Kernel, machine: Sysctl) -> None:
         raise Skip("it is about KSM, and this kernel has none (CONFIG_KSM)")
 
 
-def mounted_noexec(file: File) -> str | None:
+def mounted_noexec(file: File, machine: Machine) -> str | None:
     """Where *file* would be made, if that does not allow PROT_EXEC (path_noexec()); else None."""
     places = ["/dev/zero"]
     if file.fs != "legacy":
         memory = file.path.startswith("/memfd:")
-        places = [] if memory else [tempfile.gettempdir(), "/dev/shm", "/var/tmp"]
-        places = [place for place in places if filesystem_of(place) == file.fs][:1]
-    for place in places:
-        with contextlib.suppress(OSError):
-            if os.statvfs(place).f_flag & os.ST_NOEXEC:
-                return place
-    return None
+        places = [] if memory else list(machine.directories(file.fs))[:1]
+    return next((place for place in places if machine.is_noexec(place)), None)
 
 
-def _check_sysctl(wanted: Sysctl, machine: Sysctl) -> None:
+def is_here(file: File, machine: Machine) -> bool:
+    """Whether *file* can be on *machine* what a trace means by it."""
+    there = file.fs in _EVERYWHERE or any(machine.directories(file.fs))
+    return there and mounted_noexec(file, machine) is None
+
+
+def _check_sysctl(wanted: Sysctl, knobs: Sysctl) -> None:
     default = Sysctl()
     for knob in dataclasses.fields(Sysctl):
-        value, here = getattr(wanted, knob.name), getattr(machine, knob.name)
+        value, here = getattr(wanted, knob.name), getattr(knobs, knob.name)
         if value not in (getattr(default, knob.name), here):
             raise Skip(f"it wants vm.{knob.name}={value}, this machine has {here}")
 
@@ -98,43 +106,41 @@ def _is_about_ksm(event: Event) -> bool:
     )
 
 
-def _may_lock() -> bool:
-    """Whether this process has CAP_IPC_LOCK, to which RLIMIT_MEMLOCK does not apply."""
-    try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-            for line in status:
-                if line.startswith("CapEff:"):
-                    return bool(int(line.split()[1], 16) & _CAP_IPC_LOCK)
-    except OSError:
-        pass
+def _may_lock(machine: Machine) -> bool:
+    """Whether sandboxes have CAP_IPC_LOCK, to which RLIMIT_MEMLOCK does not apply."""
+    with contextlib.suppress(OSError):
+        for line in machine.read("/proc/self/status").splitlines():
+            if line.startswith("CapEff:"):
+                return bool(int(line.split()[1], 16) & _CAP_IPC_LOCK)
     return False
 
 
-def has_five_levels() -> bool:
+def has_five_levels(machine: Machine) -> bool:
     """Whether addresses go beyond 47 bits, which the model does not know (CONFIG_X86_5LEVEL)."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="ascii") as info:
-        return any("la57" in line.split() for line in info if line.startswith("flags"))
+    with contextlib.suppress(OSError):
+        lines = machine.read("/proc/cpuinfo").splitlines()
+        return any("la57" in line.split() for line in lines if line.startswith("flags"))
     return False
 
 
-def _limits(wanted: Mapping[str, int]) -> dict[str, int]:
-    """The limits the model has to know: the trace's, and those inherited from this process."""
+def _limits(wanted: Mapping[str, int], machine: Machine) -> dict[str, int]:
+    """The limits the model has to know: the trace's, and those that sandboxes inherit."""
     limits = dict(wanted)
     for name in ("as", "data", "memlock"):
-        soft, _ = resource.getrlimit(_RLIMITS[name])
-        binds = soft != resource.RLIM_INFINITY and not (name == "memlock" and _may_lock())
+        soft, _ = machine.limit(0, _RLIMITS[name])
+        binds = soft != resource.RLIM_INFINITY and not (name == "memlock" and _may_lock(machine))
         if binds and name not in limits:
             limits[name] = soft
     return limits
 
 
-def open_sandbox(trace: Trace) -> Sandbox:
+def open_sandbox(trace: Trace, machine: Machine) -> Sandbox:
     """A sandbox with the files and the limits of *trace*. Raises Unavailable, Unsupported."""
     rlimits = {_RLIMITS[name]: value for name, value in trace.process.rlimits.items()}
-    return Sandbox(trace.files, ksm=trace.process.ksm, rlimits=rlimits)
+    return Sandbox(trace.files, ksm=trace.process.ksm, rlimits=rlimits, machine=machine)
 
 
-def begin(trace: Trace, sandbox: Sandbox, machine: Sysctl) -> Trace:
+def begin(trace: Trace, sandbox: Sandbox, knobs: Sysctl) -> Trace:
     """*trace* as it starts in *sandbox*: with its layout, limits and sysctls. Raises Skip."""
     start = sandbox.start
     wanted = trace.process
@@ -144,8 +150,8 @@ def begin(trace: Trace, sandbox: Sandbox, machine: Sysctl) -> Trace:
         )
     if wanted.brk not in (None, start.brk):
         start = _move_break(wanted.brk, sandbox)
-    process = dataclasses.replace(wanted, rlimits=_limits(wanted.rlimits))
-    return starting_at(dataclasses.replace(trace, process=process, sysctl=machine), start)
+    process = dataclasses.replace(wanted, rlimits=_limits(wanted.rlimits, sandbox.machine))
+    return starting_at(dataclasses.replace(trace, process=process, sysctl=knobs), start)
 
 
 def _move_break(brk: int | None, sandbox: Sandbox) -> Start:

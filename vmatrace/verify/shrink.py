@@ -18,13 +18,13 @@ from vmatrace.event import Arg, Event, Expr
 Fails = Callable[[Sequence[Event]], "int | None"]
 _PAGE: Final = 4096
 #: Runs of a program that are worth an argument less.
-_BUDGET: Final = 4000
+BUDGET: Final = 4000
 
 
 class Shrinker:
     """Reduces one program. ``runs`` counts how often it was tried."""
 
-    def __init__(self, fails: Fails, budget: int = _BUDGET) -> None:
+    def __init__(self, fails: Fails, budget: int = BUDGET) -> None:
         self._fails = fails
         self._budget = budget
         self.runs = 0

@@ -1,15 +1,15 @@
-"""Verify one trace, on the running kernel or on a recording: exact, a mismatch, or skipped and why.
+"""Verify one trace, on a machine's kernel or on a recording: exact, a mismatch, or skipped and why.
 
 Also records one. Knows what ends a verification early.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
-from vmatrace.oracle import OracleError, Unavailable
+from vmatrace.oracle import KernelDied, Machine, OracleError, Unavailable
 from vmatrace.trace.file import Trace, TraceError
 from vmatrace.verify import setting
 from vmatrace.verify.recording import RecordingWriter, bare
@@ -20,7 +20,8 @@ from vmatrace.verify.witness import Mismatch, Witness, compare
 @dataclass(frozen=True)
 class Verdict:
     """What became of a trace: ``events`` were equal; then ``mismatch``, or ``skipped`` says why
-    the rest, or all of it, could not be verified. Neither: the trace is exact.
+    the rest, or all of it, could not be verified, or the kernel ``died`` in the event after them.
+    None of these: the trace is exact. ``where`` names the machine.
     """
 
     trace: str
@@ -29,23 +30,38 @@ class Verdict:
     events: int
     mismatch: Mismatch | None = None
     skipped: str | None = None
+    died: KernelDied | None = None
+    where: str = "the running kernel"
 
     @property
     def word(self) -> str:
+        if self.died is not None:
+            return "died"
         return "mismatch" if self.mismatch else "skipped" if self.skipped else "exact"
 
+    @property
+    def differs(self) -> bool:
+        """Whether the kernel did not do what the model does."""
+        return self.mismatch is not None or self.died is not None
 
-def verify(trace: Trace, kernel: Kernel) -> Verdict:
-    """Run *trace* on the running kernel and on the model. Raises TraceError, Unavailable."""
-    machine = setting.machine_sysctl()
+
+def verify(trace: Trace, kernel: Kernel, machine: Machine) -> Verdict:
+    """Run *trace* on *machine* and on the model. Raises TraceError, Unavailable."""
     try:
-        setting.check(trace, kernel, machine)
-        with setting.open_sandbox(trace) as sandbox:
-            return replay(setting.begin(trace, sandbox, machine), kernel, sandbox)
+        machine.ready()
+        knobs = setting.settle(trace, machine)
+        setting.check(trace, kernel, machine, knobs)
+        with setting.open_sandbox(trace, machine) as sandbox:
+            verdict = replay(setting.begin(trace, sandbox, knobs), kernel, sandbox)
+            return replace(verdict, where=machine.known_as)
     except Unavailable:
         raise
     except (Skip, OracleError) as reason:
         return Verdict(trace.name, trace.path, kernel.name, 0, None, str(reason))
+    except KernelDied as died:
+        return Verdict(trace.name, trace.path, kernel.name, 0, died=died)
+    finally:
+        machine.restore_sysctls()
 
 
 def replay(trace: Trace, kernel: Kernel, witness: Witness) -> Verdict:
@@ -53,6 +69,7 @@ def replay(trace: Trace, kernel: Kernel, witness: Witness) -> Verdict:
     events = 0
     mismatch: Mismatch | None = None
     skipped: str | None = None
+    died: KernelDied | None = None
     try:
         for mismatch in compare(trace, kernel, witness):
             events += mismatch is None
@@ -60,13 +77,18 @@ def replay(trace: Trace, kernel: Kernel, witness: Witness) -> Verdict:
         skipped = str(error)
     except TraceError as error:  # the trace was read before; this is a call without a model
         skipped = error.diagnostics[0].message
-    return Verdict(trace.name, trace.path, kernel.name, events, mismatch, skipped)
+    except KernelDied as error:
+        died = error
+    return Verdict(trace.name, trace.path, kernel.name, events, mismatch, skipped, died)
 
 
-def record(trace: Trace, recorder: RecordingWriter) -> int:
-    """Run *trace* on the running kernel once more and record it; how many events were run."""
-    machine = setting.machine_sysctl()
+def record(trace: Trace, recorder: RecordingWriter, machine: Machine) -> int:
+    """Run *trace* on *machine* once more and record it; how many events were run."""
+    knobs = setting.settle(trace, machine)
     events = bare([item for item in trace.items() if isinstance(item, Event)])
-    with setting.open_sandbox(trace) as sandbox:
-        start = setting.begin(trace, sandbox, machine)
-        return recorder.record(trace.name, start, events, sandbox)
+    try:
+        with setting.open_sandbox(trace, machine) as sandbox:
+            start = setting.begin(trace, sandbox, knobs)
+            return recorder.record(trace.name, start, events, sandbox)
+    finally:
+        machine.restore_sysctls()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +34,9 @@ class Witness(Protocol):
 
     def run_event(self, event: Event) -> int:
         """The return value or -errno. Raises OracleError where the event cannot be run."""
+
+    def in_turn(self, events: Iterable[Event]) -> Iterator[Event]:
+        """*events* as they are; it may look at those to come."""
 
     def layout(self, pid: str) -> Layout:
         """The VMAs of process *pid* now."""
@@ -102,12 +105,11 @@ class _Feed:
 
     def items(self) -> Iterator[Item]:
         run = self._witness.run_event
-        for item in self._trace.items():
-            if not isinstance(item, Event):
-                continue
+        items = (item for item in self._trace.items() if isinstance(item, Event))
+        bare = (item if item.recorded is None else without_record(item) for item in items)
+        for event in self._witness.in_turn(bare):
             if self.pending:  # the call before was not modelled; the replay ends by saying so
                 return
-            event = item if item.recorded is None else without_record(item)
             self.actual = run(event)
             self.pending = True
             if event.name in EXECS and self.actual == 0:

@@ -89,7 +89,7 @@ def test_verdicts_and_their_sum(request: pytest.FixtureRequest) -> None:
     ]
     for verdict in verdicts:
         as_table.write(Paper(out, 80), verdict)
-    as_table.write_total(Paper(out, 80), verdicts, "6.18")
+    as_table.write_total(Paper(out, 80), verdicts)
     kept("verdicts.txt", out.getvalue(), request)
 
 

@@ -12,7 +12,7 @@ import pytest
 from program import RunProgram, exhibit
 
 from vmatrace.kernels import KERNELS, Kernel
-from vmatrace.oracle import Unavailable
+from vmatrace.oracle import Machine, Unavailable
 from vmatrace.trace.file import Trace
 from vmatrace.verify import findings, verdict
 from vmatrace.verify.findings import Findings
@@ -26,10 +26,10 @@ ONE, TWO = exhibit("ksm-adjacent-anon"), exhibit("ksm-fill-the-hole")
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], None]:
     """A kernel that does with each trace (by stem) what it is told: exact, mismatch, skipped."""
     row = KERNELS["6.18"]
-    monkeypatch.setattr(findings, "look", lambda: Findings({}, row, row))
+    monkeypatch.setattr(findings, "look", lambda machine: Findings({}, row, row))
 
     def told(words: dict[str, str]) -> None:
-        def verify(trace: Trace, kernel: Kernel) -> Verdict:
+        def verify(trace: Trace, kernel: Kernel, machine: Machine) -> Verdict:
             word = words.get(trace.name, "exact")
             event = next(iter(trace.items()))
             differs = Mismatch(0, event, "main", "result", 0, -12, [], [])  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def test_a_bad_trace_is_2_and_the_others_are_verified(
 
 
 def test_what_is_missing_is_said_and_2(run: RunProgram, monkeypatch: pytest.MonkeyPatch) -> None:
-    def look() -> Findings:
+    def look(machine: Machine) -> Findings:
         raise Unavailable("no permission to trace (seccomp?)")
 
     monkeypatch.setattr(findings, "look", look)

@@ -7,6 +7,7 @@ from typing import Any, Final, TextIO
 from vmatrace import kernels
 from vmatrace.commands.forms import Each, Form
 from vmatrace.commands.verify.question import OfRecording, Outcome, Verified
+from vmatrace.oracle import KernelDied
 from vmatrace.render.jsonform import encode, errno_name, layout_json
 from vmatrace.verify.findings import Findings
 from vmatrace.verify.verdict import Verdict
@@ -44,7 +45,13 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "events": verdict.events,
         "skipped": verdict.skipped,
         "mismatch": None if verdict.mismatch is None else mismatch_json(verdict.mismatch),
+        "died": death_json(verdict.died),
     }
+
+
+def death_json(died: KernelDied | None) -> dict[str, Any] | None:
+    """How the kernel died and the last lines of its console; None if it did not."""
+    return None if died is None else {"how": died.how, "console": died.console}
 
 
 def mismatch_json(mismatch: Mismatch) -> dict[str, Any]:
@@ -66,6 +73,7 @@ def mismatch_json(mismatch: Mismatch) -> dict[str, Any]:
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:
     total, reduced = outcome.total, outcome.reduced
+    found = None if reduced is None else reduced.found
     return {
         "format": FORMAT,
         "kernel": total.campaign.kernel.name,
@@ -74,10 +82,11 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "events": total.events,
         "cut": total.cut,
         "seconds": round(total.seconds, 3),
-        "verdict": "exact" if total.failed is None else "mismatch",
+        "verdict": "exact" if total.failed is None else "died" if total.died else "mismatch",
         "program": total.failed,
         "exhibit": outcome.written,
-        "mismatch": None if reduced is None else mismatch_json(reduced.mismatch),
+        "mismatch": mismatch_json(found) if isinstance(found, Mismatch) else None,
+        "died": death_json(total.died),
     }
 
 

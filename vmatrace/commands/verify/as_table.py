@@ -16,6 +16,7 @@ from vmatrace.commands.verify.question import OfRecording, Outcome, Played, Veri
 from vmatrace.escape import visible
 from vmatrace.event import CALLS, format_result
 from vmatrace.layout import Layout, Mapping
+from vmatrace.oracle import KernelDied
 from vmatrace.render import words
 from vmatrace.render.layouts import ORDINARY
 from vmatrace.render.paper import Paper, on
@@ -28,7 +29,9 @@ SUFFIXES: Final = (".txt",)
 FOR_PEOPLE: Final = True
 #: Columns of the two layouts where the paper has no edge.
 _WIDTH: Final = 80
-_STYLES: Final = {"exact": "green", "mismatch": "bold red", "skipped": "yellow"}
+_STYLES: Final = {
+    "exact": "green", "mismatch": "bold red", "died": "bold red", "skipped": "yellow",
+}  # fmt: skip
 
 
 def form(out: TextIO, count: int) -> Form[Verified]:
@@ -61,7 +64,7 @@ class _Table(Form[Verified]):
 
     def finish(self) -> None:
         if len(self._verdicts) > 1:
-            write_total(self._paper, self._verdicts, self._verdicts[0].kernel)
+            write_total(self._paper, self._verdicts)
 
 
 def write(paper: Paper, verdict: Verdict) -> None:
@@ -71,6 +74,11 @@ def write(paper: Paper, verdict: Verdict) -> None:
     if verdict.mismatch is not None:
         paper.line((head, _STYLES[verdict.word]), verdict.path)
         write_mismatch(paper, verdict.mismatch, verdict.kernel)
+    elif verdict.died is not None:
+        paper.line((head, _STYLES[verdict.word]), verdict.path)
+        after = f"after {events} the" if verdict.events else "the"
+        paper.paragraph(f"{after} kernel {verdict.died.how}", "red", " " * 10, " " * 10)
+        _write_console(paper, verdict.died)
     elif verdict.skipped is not None:
         paper.line((head, _STYLES[verdict.word]), verdict.path)
         after = f"after {events}: " if verdict.events else ""
@@ -79,14 +87,24 @@ def write(paper: Paper, verdict: Verdict) -> None:
         paper.line((head, _STYLES[verdict.word]), f"{verdict.path}: {events}")
 
 
-def write_total(paper: Paper, verdicts: list[Verdict], kernel: str) -> None:
-    """The last line of a run over several traces."""
+def _write_console(paper: Paper, died: KernelDied) -> None:
+    """The last lines of the kernel's console."""
+    paper.line("")
+    for line in died.console:
+        paper.line("    ", (visible(line), "dim"))
+    paper.line("")
+
+
+def write_total(paper: Paper, verdicts: list[Verdict]) -> None:
+    """The last line of a run over several traces, one or more."""
     count = {word: sum(v.word == word for v in verdicts) for word in _STYLES}
     events = words.plural(sum(v.events for v in verdicts), "event")
     paper.line("")
+    died = f"{count['died']} ended it, " if count["died"] else ""
     paper.paragraph(
         f"{count['exact']} exact, {words.plural(count['mismatch'], 'mismatch', 'mismatches')}, "
-        f"{count['skipped']} skipped: {events} on the running kernel equal {kernel}."
+        f"{died}{count['skipped']} skipped: {events} on {verdicts[0].where} equal "
+        f"{verdicts[0].kernel}."
     )
 
 
@@ -144,7 +162,7 @@ def _write_layouts(paper: Paper, mismatch: Mismatch, kernel: str) -> None:
     half = max((width - 7) // 2, 24)
     bar = paper.glyph("│", "|")
     paper.line("    ", (f"model ({kernel})".ljust(half)[:half], "dim"), f" {bar} ",
-               ("the running kernel", "dim"))  # fmt: skip
+               ("the kernel", "dim"))  # fmt: skip
     for ours, theirs in _rows(mismatch.model_layout, mismatch.kernel_layout):
         differs = ours != theirs
         shown = ~_PLAIN | (ours.vm_flags ^ theirs.vm_flags if ours and theirs else 0)
@@ -232,14 +250,19 @@ def write_outcome(paper: Paper, outcome: Outcome) -> None:
     )
     if total.failed is None:
         return
-    paper.paragraph(f"Program {total.failed} is not.", "bold red")
+    if total.died is not None:
+        paper.paragraph(f"In program {total.failed} the kernel {total.died.how}.", "bold red")
+        _write_console(paper, total.died)
+    else:
+        paper.paragraph(f"Program {total.failed} is not.", "bold red")
     if reduced is None:
         paper.paragraph(
             "It was exact when it was run again: what differs depends on something outside the "
             f"program. To try it again: {total.campaign.command()}"
         )
         return
-    write_mismatch(paper, reduced.mismatch, total.campaign.kernel.name)
+    if isinstance(reduced.found, Mismatch):
+        write_mismatch(paper, reduced.found, total.campaign.kernel.name)
     paper.paragraph(
         f"Reduced to {words.plural(len(reduced.events), 'event')}: {outcome.written}", "bold"
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from vmatrace.commands.verify.question import Verified
     from vmatrace.diagnostic import TraceError
     from vmatrace.kernels import Kernel
+    from vmatrace.oracle import Machine
     from vmatrace.trace.file import Trace
     from vmatrace.verify.campaign import Campaign
     from vmatrace.verify.verdict import Verdict
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "verify",
-    short_help="Compare the model with the running kernel.",
+    short_help="Compare the model with the running kernel, or a booted one.",
     epilog="""\b
 Examples:
   vmatrace verify trace.yaml              every VMA after every event
@@ -35,22 +37,27 @@ Examples:
   vmatrace verify --probe                 which model this kernel is
   vmatrace verify --random 300 --record kernel.jsonl.xz
   vmatrace verify --replay-recording kernel.jsonl.xz
+  vmatrace verify --boot arch/x86/boot/bzImage --random 1000
 
 \b
 The calls run in processes of their own, which cannot touch the memory or the
 files of others and do not outlive the command. Needs Linux (x86-64, aarch64)
-and the right to trace one's own children; no root.
+and the right to trace one's own children; no root. With --boot they run on
+another kernel, booted in QEMU (KVM where it works) with a program of vmatrace
+as its init: that takes qemu-system-x86_64 and, the first time, a C compiler.
 What a trace recorded or expects plays no part here (see `vmatrace check`).
 
 \b
-Exit status: 0 exact; 1 a mismatch; 2 bad usage, bad input, or nothing could be
-verified because something is missing. A trace that needs what this machine has
-not (a file system, a sysctl, a starting layout) is skipped, and said to be; if
-all are, the exit status is 2.""",
+Exit status: 0 exact; 1 a mismatch, or the kernel panicked or hung; 2 bad usage,
+bad input, or nothing could be verified because something is missing. A trace
+that needs what this machine has not (a file system, a sysctl, a starting
+layout) is skipped, and said to be; if all are, the exit status is 2.""",
 )
 @click.argument("traces", metavar="[TRACE...]", nargs=-1, shell_complete=options.complete_files)
 @click.option("-k", "--kernel", metavar="MODEL", shell_complete=options.Model().shell_complete,
               help="Compare with this model.  [default: the one found by experiments]")  # fmt: skip
+@click.option("--boot", metavar="VMLINUZ", type=click.Path(),
+              help="Verify on this x86-64 kernel image, booted in QEMU, instead.")  # fmt: skip
 @click.option("--probe", is_flag=True, help="Show what the experiments find, and end.")
 @click.option("--random", "programs", metavar="N", type=click.IntRange(1),
               help="Verify N random programs.")  # fmt: skip
@@ -70,6 +77,7 @@ all are, the exit status is 2.""",
 def command(
     traces: tuple[str, ...],
     kernel: str | None,
+    boot: str | None,
     probe: bool,
     programs: int | None,
     seed: str | None,
@@ -80,12 +88,15 @@ def command(
     recordings: tuple[str, ...],
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
-    """Run traces on the running kernel and compare every VMA after every event with the model.
+    """Run traces on a real kernel and compare every VMA after every event with the model.
 
     TRACE is a file, a directory (all *.yaml below it) or - for standard input.
     """
     from vmatrace.commands.verify.question import Verified
-    from vmatrace.oracle import Unavailable
+    from vmatrace.commands.verify.words import death
+    from vmatrace.oracle import KernelDied, Unavailable
+    from vmatrace.verify import findings
+    from vmatrace.verify.campaign import Campaign
     from vmatrace.verify.recording import RecordingError
 
     tasks = bool(traces) + (programs is not None) + probe + bool(recordings)
@@ -95,28 +106,33 @@ def command(
         )
     if record is not None and (probe or recordings):
         raise click.UsageError("--record goes with TRACE... and --random N")
+    if boot is not None and recordings:
+        raise click.UsageError("--boot does not go with --replay-recording, which needs no kernel")
     model = _model(kernel)
     named = sources(traces)
     out = forms.Forms[Verified](__package__, wanted, len(named))
     try:
         if recordings:
             return _replay_recordings(recordings, model, out)
-        if probe:
-            return _probe(out)
-        model = model or _running_kernel()
-        if programs is not None:
-            from vmatrace.verify.campaign import Campaign
-
+        with _machine(boot) as machine:
+            if probe:
+                return _probe(machine, out)
+            model = model or findings.look(machine).kernel
+            if programs is None:
+                return _traces(named, model, machine, record, out)
             seed = seed if seed is not None else secrets.token_hex(4)
-            campaign = Campaign(seed, programs, events, model, kernel)
+            campaign = Campaign(seed, programs, events, model, kernel, boot, machine.release)
             if record is not None:
-                return _record_random(campaign, record, out)
-            return _random(campaign, jobs, exhibit, out)
-        return _traces(named, model, record, out)
+                return _record_random(campaign, machine, record, out)
+            return _random(campaign, machine, jobs, exhibit, out)
     except (Unavailable, RecordingError) as error:
         sys.stdout.flush()
         click.echo(f"vmatrace: error: {error}", err=True)
         return BAD
+    except KernelDied as died:
+        sys.stdout.flush()
+        click.echo(f"vmatrace: error: {boot}: {death(died)}", err=True)
+        return DIFFERS
 
 
 def _model(name: str | None) -> Kernel | None:
@@ -128,35 +144,47 @@ def _model(name: str | None) -> Kernel | None:
         raise click.UsageError(str(error)) from None
 
 
-def _running_kernel() -> Kernel:
-    from vmatrace.verify import findings
+@contextmanager
+def _machine(boot: str | None) -> Iterator[Machine]:
+    """The machine to verify on. What its kernel complained about is shown at the end."""
+    from vmatrace.oracle.boot import BootedKernel, open_machine
 
-    return findings.look().kernel
+    with open_machine(boot) as machine:
+        yield machine
+        if isinstance(machine, BootedKernel):
+            for line in machine.warnings:
+                click.echo(f"vmatrace: the kernel says: {line}", err=True)
 
 
-def _probe(out: Out) -> int:
+def _probe(machine: Machine, out: Out) -> int:
     from vmatrace.verify import findings
 
     with out:
-        out.write(findings.look())
+        out.write(findings.look(machine))
     return OK
 
 
-def _traces(named: Sequence[str | TraceError], kernel: Kernel, record: str | None, out: Out) -> int:
+def _traces(
+    named: Sequence[str | TraceError],
+    kernel: Kernel,
+    machine: Machine,
+    record: str | None,
+    out: Out,
+) -> int:
     from vmatrace.verify import verdict
     from vmatrace.verify.recording import RecordingWriter
 
     verdicts: list[Verdict] = []
-    recorder = None if record is None else RecordingWriter(record, kernel)
+    recorder = None if record is None else RecordingWriter(record, kernel, machine)
 
     def show(trace: Trace) -> int:
-        outcome = verdict.verify(trace, kernel)
-        if recorder is not None and not (outcome.skipped and not outcome.events):
-            verdict.record(trace, recorder)
+        outcome = verdict.verify(trace, kernel, machine)
+        if recorder is not None and outcome.events:
+            verdict.record(trace, recorder, machine)
         verdicts.append(outcome)
         out.write(outcome)
         sys.stdout.flush()
-        return DIFFERS if outcome.mismatch else OK
+        return DIFFERS if outcome.differs else OK
 
     with out:
         status = each(named, show, refuse=out.refuse)
@@ -183,15 +211,17 @@ def _replay_recordings(paths: tuple[str, ...], kernel: Kernel | None, out: Out) 
     return DIFFERS if any(v.mismatch for v in verdicts) else OK
 
 
-def _record_random(campaign: Campaign, path: str, out: Out) -> int:
+def _record_random(campaign: Campaign, machine: Machine, path: str, out: Out) -> int:
     from vmatrace.verify import campaign as campaigns
 
-    events = campaigns.record(campaign, path)
+    events = campaigns.record(campaign, machine, path)
     click.echo(f"{path}: {campaign.programs} programs, {events} events", err=True)
     return _replay_recordings((path,), None, out)
 
 
-def _random(campaign: Campaign, jobs: int | None, exhibit: str | None, out: Out) -> int:
+def _random(
+    campaign: Campaign, machine: Machine, jobs: int | None, exhibit: str | None, out: Out
+) -> int:
     from vmatrace.commands.verify.progress import Progress
     from vmatrace.commands.verify.question import Outcome
     from vmatrace.verify import campaign as campaigns
@@ -201,12 +231,12 @@ def _random(campaign: Campaign, jobs: int | None, exhibit: str | None, out: Out)
         sys.stdout.flush()
         total = campaigns.Total(campaign)
         with Progress(campaign) as bar:
-            for tally in campaigns.run(campaign, jobs):
+            for tally in campaigns.run(campaign, machine, jobs):
                 total.add(tally)
                 bar.reached(total)
         outcome = Outcome(total)
         if total.failed is not None:
-            reduced = campaigns.reduce(campaign, total.failed)
+            reduced = campaigns.reduce(campaign, machine, total.failed, total.died is not None)
             if reduced is not None:
                 written = exhibit or f"mismatch-{campaign.seed}-{total.failed}.yaml"
                 _write(written, campaigns.exhibit_text(campaign, total.failed, reduced))
