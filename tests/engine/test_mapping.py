@@ -346,3 +346,21 @@ def test_the_right_to_lock_is_asked_for_before_the_kind_of_mapping() -> None:
     mm.limits = Limits(memlock=0)
     kind = abi.MAP_DROPPABLE | abi.MAP_ANONYMOUS | abi.MAP_LOCKED
     assert mmap(mm, 0, PAGE, RW, kind, None, 0) == -abi.EPERM
+
+
+def test_huge_pages_that_are_not_there_are_missed_when_the_old_mappings_are_gone() -> None:
+    """A real 6.12.117, 6.18.44 and 7.3.4: hugetlb reserves in its .mmap() hook."""
+    huge_page, flags = 2 << 20, ANON | HUGE | FIXED
+    mm = new_mm("6.18")
+    for place in (BASE, BASE + huge_page):
+        assert mmap(mm, place, PAGE, RW, SHARED | ANONYMOUS | FIXED, None, 0) == place
+    assert mmap(mm, BASE, huge_page + PAGE, RW, flags, None, 0) == -abi.ENOMEM
+    assert mm.vmas.count == 0
+
+
+def test_a_hugetlb_file_is_mapped_from_a_huge_page_on() -> None:
+    mm = draw("w")
+    flags = SHARED | FIXED | abi.MAP_NORESERVE
+    backing = VmFile("/huge", "hugetlbfs", "legacy", close=True, sets=abi.VM_HUGETLB)
+    assert mmap(mm, BASE, PAGE, RW, flags, backing, PAGE) == -abi.EINVAL
+    assert mm.vmas.count == 0

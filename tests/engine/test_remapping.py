@@ -351,3 +351,17 @@ def test_a_driver_that_chooses_addresses_stops_a_move_of_several_vmas() -> None:
     assert move(mm, 0, 2, 20) == -abi.EFAULT
     assert mm.vmas.at(at(20)) is not None, "the piece before it has moved"
     assert vma(mm, 1).file is zero
+
+
+@pytest.mark.parametrize("kernel", ["6.12", "6.16", "6.18"])
+def test_lengths_in_huge_pages_are_rounded_up_to_whole_ones(kernel: str) -> None:
+    """As 6.12.117, 6.18.44 and 7.3.4 do (align_hugetlb())."""
+    huge, base = 2 << 20, 0x100_0000_0000
+    mm = new_mm(kernel)
+    flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_HUGETLB | abi.MAP_NORESERVE
+    rw = abi.PROT_READ | abi.PROT_WRITE
+    assert mmap(mm, base, PAGE, rw, flags | abi.MAP_FIXED, None, 0) == base
+    moving = abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED
+    assert mremap(mm, base, PAGE, PAGE, moving, base + 2 * huge) == base + 2 * huge
+    assert [(v.start, v.end) for v in mm.vmas] == [(base + 2 * huge, base + 3 * huge)]
+    assert mremap(mm, base + 2 * huge, PAGE, huge + PAGE, abi.MREMAP_MAYMOVE) == -abi.EINVAL

@@ -143,7 +143,8 @@ def huge(p: Program) -> None:
         flags |= abi.MAP_NORESERVE
     if p.chance(60):
         return p.emit("mmap", addr, length, RW, flags | abi.MAP_ANONYMOUS | abi.MAP_HUGETLB, -1, 0)
-    return p.emit("mmap", addr, length, RW, flags, Fd(6), r.choice((0, 0, 1, 2)) * _HUGE)
+    offset = r.choice((0, 0, 1, 2)) * _HUGE if p.chance(95) else PAGE
+    return p.emit("mmap", addr, length, RW, flags, Fd(6), offset)
 
 
 def change_huge(p: Program) -> None:

@@ -45,7 +45,7 @@ def mmap(
     elif file is None:
         return -abi.EBADF
     if flags & abi.MAP_HUGETLB or (file is not None and file.fs == "hugetlbfs"):
-        huge = _huge_file(mm, length, flags, file, recorded)
+        huge = _huge_file(length, flags, file)
         if isinstance(huge, int):
             return huge
         file = huge
@@ -65,7 +65,10 @@ def mmap(
     vm_flags = _vm_flags(mm, prot, flags, file, length, offset)
     if vm_flags < 0:
         return vm_flags
-    error = _mmap_region(mm, addr, length, vm_flags, file, offset)
+    refusal = 0
+    if file is not None and not (recorded is not None and recorded > 0):
+        refusal = _driver_refusal(mm, vm_flags, file, length, offset)
+    error = _mmap_region(mm, addr, length, vm_flags, file, offset, refusal)
     if error:
         return error
     if vm_flags & abi.VM_LOCKED or (
@@ -120,10 +123,18 @@ def _vm_flags(mm: Mm, prot: int, flags: int, file: VmFile | None, length: int, o
 
 
 def _mmap_region(
-    mm: Mm, addr: int, length: int, vm_flags: int, file: VmFile | None, offset: int
+    mm: Mm,
+    addr: int,
+    length: int,
+    vm_flags: int,
+    file: VmFile | None,
+    offset: int,
+    refusal: int,
 ) -> int:
-    """mmap_region(): 0, or -errno with what the failure leaves behind."""
-    refusal = 0 if file is None else _driver_refusal(vm_flags, file)
+    """mmap_region(): 0, or -errno with what the failure leaves behind.
+
+    *refusal* is what the driver's hook answers.
+    """
     skew = 0
     if file is not None:
         skew = offset - addr
@@ -155,7 +166,7 @@ def _mmap_region(
             split_borders(mm, overlap, addr, end)
         return -abi.ENOMEM
     if refusal:
-        # The driver's hook runs when the old mappings are gone already.
+        # The driver's hook, .mmap_prepare() too, runs when the old mappings are gone already.
         if overlap is not None:
             cut(mm, overlap, addr, end)
         return refusal
@@ -163,8 +174,10 @@ def _mmap_region(
     return 0
 
 
-def _driver_refusal(vm_flags: int, file: VmFile) -> int:
+def _driver_refusal(mm: Mm, vm_flags: int, file: VmFile, length: int, offset: int) -> int:
     """What the driver's hook answers: 0 or -errno."""
+    if file.fs == "hugetlbfs":
+        return _huge_refusal(mm, vm_flags, length, offset)
     if vm_flags & abi.VM_SYNC and file.fs in _SYNC_FILE_SYSTEMS:
         return -abi.EOPNOTSUPP  # MAP_SYNC without DAX
     if file.fs == "secretmem" and not vm_flags & abi.VM_MAYSHARE:
@@ -172,14 +185,23 @@ def _driver_refusal(vm_flags: int, file: VmFile) -> int:
     return 0
 
 
-def _huge_file(
-    mm: Mm, length: int, flags: int, file: VmFile | None, recorded: int | None
-) -> VmFile | int:
-    """The hugetlbfs file of a mapping of huge pages, or -errno (ksys_mmap_pgoff(), hugetlb).
+def _huge_refusal(mm: Mm, vm_flags: int, length: int, offset: int) -> int:
+    """hugetlbfs_file_mmap(): the offset is one of huge pages, and so many are free.
 
-    Pages of 2 MiB, of which the trace states how many there are; a mapping that is recorded as a
-    success had enough.
+    Pages of 2 MiB, of which the trace states how many there are.
     """
+    if offset % placement.PMD_SIZE:
+        return -abi.EINVAL
+    if vm_flags & abi.VM_NORESERVE:
+        return 0
+    kind = abi.VM_HUGETLB | abi.VM_NORESERVE
+    huge = (v for v in mm.vmas if v.flags & kind == abi.VM_HUGETLB)
+    used = sum(v.end - v.start for v in huge) + length
+    return -abi.ENOMEM if used // placement.PMD_SIZE > mm.world.huge_pages else 0
+
+
+def _huge_file(length: int, flags: int, file: VmFile | None) -> VmFile | int:
+    """The hugetlbfs file of a mapping of huge pages, or -errno (ksys_mmap_pgoff())."""
     if file is not None and file.fs != "hugetlbfs":
         return -abi.EINVAL
     if file is None:
@@ -188,14 +210,6 @@ def _huge_file(
             return -abi.EINVAL
         if not length:
             return -abi.EINVAL
-    pages = -(-length // placement.PMD_SIZE)
-    succeeded = recorded is not None and recorded > 0
-    if not flags & abi.MAP_NORESERVE and not succeeded:
-        kind = abi.VM_HUGETLB | abi.VM_NORESERVE
-        huge = (v for v in mm.vmas if v.flags & kind == abi.VM_HUGETLB)
-        used = sum(v.end - v.start for v in huge) // placement.PMD_SIZE
-        if used + pages > mm.world.huge_pages:
-            return -abi.ENOMEM
     return file or VmFile(
         "/anon_hugepage (deleted)", "hugetlbfs", "legacy", close=True,
         sets=abi.VM_HUGETLB | abi.VM_DONTEXPAND,

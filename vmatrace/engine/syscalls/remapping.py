@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.engine import merge
+from vmatrace.engine import merge, placement
 from vmatrace.engine.faults import populate
 from vmatrace.engine.mm import Mm, may_split
 from vmatrace.engine.region import unmap
@@ -126,13 +126,21 @@ def _prepare(remap: Remap, vma: Vma | None) -> int:
 
 
 def _source_error(vma: Vma | None, remap: Remap) -> int:
-    """No source, a sealed one, or huge pages that do not fit: 0 or -errno."""
+    """No source, a sealed one, or huge pages that do not fit: 0 or -errno.
+
+    Lengths in huge pages are rounded up to whole ones, which cannot become more (align_hugetlb(),
+    before 6.17 in mremap() itself).
+    """
     if vma is None:
         return -abi.EFAULT
     if vma.flags & abi.VM_SEALED:
         return -abi.EPERM
-    if vma.flags & abi.VM_HUGETLB and (remap.addr | remap.new_addr) % (2 << 20):
-        return -abi.EINVAL
+    if vma.flags & abi.VM_HUGETLB:
+        mask = placement.PMD_SIZE - 1
+        remap.old_len = abi.page_align(remap.old_len, mask)
+        remap.new_len = abi.page_align(remap.new_len, mask)
+        if (remap.addr | remap.new_addr) & mask or remap.new_len > remap.old_len:
+            return -abi.EINVAL
     return 0
 
 
@@ -195,12 +203,13 @@ def _move_all(remap: Remap) -> int:
         last_end = vma.end
         if not _multi_allowed(vma) and (not first or vma.end < end):
             return -abi.EFAULT
-        moved = _remap_one(Remap(mm, addr, length, length, remap.flags, target, None))
+        one = Remap(mm, addr, length, length, remap.flags, target, None)
+        moved = _remap_one(one)
         if moved < 0:
             return moved
         if first:
             result = moved
-        target = moved + length
+        target = moved + one.new_len
         position = addr + length
         if position >= end:
             break
