@@ -285,7 +285,8 @@ def _write_border(paper: Paper, border: BorderAccount, told: bool) -> None:
     _write(paper, "last attempt", _attempt_words(border.attempt))
     _write_today(paper, border)
     if told:
-        _write(paper, "otherwise", "as below it: other kernels, what to do")
+        models = "other kernels, " if border.answer is not None else ""
+        _write(paper, "otherwise", f"as below it: {models}what to do")
     else:
         _write_outlook(paper, border)
 
