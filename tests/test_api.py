@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,6 +113,29 @@ def test_an_unknown_model_is_a_value_error_with_the_nearest() -> None:
         assert isinstance(caught.value, vmatrace.UnknownKernel)
 
 
+def test_what_is_no_model_and_no_trace_is_a_type_error() -> None:
+    wrong: Any = 6.12
+    for question in (
+        vmatrace.replay,
+        vmatrace.diff,
+        vmatrace.check,
+        vmatrace.report,
+        vmatrace.steps,
+    ):
+        with pytest.raises(TypeError, match=r"such as '6\.12' or a Kernel, not 6\.12"):
+            question(KSM, wrong)
+        with pytest.raises(TypeError, match="a path or an open file, not float"):
+            question(wrong)
+    with pytest.raises(TypeError, match="a list of events, not str"):
+        vmatrace.Trace.of(MMAP)
+
+
+def test_steps_are_asked_for_at_once_and_made_one_by_one() -> None:
+    with pytest.raises(vmatrace.TraceError):
+        vmatrace.steps("none.yaml")
+    assert next(vmatrace.steps(KSM)).index == 0
+
+
 def test_a_file_that_is_not_there_is_a_trace_error() -> None:
     with pytest.raises(vmatrace.TraceError, match=r"none\.yaml: error: cannot be read"):
         vmatrace.replay("none.yaml")
@@ -166,10 +192,49 @@ def test_a_step_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     assert str(step) in shown(capsys, "replay", str(KSM), "-k", "6.12", "--steps")
 
 
-def test_a_result_prints_as_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
-    for path in (KSM, ROOT / "tests" / "golden" / "failing.yaml"):
-        assert str(vmatrace.replay(path)) == shown(capsys, "replay", str(path))
-    assert "\n" not in repr(vmatrace.replay(KSM))
+FAILING = ROOT / "tests" / "golden" / "failing.yaml"
+SMAPS = ROOT / "tests" / "golden" / "audit" / "mixed.smaps"
+
+
+@pytest.mark.parametrize(
+    ("command", "ask"),
+    [
+        (f"replay {KSM} -k 6.12", lambda: vmatrace.replay(KSM, "6.12")),
+        (f"replay {FAILING}", lambda: vmatrace.replay(FAILING)),
+        (f"diff {KSM}", lambda: vmatrace.diff(KSM)),
+        (f"diff {KSM} --steps", lambda: vmatrace.diff(KSM, steps=True)),
+        (f"diff {KSM} --from 6.17 --to 6.18", lambda: vmatrace.diff(KSM, "6.17", "6.18")),
+        (f"explain {KSM} 10001000", lambda: vmatrace.explain(KSM, "10001000")),
+        (f"explain {KSM} all -k 6.12", lambda: vmatrace.explain(KSM, kernel="6.12")),
+        (f"check {KSM}", lambda: vmatrace.check(KSM)),
+        (f"check {FAILING}", lambda: vmatrace.check(FAILING)),
+        (f"report {KSM} --ksm", lambda: vmatrace.report(KSM, ksm=True)),
+        (f"audit {SMAPS} -k 6.12", lambda: vmatrace.audit(SMAPS, "6.12")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_answer_prints_as_the_command_prints_it(
+    command: str, ask: Callable[[], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = ask()
+    assert str(answer) == shown(capsys, *command.split())
+    assert len(repr(answer)) < 80
+
+
+def test_a_snapshot_is_a_process_a_path_or_a_file() -> None:
+    for source in (
+        str(SMAPS),
+        SMAPS,
+        io.BytesIO(SMAPS.read_bytes()),
+        io.StringIO(SMAPS.read_text()),
+    ):
+        found = vmatrace.audit(source, "6.12", 1000)
+        assert (found.vmas, found.max_map_count, found.assumed) == (25, 1000, False)
+    assert vmatrace.audit(os.getpid()).vmas > 5
+    with pytest.raises(vmatrace.TraceError, match="there is no such process"):
+        vmatrace.audit(1 << 30)
+    with pytest.raises(vmatrace.TraceError, match=r"<file>:1:1: error"):
+        vmatrace.audit(io.StringIO("nonsense"))
 
 
 def test_a_diff_takes_what_the_command_takes(
@@ -190,9 +255,9 @@ def test_an_explanation_is_of_one_place_or_of_all() -> None:
         assert account.address == 0x10001000
         assert account.lower is not None
     assert len(vmatrace.explain(KSM, kernel="6.12", models=False).borders) == 7
-    with pytest.raises(ValueError, match="nolabel"):
+    with pytest.raises(ValueError, match="no label 'nolabel'"):
         vmatrace.explain(KSM, "nolabel")
-    with pytest.raises(ValueError, match=r"nobody"):
+    with pytest.raises(ValueError, match="no process 'nobody'"):
         vmatrace.explain(KSM, 0x10001000, process="nobody")
 
 

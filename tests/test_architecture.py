@@ -22,8 +22,8 @@ PACKAGE = Path(__file__).parent.parent / "vmatrace"
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "facts": (
         {
-            "abi", "atomic", "calls", "_version", "answer", "diagnostic", "escape", "kernels",
-            "layout", "notes", "workers",
+            "abi", "atomic", "calls", "_version", "diagnostic", "escape", "kernels", "layout",
+            "notes", "printable", "workers",
         },
         set(),
     ),

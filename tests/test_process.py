@@ -6,6 +6,7 @@ import errno
 import inspect
 import mmap
 import random
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,9 @@ def test_text_that_means_nothing_is_a_value_error_and_changes_nothing() -> None:
         process.mmap(None, 4096, "PROT_REED", ANON)
     with pytest.raises(ValueError, match=r"munmap\(\): addr: 'a' is no number"):
         process.munmap("a", 4096)
+    wrong: Any = 1.5
+    with pytest.raises(TypeError, match=r"munmap\(\): addr: expected int, text or None, not float"):
+        process.munmap(wrong, 4096)
     with pytest.raises(NotImplementedError, match="prctl"):
         process.prctl("PR_SET_NAME", "0x1000")
     assert (process.vmas, process.last, list(process.trace.items())) == ([], None, [])

@@ -15,6 +15,7 @@ from vmatrace._version import __version__
 if TYPE_CHECKING:
     from vmatrace import abi
     from vmatrace.api import (
+        audit,
         check,
         diff,
         explain,
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
         report,
         steps,
     )
+    from vmatrace.commands.audit.question import Audit
+    from vmatrace.commands.check.question import Checked
+    from vmatrace.commands.diff.question import Diff
+    from vmatrace.commands.explain.question import Account, Overview
+    from vmatrace.commands.report.question import Report
     from vmatrace.diagnostic import Diagnostic, TraceError
     from vmatrace.engine.merge import Blocker, MergeDecision, Refusal
     from vmatrace.event import Event, Expectation, File
@@ -34,8 +40,12 @@ if TYPE_CHECKING:
     from vmatrace.trace.file import Trace
 
 _HOMES = {
+    "Account": "vmatrace.commands.explain.question",
+    "Audit": "vmatrace.commands.audit.question",
     "Blocker": "vmatrace.engine.merge",
+    "Checked": "vmatrace.commands.check.question",
     "Diagnostic": "vmatrace.diagnostic",
+    "Diff": "vmatrace.commands.diff.question",
     "Event": "vmatrace.event",
     "Expectation": "vmatrace.event",
     "File": "vmatrace.event",
@@ -43,14 +53,17 @@ _HOMES = {
     "Kernel": "vmatrace.kernels",
     "Mapping": "vmatrace.layout",
     "MergeDecision": "vmatrace.engine.merge",
+    "Overview": "vmatrace.commands.explain.question",
     "Process": "vmatrace.process",
     "Refusal": "vmatrace.engine.merge",
+    "Report": "vmatrace.commands.report.question",
     "Result": "vmatrace.replayer.result",
     "Step": "vmatrace.replayer.result",
     "Trace": "vmatrace.trace.file",
     "TraceError": "vmatrace.diagnostic",
     "UnknownFeature": "vmatrace.kernels",
     "UnknownKernel": "vmatrace.kernels",
+    "audit": "vmatrace.api",
     "check": "vmatrace.api",
     "diff": "vmatrace.api",
     "explain": "vmatrace.api",
@@ -64,16 +77,22 @@ _HOMES = {
 
 __all__ = [
     "KERNELS",
+    "Account",
+    "Audit",
     "Blocker",
+    "Checked",
     "Diagnostic",
+    "Diff",
     "Event",
     "Expectation",
     "File",
     "Kernel",
     "Mapping",
     "MergeDecision",
+    "Overview",
     "Process",
     "Refusal",
+    "Report",
     "Result",
     "Step",
     "Trace",
@@ -82,6 +101,7 @@ __all__ = [
     "UnknownKernel",
     "__version__",
     "abi",
+    "audit",
     "check",
     "diff",
     "explain",

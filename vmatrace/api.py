@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from os import PathLike
 from typing import BinaryIO, TextIO, Union, cast, overload
 
 from vmatrace import importers, kernels
+from vmatrace.commands.audit import question as audits
+from vmatrace.commands.audit.snapshot import SnapshotLike, open_snapshot
 from vmatrace.commands.check import question as checks
 from vmatrace.commands.diff import baseline
 from vmatrace.commands.diff import question as diffs
 from vmatrace.commands.diff.changes import Change, Follower, mapping_of
 from vmatrace.commands.explain import question as explanations
 from vmatrace.commands.explain.address import parse_address
+from vmatrace.commands.replay.question import outcome
 from vmatrace.commands.report import question as reports
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout
@@ -45,6 +48,9 @@ def open_trace(source: TraceLike, *, assume_faulted: str | None = None) -> Trace
         return source
     if isinstance(source, (str, PathLike)):
         return importers.open_trace(os.fspath(source), assume_faulted)
+    if not hasattr(source, "read"):
+        kind = type(source).__name__
+        raise TypeError(f"a trace is a Trace, a path or an open file, not {kind}")
     return importers.open_trace(_binary(source), assume_faulted)
 
 
@@ -63,13 +69,21 @@ def kernel(name: KernelLike) -> Kernel:
     ``kernel("6.12").with_features(["ksm-before-merge"])`` switches single features. Raises
     UnknownKernel, a ValueError, with the nearest name.
     """
-    return name if isinstance(name, Kernel) else kernels.get_kernel(name)
+    if isinstance(name, Kernel):
+        return name
+    if not isinstance(name, str):
+        # 6.10 would be 6.1.
+        raise TypeError(f"a kernel model is a name such as '6.12' or a Kernel, not {name!r}")
+    return kernels.get_kernel(name)
+
+
+_kernel = kernel  # where a parameter has the name
 
 
 def _given(trace: TraceLike, model: KernelLike | None) -> tuple[Trace, Kernel]:
     """What to replay, and under which model: the trace's own, else post-patch, where none is."""
     opened = open_trace(trace)
-    return opened, kernel(model or opened.kernel or kernels.DEFAULT)
+    return opened, _kernel(model or opened.kernel or kernels.DEFAULT)
 
 
 def replay(
@@ -81,7 +95,7 @@ def replay(
     default (PR_SET_MEMORY_MERGE) or without it, whatever the trace says. Raises TraceError, and
     UnknownKernel.
     """
-    return Replay(*_given(trace, kernel), ksm).run()
+    return outcome(*_given(trace, kernel), ksm)
 
 
 def steps(
@@ -90,19 +104,21 @@ def steps(
     """What each event of *trace* does under *kernel*, one after the other.
 
     Steps can be kept. ``layout`` of one that is past costs a replay up to it; all else is at hand.
-    Parameters and errors are those of replay(); TraceError comes when the end has been reached.
+    Parameters and errors are those of replay(); TraceError for an event comes at the end.
     """
     opened, model = _given(trace, kernel)
-    run = Replay(opened, model, ksm)
-    follow = Following(run)
+    return _followed(Replay(opened, model, ksm), partial(layout_after, opened, model, ksm))
 
+
+def _followed(run: Replay, layout: Callable[[int], Layout]) -> Iterator[Step]:
+    follow = Following(run)
     for step in run.steps():
         follow.see(step)
         yield step
-        step.past = partial(layout_after, step.index, opened, model, ksm)
+        step.past = partial(layout, step.index)
 
 
-def layout_after(index: int, trace: Trace, kernel: Kernel, ksm: bool | None = None) -> Layout:
+def layout_after(trace: Trace, kernel: Kernel, ksm: bool | None, index: int) -> Layout:
     """The layout of the process that made event *index*, from 0 on, right after it."""
     return next(islice(Replay(trace, kernel, ksm).steps(), index, None)).layout
 
@@ -126,16 +142,25 @@ def diff(
     to: KernelLike | PathLike[str] = "post-patch",
     *,
     ksm: bool | None = None,
+    steps: bool = False,
 ) -> diffs.Diff:
     """How *trace* differs between two sides.
 
     A side is a kernel model, or the path of a saved ``vmatrace replay --format json`` or of the
-    text of /proc/PID/smaps or maps. *ksm* as in replay(). Raises TraceError, and UnknownKernel for
+    text of /proc/PID/smaps or maps. *ksm* as in replay(); with *steps* ``again()`` of the answer
+    gives all events that differ, and it prints them. Raises TraceError, and UnknownKernel for
     a name that is neither a model nor a file.
     """
-    sides = [side if isinstance(side, Kernel) else os.fspath(side) for side in (from_, to)]
-    known = [baseline.open_side(side) if isinstance(side, str) else side for side in sides]
-    return diffs.compare(open_trace(trace), known[0], known[1], ksm)
+    comparison = diffs.Comparison(open_trace(trace), _side(from_), _side(to), ksm)
+    found = comparison.diff()
+    found.again = comparison.events if steps else None
+    return found
+
+
+def _side(side: KernelLike | PathLike[str]) -> diffs.Source:
+    return (
+        baseline.open_side(os.fspath(side)) if isinstance(side, (str, PathLike)) else kernel(side)
+    )
 
 
 @overload
@@ -195,8 +220,10 @@ def check(
     Without them it is checked under the models that its expectations name, as ``vmatrace check``
     does. Raises TraceError, and UnknownKernel.
     """
-    named = [kernels] if isinstance(kernels, (str, Kernel)) else kernels or ()
-    return checks.check(open_trace(trace), [kernel(name) for name in named])
+    named = kernels or ()
+    if isinstance(named, (str, Kernel)) or not isinstance(named, Iterable):
+        named = [named]
+    return checks.check(open_trace(trace), [_kernel(name) for name in named])
 
 
 def report(
@@ -211,4 +238,17 @@ def report(
     Both replays run without max_map_count and note where it would have been hit. *ksm* as in
     replay(). Raises TraceError, and UnknownKernel.
     """
-    return reports.report(open_trace(trace), (kernel(from_), kernel(to)), ksm)
+    return reports.report(open_trace(trace), (_kernel(from_), _kernel(to)), ksm)
+
+
+def audit(
+    source: SnapshotLike, kernel: KernelLike | None = None, max_map_count: int | None = None
+) -> audits.Audit:
+    """What keeps the VMAs of a process apart, as far as one snapshot of it tells.
+
+    *source* is the number of a running process, or the text of /proc/PID/smaps or maps as a path
+    or an open file. Of a running process *kernel* and *max_map_count* are this machine's unless
+    they are given; else they are not known, and 65530. Raises TraceError, and UnknownKernel.
+    """
+    model = None if kernel is None else _kernel(kernel)
+    return audits.audit(open_snapshot(source), model, max_map_count)

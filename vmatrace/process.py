@@ -71,7 +71,7 @@ class _Machine:
         return step
 
     def _layout_after(self, index: int) -> Layout:
-        return layout_after(index, self.trace(), self.kernel)
+        return layout_after(self.trace(), self.kernel, None, index)
 
 
 class Process:
@@ -349,12 +349,15 @@ class Process:
         return step.result
 
     def _argument(self, name: str, param: Param, value: Value | None) -> Arg:
-        """What the event holds. Raises ValueError for text that is no value."""
+        """What the event holds. Raises TypeError, ValueError."""
         if value is None:
             return 0
         if isinstance(value, int):
             file = self._machine.files.get(value) if param.kind == "fd" else None
             return value if file is None else Fd(value, None, file)
+        if not isinstance(value, str):
+            kind = type(value).__name__
+            raise TypeError(f"{name}(): {param.name}: expected int, text or None, not {kind}")
         if param.kind in ("text", "any"):
             return value
         try:

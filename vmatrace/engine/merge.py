@@ -14,9 +14,9 @@ from enum import IntFlag
 from typing import Final, NamedTuple
 
 from vmatrace import abi
-from vmatrace.answer import Answer
 from vmatrace.engine.vma import NO_EXTRA, Extra, Vma, VmFile
 from vmatrace.event import Event
+from vmatrace.printable import Printable
 
 # The masks that the engine computes with; Blocker gives them names for whoever looks.
 NO_NEIGHBOUR: Final = 1 << 0
@@ -160,7 +160,7 @@ class MergeDecision(NamedTuple):
 
 
 @dataclass(frozen=True, repr=False)
-class Refusal(Answer):
+class Refusal(Printable):
     """One side of a merge attempt that a VMA touched and that did not merge.
 
     ``side`` is "prev" or "next": where of the range that was to merge the ``neighbour`` is.

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from vmatrace import abi, calls
-from vmatrace.answer import Answer
 from vmatrace.engine import merge, view
 from vmatrace.engine.merge import Border, MergeDecision, Refusal
 from vmatrace.engine.mm import Mm
 from vmatrace.event import Arg, Event, format_result
 from vmatrace.layout import Layout
 from vmatrace.notes import Notes
+from vmatrace.printable import Printable
 
 #: So many divergences are kept; the others are counted.
 MAX_DIVERGENCES = 10_000
@@ -119,7 +119,7 @@ def child_name(label: str | None, number: int) -> str:
     return label or str(number)
 
 
-class Step(Answer):
+class Step(Printable):
     """One event and what it did. ``layout`` is that of its process right after it.
 
     ``index`` counts events from 0; ``result`` is the return value, -errno for a failure; ``args``
@@ -249,7 +249,7 @@ class ProcessResult:
 
 
 @dataclass
-class Result(Answer):
+class Result(Printable):
     """The outcome of a replay. ``vmas`` and ``mergeable`` are sums over the processes listed;
     ``peak_vmas`` is the most that any one process had after an event, also one that has ended.
     ``divergences`` holds the first MAX_DIVERGENCES of ``diverged``. ``assumed`` counts mappings

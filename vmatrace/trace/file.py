@@ -77,6 +77,8 @@ class Trace:
         The keywords are the keys of a trace file; *maps* is text of maps or smaps, or a Layout.
         Raises TraceError with every error, whose line is the number of the event from 1 on.
         """
+        if isinstance(events, (str, Mapping)):
+            raise TypeError(f"expected a list of events, not {type(events).__name__}")
         items = list(events)
         errors = Collector(Source(f"<{name}>", "\n".join(map(_one_line, items)).encode()))
         keys: dict[str, object] = {

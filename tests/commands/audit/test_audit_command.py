@@ -13,6 +13,7 @@ from program import EXHIBITS, ROOT, RunProgram, exhibit
 from vmatrace import abi
 from vmatrace.commands.audit import question, words
 from vmatrace.commands.audit.question import LIKELY, POSSIBLE, Audit, by_cause, running
+from vmatrace.commands.audit.snapshot import read
 from vmatrace.engine import merge
 from vmatrace.kernels import KERNELS, Kernel, get_kernel
 from vmatrace.layout import LayoutError, smaps_text
@@ -38,7 +39,7 @@ def record(
 
 
 def look(*records: str, kernel: Kernel | None = POST) -> Audit:
-    return question.audit(question.read("".join(records)), kernel, 65530)
+    return question.audit(read("".join(records)), kernel, 65530)
 
 
 def causes(found: Audit) -> dict[str, str]:
@@ -58,7 +59,7 @@ def test_of_every_exhibit_the_apart_are_those_that_the_engine_cannot_tell_by_sig
     for name in EXHIBITS:
         trace = load_trace(ROOT / exhibit(name))
         for process in replay(trace, kernel).processes:
-            snapshot = question.read(smaps_text(process.layout))
+            snapshot = read(smaps_text(process.layout))
             found = question.audit(snapshot, kernel, 65530)
             alike = {m.start for run in found.runs for m in run.mappings[1:]}
             for border in process.borders:
@@ -152,9 +153,9 @@ def test_every_cause_has_its_words() -> None:
 
 def test_leaving_the_counters_out_changes_nothing_and_keeps_the_line_of_an_error() -> None:
     text = record(0) + record(1, anonymous=8)
-    assert [m.faulted for m in question.read(text).layout] == [False, True]
+    assert [m.faulted for m in read(text).layout] == [False, True]
     with pytest.raises(LayoutError) as caught:
-        question.read(text + "nonsense\n")
+        read(text + "nonsense\n")
     assert caught.value.line == 13
 
 
@@ -224,7 +225,7 @@ def test_without_flags_nothing_else_is_likely() -> None:
         "10000000-10001000 r--p 00000000 fe:00 7 /lib/libc.so\n"
         "10001000-10002000 r--p 00001000 fe:00 7 /lib/libc.so\n"
     )
-    found = causes(question.audit(question.read(maps), PRE, 65530))
+    found = causes(question.audit(read(maps), PRE, 65530))
     assert {name for name, sure in found.items() if sure == LIKELY} == {"hidden-flags"}
 
 
@@ -264,5 +265,5 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, run: RunProgram) -> None:
 
 
 def test_flags_that_a_snapshot_has_are_those_of_the_kernel() -> None:
-    (mapping,) = question.read(record(0, codes=RW + " mg")).layout
+    (mapping,) = read(record(0, codes=RW + " mg")).layout
     assert mapping.vm_flags & abi.VM_MERGEABLE

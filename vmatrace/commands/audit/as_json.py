@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, TextIO
 
-from vmatrace.commands.audit.question import Audited, Run
+from vmatrace.commands.audit.question import Audit, Run
 from vmatrace.commands.forms import Each, Form
 from vmatrace.render.jsonform import encode, mapping_json
 
@@ -12,25 +12,24 @@ FORMAT: Final = "vmatrace-audit/1"
 SUFFIXES: Final = (".json", ".jsonl")
 
 
-def form(out: TextIO, count: int) -> Form[Audited]:
+def form(out: TextIO, count: int) -> Form[Audit]:
     """One line each."""
     return Each(out, write)
 
 
-def write(out: TextIO, audited: Audited) -> None:
+def write(out: TextIO, audit: Audit) -> None:
     """One snapshot with every run."""
-    audit = audited.audit
     snapshot = audit.snapshot
     document = {
         "format": FORMAT,
-        "source": audited.source,
+        "source": audit.snapshot.source,
         "kernel": audit.kernel.name if audit.kernel is not None else None,
         "flags_known": snapshot.flags_known,
         "anonymous_known": snapshot.counted,
         "vmas": audit.vmas,
         "mergeable": audit.mergeable if snapshot.flags_known else None,
         "max_map_count": audit.max_map_count,
-        "max_map_count_assumed": audited.assumed,
+        "max_map_count_assumed": audit.assumed,
         "headroom": max(audit.max_map_count - audit.vmas, 0),
         "savable": audit.savable,
         "differ_by_mergeable": audit.by_ksm,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, TextIO
 
 from vmatrace import abi
-from vmatrace.commands.audit.question import LIKELY, POSSIBLE, Audit, Audited, Cause, Run, by_cause
+from vmatrace.commands.audit.question import LIKELY, POSSIBLE, Audit, Cause, Run, by_cause
 from vmatrace.commands.audit.words import ACTIONS, BRIEFLY, SENTENCES, SERIES
 from vmatrace.commands.forms import Form, Pages
 from vmatrace.kernels import Kernel
@@ -22,18 +22,17 @@ SUFFIXES: Final = (".txt",)
 FOR_PEOPLE: Final = True
 
 
-def form(out: TextIO, count: int) -> Form[Audited]:
+def form(out: TextIO, count: int) -> Form[Audit]:
     """One after the other."""
     return Pages(out, write)
 
 
-def write(paper: Paper, audited: Audited) -> None:
+def write(paper: Paper, audit: Audit) -> None:
     """One snapshot."""
-    audit = audited.audit
     kernel = audit.kernel
     model = f"  kernel {kernel.name}" if kernel is not None else "  kernel not known"
-    paper.line((audited.source, "bold"), (model, "bold cyan"))
-    paper.paragraph(_totals(audit, audited.assumed))
+    paper.line((audit.snapshot.source, "bold"), (model, "bold cyan"))
+    paper.paragraph(_totals(audit))
     for note in _notes(audit):
         paper.paragraph(note, "yellow")
     for causes, runs in by_cause(audit.runs).items():
@@ -52,10 +51,11 @@ def write(paper: Paper, audited: Audited) -> None:
         paper.paragraph(f"{pairs} of special mappings left out: they never merge", "dim")
 
 
-def _totals(audit: Audit, assumed: bool) -> str:
+def _totals(audit: Audit) -> str:
     layout = audit.snapshot.layout
     size = words.size(sum(m.end - m.start for m in layout))
     share = f" ({100 * audit.mergeable // len(layout)}%)" if layout else ""
+    assumed = " (assumed)" if audit.assumed else ""
     room = max(audit.max_map_count - audit.vmas, 0)
     return ", ".join(
         [
@@ -63,7 +63,7 @@ def _totals(audit: Audit, assumed: bool) -> str:
             size,
             f"{audit.mergeable} mergeable{share}" if audit.snapshot.flags_known
             else "mergeable not known",
-            f"max_map_count {audit.max_map_count}{' (assumed)' if assumed else ''} leaves {room}",
+            f"max_map_count {audit.max_map_count}{assumed} leaves {room}",
         ]
     )  # fmt: skip
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -13,8 +11,6 @@ from vmatrace.commands.inputs import BAD, DIFFERS, OK
 
 if TYPE_CHECKING:
     from vmatrace.kernels import Kernel
-
-_SYSCTL = "/proc/sys/vm/max_map_count"
 
 
 @click.command(
@@ -52,60 +48,15 @@ def command(
     The snapshot is the text of /proc/PID/smaps (or of maps, which tells less) in a file or on
     standard input (-), or a number: that of a running process.
     """
-    from vmatrace.commands.audit import question
-    from vmatrace.diagnostic import Diagnostic, TraceError
-    from vmatrace.layout import LayoutError
+    from vmatrace.commands.audit.question import Audit, audit
+    from vmatrace.commands.audit.snapshot import open_snapshot
+    from vmatrace.diagnostic import TraceError
 
-    path = f"/proc/{source}/smaps" if source.isascii() and source.isdigit() else source
-    live = path.startswith("/proc/")
     try:
-        text = _read(path, live)
-        try:
-            snapshot = question.read(text)
-        except LayoutError as error:
-            line = text.splitlines()[error.line - 1]
-            raise TraceError([Diagnostic(path, error.line, 1, error.message, line)]) from None
-        if not snapshot.layout:
-            what = "nothing is mapped there (a kernel thread, or it has exited)" if live else (
-                "no mapping in it (expected the text of /proc/PID/smaps or maps)")  # fmt: skip
-            raise TraceError([Diagnostic(path, 0, 0, what)])
+        found = audit(open_snapshot(source), kernel, max_map_count)
     except TraceError as error:
         click.echo(str(error), err=True)
         return BAD
-    if live:
-        kernel = kernel or question.running(os.uname().release)
-        max_map_count = max_map_count or _limit()
-    found = question.audit(snapshot, kernel, max_map_count or question.DEFAULT_MAX_MAP_COUNT)
-    shown = "<stdin>" if source == "-" else path
-    with forms.Forms[question.Audited](__package__, wanted) as out:
-        out.write(question.Audited(shown, found, max_map_count is None))
+    with forms.Forms[Audit](__package__, wanted) as out:
+        out.write(found)
     return DIFFERS if found.savable else OK
-
-
-def _read(path: str, live: bool) -> str:
-    """The text at *path*. Raises TraceError."""
-    from vmatrace.diagnostic import Diagnostic, TraceError
-
-    try:
-        if path == "-":
-            data = sys.stdin.buffer.read()
-        else:
-            with open(path, "rb") as file:
-                data = file.read()
-    except OSError as error:
-        why = f"cannot be read: {error.strerror}"
-        if live and isinstance(error, PermissionError):
-            why += " (expected a process of your own, or root)"
-        elif live and isinstance(error, (FileNotFoundError, ProcessLookupError)):
-            why = "there is no such process"
-        raise TraceError([Diagnostic(path, 0, 0, why)]) from None
-    # A path in it may be in any encoding; it is only compared and shown.
-    return data.decode("utf-8", "backslashreplace")
-
-
-def _limit() -> int | None:
-    try:
-        with open(_SYSCTL, encoding="ascii") as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return None

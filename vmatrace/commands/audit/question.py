@@ -7,16 +7,19 @@ memory nor the open file. So a cause is as sure as what is visible makes it (LIK
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 from vmatrace import abi, kernels
+from vmatrace.commands.audit import snapshot as snapshots
+from vmatrace.commands.audit.snapshot import Snapshot
 from vmatrace.engine.merge import IGNORED_FLAGS
 from vmatrace.kernels import Kernel
-from vmatrace.layout import Layout, LayoutError, Mapping, parse_layout
+from vmatrace.layout import Mapping
+from vmatrace.printable import Printable
 
 LIKELY: Final = "likely"
 POSSIBLE: Final = "possible"
@@ -42,15 +45,6 @@ CAUSES: Final = (
 
 #: sysctl vm.max_map_count where nobody changed it (DEFAULT_MAX_MAP_COUNT).
 DEFAULT_MAX_MAP_COUNT: Final = 65530
-
-# The page counters of smaps, three quarters of its text, that an audit has no use for.
-_COUNTERS: Final = re.compile(
-    r"^(?:(?:Size|KernelPageSize|MMUPageSize|Rss|Pss|Pss_Dirty|Pss_Anon|Pss_File|Pss_Shmem|"
-    r"Shared_Clean|Shared_Dirty|Private_Clean|Private_Dirty|Referenced|KSM|LazyFree|AnonHugePages|"
-    r"ShmemPmdMapped|FilePmdMapped|Shared_Hugetlb|Private_Hugetlb|Swap|SwapPss|Locked|"
-    r"THPeligible|ProtectionKey):[^\n]*|Anonymous: +0 kB)\n",
-    re.MULTILINE,
-)
 
 
 class Cause(NamedTuple):
@@ -83,23 +77,17 @@ class Run:
         return len(self.mappings) - 1
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """The text of /proc/PID/smaps or maps, read. ``counted``: it says what has been written to."""
-
-    layout: Layout
-    flags_known: bool
-    counted: bool
-
-
-@dataclass(frozen=True)
-class Audit:
+@dataclass(frozen=True, repr=False)
+class Audit(Printable):
     """What a snapshot says. ``runs`` in address order.
 
     ``kernel`` is the model that stands for the kernel it is of, None where that is not known.
     ``by_ksm`` counts neighbours that differ in VM_MERGEABLE and in nothing else, ``special`` those
-    alike that never merge (VM_SPECIAL).
+    alike that never merge (VM_SPECIAL). ``assumed``: max_map_count is the
+    default, and was not read.
     """
+
+    shown_by = "vmatrace.commands.audit.as_table:write"
 
     snapshot: Snapshot
     kernel: Kernel | None
@@ -107,6 +95,10 @@ class Audit:
     by_ksm: int
     special: int
     max_map_count: int
+    assumed: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Audit of {self.snapshot.source}: {self.vmas} VMAs, {self.savable} savable>"
 
     @property
     def savable(self) -> int:
@@ -123,25 +115,6 @@ class Audit:
         return sum(bool(m.vm_flags & abi.VM_MERGEABLE) for m in self.snapshot.layout)
 
 
-@dataclass(frozen=True)
-class Audited:
-    """The audit of *source*. ``assumed``: max_map_count is the default, not what was read."""
-
-    source: str
-    audit: Audit
-    assumed: bool
-
-
-def read(text: str) -> Snapshot:
-    """A snapshot from its text. Raises LayoutError."""
-    try:
-        layout = parse_layout(_COUNTERS.sub("", text))
-    except LayoutError:
-        layout = parse_layout(text)  # fails too, and knows the line
-    known = all(mapping.flags_known for mapping in layout)
-    return Snapshot(layout, known, re.search("^Anonymous:", text, re.MULTILINE) is not None)
-
-
 def running(release: str) -> Kernel | None:
     """The model nearest to a release as uname(2) has it, such as ``6.12.9-generic``.
 
@@ -153,8 +126,15 @@ def running(release: str) -> Kernel | None:
         return None
 
 
-def audit(snapshot: Snapshot, kernel: Kernel | None, max_map_count: int) -> Audit:
-    """Look at every two neighbours that touch."""
+def audit(
+    snapshot: Snapshot, kernel: Kernel | None = None, max_map_count: int | None = None
+) -> Audit:
+    """Look at every two neighbours that touch. Of a live process what is not given is this
+    machine's.
+    """
+    if snapshot.live:
+        kernel = kernel or running(os.uname().release)
+        max_map_count = max_map_count or snapshots.max_map_count()
     runs: list[list[Mapping]] = []
     causes: list[tuple[Cause, ...]] = []
     by_ksm = special = 0
@@ -174,7 +154,8 @@ def audit(snapshot: Snapshot, kernel: Kernel | None, max_map_count: int) -> Audi
                 runs.append([below, above])
                 causes.append(hidden)
     found = [Run(run, why) for run, why in zip(runs, causes, strict=True)]
-    return Audit(snapshot, kernel, found, by_ksm, special, max_map_count)
+    limit = max_map_count or DEFAULT_MAX_MAP_COUNT
+    return Audit(snapshot, kernel, found, by_ksm, special, limit, max_map_count is None)
 
 
 def by_cause(runs: Iterable[Run]) -> dict[tuple[Cause, ...], list[Run]]:

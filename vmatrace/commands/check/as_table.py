@@ -27,6 +27,13 @@ def form(out: TextIO, count: int) -> Form[Checked]:
     return _Table(out, count)
 
 
+def write(paper: Paper, checked: Checked) -> None:
+    """The table of one trace."""
+    table = _Table(paper.stream, 1)
+    table.write(checked)
+    table.finish()
+
+
 class _Table(Form[Checked]):
     def __init__(self, out: TextIO, count: int) -> None:
         super().__init__(out, count)

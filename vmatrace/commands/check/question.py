@@ -17,6 +17,7 @@ from vmatrace import kernels
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.event import Expectation
 from vmatrace.kernels import KERNELS, Kernel
+from vmatrace.printable import Printable
 from vmatrace.replayer.blame import blame
 from vmatrace.replayer.expectations import applies
 from vmatrace.replayer.identities import named
@@ -68,19 +69,24 @@ class Uncovered(NamedTuple):
     on: str
 
 
-@dataclass
-class Checked:
+@dataclass(repr=False)
+class Checked(Printable):
     """What came of one trace: the models it was asked under, in order, or the ``error`` in it.
 
     ``uncovered`` holds each expectation that is about no model that there is. A model without
     checks is one of which the trace expects nothing.
     """
 
+    shown_by = "vmatrace.commands.check.as_table:write"
+
     path: str
     trace: str
     models: list[UnderModel] = field(default_factory=list)
     uncovered: list[Uncovered] = field(default_factory=list)
     error: TraceError | None = None
+
+    def __repr__(self) -> str:
+        return f"<Checked {self.trace}: {self.held} held, {self.failed} failed>"
 
     @property
     def failed(self) -> int:

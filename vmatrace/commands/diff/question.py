@@ -26,6 +26,7 @@ from vmatrace.layout import (
     flag_differences,
     with_flags,
 )
+from vmatrace.printable import Printable
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Item, Trace
@@ -91,8 +92,8 @@ class ProcessDiff:
         return self.from_ == self.to
 
 
-@dataclass
-class Diff:
+@dataclass(repr=False)
+class Diff(Printable):
     """How two sides of a trace differ.
 
     ``first`` is the first event that did not do the same on both sides, of ``differing`` in all,
@@ -100,6 +101,8 @@ class Diff:
     result is of other calls than the trace has now, so only the ends were compared. ``processes``
     are those of both sides, in the order of the replay.
     """
+
+    shown_by = "vmatrace.commands.diff.as_table:write"
 
     trace: str
     path: str
@@ -113,6 +116,9 @@ class Diff:
     changed: bool = False
     #: All events that differ, compared anew at each call; None where they are not asked for.
     again: Callable[[], Iterator[EventDiff]] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Diff of {self.trace}: {self.from_.name}, {self.to.name}>"
 
     @property
     def totals(self) -> list[tuple[str, int | None, int | None]]:

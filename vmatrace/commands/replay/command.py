@@ -63,9 +63,8 @@ def command(
     TRACE is a file, a directory (all *.yaml below it) or - for standard input; a log of strace
     will do as well.
     """
-    from vmatrace.commands.replay.question import Replayed
+    from vmatrace.commands.replay.question import Replayed, outcome
     from vmatrace.render import progress
-    from vmatrace.replayer.blame import blame
     from vmatrace.replayer.run import Replay
 
     for form, _ in wanted:
@@ -77,12 +76,12 @@ def command(
     out = forms.Forms[Replayed](__package__, wanted, len(named))
 
     def show(trace: Trace) -> int:
-        replay = partial(Replay, trace, model(trace.kernel), ksm)
+        kernel = model(trace.kernel)
         # The whole trace before the first line of output: a trace in error prints nothing.
         with progress.watching(trace):
-            result = replay().run()
-            blame(trace, model(trace.kernel), result.failures, ksm)
-        out.write(Replayed(trace, result, replay if steps else None))
+            result = outcome(trace, kernel, ksm)
+        again = partial(Replay, trace, kernel, ksm)
+        out.write(Replayed(trace, result, again if steps else None))
         if strict and trace.notes is not None and trace.notes.misread_count:
             return BAD
         return DIFFERS if result.failures or (strict and result.divergences) else OK

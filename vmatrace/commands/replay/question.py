@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vmatrace.kernels import Kernel
+from vmatrace.replayer.blame import blame
 from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace
+
+
+def outcome(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> Result:
+    """What *trace* leads to, and of each failed expectation where it went wrong.
+
+    *ksm* as in Replay. Raises TraceError.
+    """
+    result = Replay(trace, kernel, ksm).run()
+    blame(trace, kernel, result.failures, ksm)
+    return result
 
 
 @dataclass

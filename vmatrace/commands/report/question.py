@@ -17,6 +17,7 @@ from vmatrace.commands.report.curve import Curve
 from vmatrace.commands.report.patterns import Pattern, Patterns
 from vmatrace.engine.mm import Mm
 from vmatrace.kernels import Kernel
+from vmatrace.printable import Printable
 from vmatrace.replayer.lockstep import SpacePair, Spaces
 from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
@@ -96,13 +97,15 @@ class Others:
             mine.only += its.only
 
 
-@dataclasses.dataclass
-class Report:
+@dataclasses.dataclass(repr=False)
+class Report(Printable):
     """Everything ``vmatrace report`` says. ``pair`` and ``results`` are in the order from, to.
 
     ``ksm`` says whether KSM-by-default was in force in any process, ``forced`` whether it was asked
     for or switched off (None: as the trace has it). ``processes`` are in order of birth.
     """
+
+    shown_by = "vmatrace.commands.report.as_table:write"
 
     trace: Trace
     pair: Pair
@@ -114,6 +117,9 @@ class Report:
     processes: list[Process] = dataclasses.field(default_factory=list)
     others: Others = dataclasses.field(default_factory=Others)
     patterns: list[Pattern] = dataclasses.field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"<Report of {self.trace.name}: {', '.join(k.name for k in self.pair)}>"
 
     @property
     def highest(self) -> Process:

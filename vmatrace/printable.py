@@ -1,6 +1,6 @@
-"""Answers print as the command that gives them prints them: ``print(vmatrace.replay(…))``.
+"""Values that print as their command prints them: ``print(vmatrace.replay(…))``.
 
-An answer names what writes it as text and does not import it, so that who computes knows nothing of
+A value names what writes it as text and does not import it, so that who computes knows nothing of
 any output.
 """
 
@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import ClassVar
 
 
-class Answer:
+class Printable:
     """A value that some command shows. ``shown_by`` is ``module:function``; the function takes a
     Paper and the value.
     """
