@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, TextIO
 
 from vmatrace.commands.explain import advice
+from vmatrace.commands.explain.address import as_decimal
 from vmatrace.commands.explain.lives import BorderLife, LifeEvent
 from vmatrace.commands.explain.question import (
     DELIBERATE,
@@ -12,19 +13,15 @@ from vmatrace.commands.explain.question import (
     Attempt,
     BorderAccount,
     Contrast,
-    Ended,
     Group,
-    NoAddress,
     Overview,
-    UnknownName,
     deliberate,
     grouped,
 )
 from vmatrace.commands.explain.survey import Moment
 from vmatrace.commands.explain.words import contrasted, told
 from vmatrace.commands.forms import Form, Pages
-from vmatrace.diagnostic import quoted, suggestion
-from vmatrace.event import Event, format_result
+from vmatrace.event import Event
 from vmatrace.layout import Mapping
 from vmatrace.render import layouts, lognotes, words
 from vmatrace.render.paper import Paper
@@ -91,7 +88,8 @@ def write(paper: Paper, what: Account | Overview) -> None:
 def _write_account(paper: Paper, account: Account) -> None:
     _write_title(paper, account)
     place = f"{account.address:08x} in {account.pid}"
-    asked = "" if account.asked.lower() == hex(account.address) else f"{account.asked} = "
+    said = account.asked.lower().removeprefix("0x").lstrip("0")
+    asked = "" if said == f"{account.address:x}".lstrip("0") else f"{account.asked} = "
     paper.line("")
     if account.mapping is None:
         _write_hole(paper, account, asked + place)
@@ -120,20 +118,6 @@ def _write_overview(paper: Paper, overview: Overview) -> None:
         paper.line("")
         _write_deliberate(paper, on_purpose, several)
     _write_end(paper, overview)
-
-
-def refusal(error: UnknownName | NoAddress | Ended) -> str:
-    """Why a question cannot be answered."""
-    name = quoted(error.name)
-    if isinstance(error, UnknownName):
-        return f"no {error.kind} {name}{suggestion(error.name, error.known)}"
-    if isinstance(error, Ended):
-        return f"process {name} has no memory any more: it ended in {_call(error.moment)}"
-    if error.process:
-        return f"{name} is a process, not an address (expected --pid {error.name})"
-    if -4096 < error.result < 0:
-        return f"{name} is no address: its call failed with {format_result(error.result)[3:]}"
-    return f"{name} is {error.result}, which is no address"
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -206,7 +190,7 @@ def _at(moment: Moment | None) -> str:
 
 
 def _call(moment: Moment | None) -> str:
-    return f"{_at(moment)}: {moment.event.text}" if moment is not None else "the start"
+    return str(moment) if moment is not None else "the start"
 
 
 def _write_hole(paper: Paper, account: Account, place: str) -> None:
@@ -227,6 +211,12 @@ def _write_hole(paper: Paper, account: Account, place: str) -> None:
         _write(paper, "nearest above", f"{_named(above)}, starts {away} above")
     if below is None and above is None:
         _write(paper, "nearest", f"nothing: {account.pid} has no memory at all")
+    decimal = as_decimal(account.asked)
+    layouts_here = (p.layout for p in account.result.processes if p.pid == account.pid)
+    for mapping in (m for layout in layouts_here for m in layout):
+        if decimal is not None and mapping.start <= decimal < mapping.end:
+            there = f"0d{account.asked} is {decimal:08x}, in {_named(mapping)}"
+            _write(paper, "decimal", there, "yellow")
 
 
 def _named(mapping: Mapping) -> str:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Union
 import click
 
 from vmatrace.commands import forms, options
-from vmatrace.commands.inputs import OK, each
+from vmatrace.commands.inputs import DIFFERS, OK, each
 
 if TYPE_CHECKING:
-    from vmatrace.event import Expr
     from vmatrace.kernels import Kernel
     from vmatrace.trace.file import Trace
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     short_help="Why a VMA is not one with its neighbours.",
     epilog="""\b
 Examples:
-  vmatrace explain trace.yaml 0x7ffff7ffd000     what is there, and why
+  vmatrace explain trace.yaml 7ffff7ffd000       what is there, and why
   vmatrace explain trace.yaml a+0x1000           by the label of a call
   vmatrace explain trace.yaml a --kernel 6.12 --pid child
   vmatrace explain trace.yaml all                every border, by reason
@@ -34,7 +33,12 @@ and what can be done. The other models take a replay for each kind of them
 that can differ on the trace; --no-models leaves them out.
 
 \b
-Exit status: 0 explained; 2 bad usage or bad input.""",
+ADDRESS is hexadecimal, with 0x or without, as tables and maps print it; of a
+range the start counts. 0d4096 is decimal, and in an expression so is 4096.
+
+\b
+Exit status: 0 explained; 1 nothing is mapped there; 2 bad usage or bad
+input.""",
 )
 @click.argument("trace", metavar="TRACE", shell_complete=options.complete_files)
 @click.argument("address", metavar="ADDRESS|all")
@@ -61,10 +65,11 @@ def command(
 ) -> int:
     """Explain what is at ADDRESS at the end of TRACE, and why it is not one with its neighbours.
 
-    TRACE is a file or - for standard input. ADDRESS is a number (hex takes 0x), a label, or an
-    expression of both such as a+0x1000; `all` stands for every border of every process.
+    TRACE is a file or - for standard input. ADDRESS is one as the tables print it, a label, or
+    an expression such as a+0x1000; `all` stands for every border of every process.
     """
-    from vmatrace.commands.explain import as_table, question
+    from vmatrace.commands.explain import question
+    from vmatrace.commands.explain.address import parse_address
     from vmatrace.render import progress
 
     if os.path.isdir(trace):
@@ -75,9 +80,9 @@ def command(
 
     def show(read: Trace) -> int:
         under = model(read.kernel)
-        where = None if address == "all" else _address(address, read.page_size)
         answer: question.Account | question.Overview
         try:
+            where = None if address == "all" else parse_address(address, read.page_size)
             with progress.watching(read):
                 if where is None:
                     answer = question.overview(read, under, pid, ksm, models)
@@ -85,24 +90,11 @@ def command(
                     answer = question.explain(
                         read, under, address, where, pid or "main", ksm, models
                     )
-        except (question.UnknownName, question.NoAddress, question.Ended) as error:
-            raise click.UsageError(as_table.refusal(error)) from None
+        except ValueError as error:  # no such address, label or process
+            raise click.UsageError(str(error)) from None
         out.write(answer)
-        return OK
+        hole = isinstance(answer, question.Account) and answer.mapping is None
+        return DIFFERS if hole else OK
 
     with out:
         return each([trace], show, assume_faulted, out.refuse)
-
-
-def _address(text: str, page_size: int) -> int | Expr:
-    """The argument ADDRESS as a number or an expression of labels."""
-    from vmatrace.trace.callstring import CallError, CallParser
-
-    try:
-        where = CallParser(page_size).expression(text)
-    except CallError as error:
-        hint = f"; hex takes 0x: 0x{text}" if set(text) <= set("0123456789abcdefABCDEF") else ""
-        raise click.UsageError(f"ADDRESS {text!r}: {error.message}{hint}") from None
-    if isinstance(where, int) and not 0 <= where < 1 << 64:
-        raise click.UsageError(f"ADDRESS {text!r} is {where}, which is no address")
-    return where

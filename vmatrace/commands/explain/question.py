@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.commands.explain.address import instead_of_label
+from vmatrace.commands.explain.address import (
+    Ended,
+    NoAddress,
+    UnknownName,
+    instead_of_label,
+)
 from vmatrace.commands.explain.elsewhere import ONE, Answer, Elsewhere, Place
 from vmatrace.commands.explain.lives import TOUCHING, BorderLife, LifeEvent, Watch, standing
-from vmatrace.commands.explain.survey import Moment, Survey
+from vmatrace.commands.explain.survey import Survey
 from vmatrace.engine import merge, view
 from vmatrace.engine.merge import IGNORED_FLAGS, Border, MergeDecision, Side
 from vmatrace.engine.mm import Mm
@@ -22,41 +27,10 @@ from vmatrace.event import Event, Expr
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Mapping
 from vmatrace.notes import Notes
+from vmatrace.printable import Printable
 from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace
-
-
-class UnknownName(ValueError):  # noqa: N818
-    """A name that nothing has. ``kind`` is "label" or "process", ``known`` what there is."""
-
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(name)
-        self.kind = kind
-        self.name = name
-        self.known = tuple(known)
-
-
-class NoAddress(ValueError):  # noqa: N818
-    """A label or expression that stands for no address.
-
-    ``result`` is its value, negative where the label's call failed; ``process``: it names one.
-    """
-
-    def __init__(self, name: str, result: int, process: bool) -> None:
-        super().__init__(name)
-        self.name = name
-        self.result = result
-        self.process = process
-
-
-class Ended(ValueError):  # noqa: N818
-    """A process whose memory went with it, at ``moment``."""
-
-    def __init__(self, name: str, moment: Moment) -> None:
-        super().__init__(name)
-        self.name = name
-        self.moment = moment
 
 
 @dataclass(frozen=True)
@@ -139,8 +113,8 @@ class BorderAccount:
     answer: Answer | None = None
 
 
-@dataclass(frozen=True)
-class Account:
+@dataclass(frozen=True, repr=False)
+class Account(Printable):
     """What is at ``address`` of process ``pid``; ``asked`` is how the question put it.
 
     ``mapping`` is the VMA there, with ``anon`` its anon_state, or None in a hole. ``history`` is
@@ -148,6 +122,8 @@ class Account:
     nearest VMAs on both sides; ``lower`` and ``upper`` are there where these touch. ``result`` is
     that of the replay, with the ``notes`` of a log.
     """
+
+    shown_by = "vmatrace.commands.explain.as_table:write"
 
     result: Result
     notes: Notes | None
@@ -163,19 +139,27 @@ class Account:
     lower: BorderAccount | None
     upper: BorderAccount | None
 
+    def __repr__(self) -> str:
+        return f"<Account of {self.address:08x} in {self.pid} of {self.result.trace}>"
 
-@dataclass(frozen=True)
-class Overview:
+
+@dataclass(frozen=True, repr=False)
+class Overview(Printable):
     """Every border of the final layouts of ``processes``, which have so many ``vmas`` together.
 
     ``result`` and ``notes`` as in Account.
     """
+
+    shown_by = "vmatrace.commands.explain.as_table:write"
 
     result: Result
     notes: Notes | None
     processes: list[str]
     vmas: int
     borders: list[BorderAccount]
+
+    def __repr__(self) -> str:
+        return f"<Overview of {self.result.trace}: {len(self.borders)} borders>"
 
 
 @dataclass

@@ -25,6 +25,11 @@ class Moment(NamedTuple):
     nth: int
     event: Event
 
+    def __str__(self) -> str:
+        """Where the event stands, and the call: what the input has no lines for, by its number."""
+        place = f"line {self.event.line}" if self.event.line else f"event {self.nth + 1}"
+        return f"{place}: {self.event.text}"
+
 
 class Origin(NamedTuple):
     """Where an address comes from: so many bytes from what the ``nth`` event (from 0) returned."""
