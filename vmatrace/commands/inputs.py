@@ -30,7 +30,6 @@ def each(
 
     *assume_faulted* is for logs (importers.open_trace()); *refuse* is told of each error too.
     """
-    from vmatrace.importers import open_trace
     from vmatrace.trace.file import TraceError
 
     status = OK
@@ -38,7 +37,7 @@ def each(
         try:
             if isinstance(source, TraceError):
                 raise source
-            status = max(status, show(open_trace(source, assume_faulted)))
+            status = max(status, show(opened(source, assume_faulted)))
         except TraceError as error:
             sys.stdout.flush()
             click.echo(str(error), err=True)
@@ -48,6 +47,19 @@ def each(
             write_nowhere()
             break
     return status
+
+
+def opened(source: str, assume_faulted: str | None = None) -> Trace:
+    """importers.open_trace(); of another kind of file the error names the command that takes it."""
+    from vmatrace.importers import open_trace
+    from vmatrace.trace.file import TraceError
+
+    try:
+        return open_trace(source, assume_faulted)
+    except TraceError as error:
+        from vmatrace.commands.start.question import recognised
+
+        raise recognised(source, "a trace or a log") or error from None
 
 
 def write_nowhere() -> None:
@@ -79,5 +91,19 @@ def _below(directory: str) -> list[str | TraceError]:
     )
     errors = [(str(e.filename), f"cannot be read: {e.strerror}") for e in unreadable]
     if not found and not errors:
-        errors = [(directory, "no trace in this directory (expected *.yaml files)")]
+        errors = [
+            (directory, f"no trace in this directory (expected *.yaml files{_else(directory)})")
+        ]
     return [*found, *(TraceError([Diagnostic(path, 0, 0, what)]) for path, what in errors)]
+
+
+def _else(directory: str) -> str:
+    """What could be asked about in a folder without traces, as commands."""
+    from vmatrace.commands.start.question import quoted, readable
+
+    context = click.get_current_context(silent=True)
+    command = context.info_name if context is not None else "replay"
+    others = [found for found in readable(directory) if found.trace]
+    return "".join(
+        f"; there is {found.what}: vmatrace {command} {quoted(found.path)}" for found in others[:2]
+    )

@@ -102,3 +102,47 @@ def test_what_is_neither_command_nor_file_is_an_error(run: RunProgram) -> None:
     done = run("repaly")
     assert (done.status, done.out) == (2, "")
     assert "(did you mean 'replay'?)" in done.err
+
+
+@pytest.mark.parametrize("command", ["replay", "diff", "check", "report", "explain"])
+@pytest.mark.parametrize(
+    ("text", "what", "then"),
+    [
+        ("1000-2000 rw-p 00000000 00:00 0 \n", "a snapshot of a process", "vmatrace audit FILE"),
+        ('{"format":"vmatrace-replay/1","trace":"a"}\n', "a saved answer", "--from FILE"),
+        ("\x7fELF\x02\x01\x01" + "\0" * 9 + "\x04\0" + "\0" * 40, "a core file", "-c FILE"),
+    ],
+)
+def test_the_wrong_kind_of_file_is_recognised_and_the_right_command_named(
+    command: str, text: str, what: str, then: str, tmp_path: Path, run: RunProgram
+) -> None:
+    path = tmp_path / "file"
+    path.write_text(text)
+    done = run(command, str(path), *(["all"] if command == "explain" else []))
+    assert done.status == 2
+    assert f"{path}: error: it is {what}" in done.err
+    assert then.replace("FILE", str(path)) in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "text", [f"vmatrace: 1\nevents:\n  - {CALL}\n", f"{CALL} = 0x7f0000000000\n"]
+)
+def test_audit_says_what_it_was_given(text: str, tmp_path: Path, run: RunProgram) -> None:
+    path = tmp_path / "file"
+    path.write_text(text)
+    done = run("audit", str(path))
+    assert (done.status, done.out) == (2, "")
+    assert "expected the text of /proc/PID/smaps or maps" in done.err
+    assert re.search(rf": vmatrace (replay|report) {path}", done.err)
+
+
+def test_a_folder_of_logs_names_them(tmp_path: Path, run: RunProgram) -> None:
+    (tmp_path / "a.log").write_text(f"{CALL} = 0x7f0000000000\n")
+    (tmp_path / "b.yml").write_text(f"vmatrace: 1\nevents:\n  - {CALL}\n")
+    (tmp_path / "maps").write_text("1000-2000 rw-p 00000000 00:00 0 \n")
+    done = run("diff", str(tmp_path))
+    assert done.status == 2
+    for name in ("a.log", "b.yml"):
+        assert f"vmatrace diff {tmp_path / name}" in done.err
+    assert "maps" not in done.err

@@ -60,7 +60,10 @@ def open_snapshot(source: SnapshotLike) -> Snapshot:
     try:
         snapshot = read(text, path, live)
     except LayoutError as error:
-        raise _error(path, text, error) from None
+        from vmatrace.commands.start.question import recognised
+
+        wanted = "the text of /proc/PID/smaps or maps"
+        raise recognised(path, wanted, "a snapshot") or _error(path, text, error) from None
     if not snapshot.layout:
         what = "nothing is mapped there (a kernel thread, or it has exited)" if live else (
             "no mapping in it (expected the text of /proc/PID/smaps or maps)")  # fmt: skip

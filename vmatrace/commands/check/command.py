@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, Union
 import click
 
 from vmatrace.commands import forms, options
-from vmatrace.commands.inputs import BAD, DIFFERS, OK, sources
+from vmatrace.commands.inputs import BAD, DIFFERS, OK, opened, sources
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -166,14 +166,13 @@ def _each(
 def _check_one(kernels: Sequence[Kernel], source: Source, watch: bool = False) -> Checked:
     """What came of a trace, also of one in error."""
     from vmatrace.commands.check.question import Checked, check
-    from vmatrace.importers import open_trace
     from vmatrace.render import progress
     from vmatrace.trace.file import TraceError
 
     try:
         if isinstance(source, TraceError):
             raise source
-        trace = open_trace(source)
+        trace = opened(source)
         if not watch:
             return check(trace, kernels)
         with progress.watching(trace):

@@ -54,7 +54,7 @@ def command(files: tuple[str, ...]) -> int:
             continue
         if number:
             page.line("")
-        page.paragraph(f"{found.path} is {found.what}", "bold")
+        page.paragraph(f"{found.path} is {found.what}{found.more}", "bold")
         for why, asked in found.steps:
             page.line(("  " + why, "dim"))
             page.line("    " + asked)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
+from vmatrace.diagnostic import Diagnostic
 from vmatrace.event import Expectation
 from vmatrace.importers import open_trace
 from vmatrace.importers.sources import Input
@@ -32,11 +33,16 @@ _MOST_FILES: Final = 200
 
 @dataclass
 class Found:
-    """What the file at ``path`` is, and ``steps``: what one may want to know, and the command."""
+    """What the file at ``path`` is, and ``steps``: what one may want to know, and the command.
+
+    ``more`` says more of it. ``trace``: it can stand where a trace can.
+    """
 
     path: str
     what: str
     steps: list[tuple[str, str]] = field(default_factory=list)
+    more: str = ""
+    trace: bool = False
 
 
 def look(path: str) -> Found:
@@ -49,10 +55,10 @@ def look(path: str) -> Found:
     trace = open_trace(path)
     if trace.notes is None:
         return _trace(path, trace)
-    log = _quoted(path)
+    log = quoted(path)
     kept = shlex.quote(os.path.splitext(os.path.basename(path))[0] + ".yaml")
     return Found(
-        path, f"a log of {trace.notes.form}, which can stand wherever a trace can",
+        path, f"a log of {trace.notes.form}",
         [
             ("what KSM by default would cost this program", f"vmatrace report {log} --ksm"),
             ("its VMAs at the end, and why neighbours are apart", f"vmatrace replay {log}"),
@@ -61,20 +67,36 @@ def look(path: str) -> Found:
             ("a trace file of it, to keep, edit and check",
              f"vmatrace import strace {log} -o {kept}"),
         ],
+        more=", which can stand wherever a trace can",
+        trace=True,
     )  # fmt: skip
+
+
+def recognised(path: str, expected: str, own: str = "") -> TraceError | None:
+    """What to say where *expected* was wanted and the file at *path* is something else; None where
+    it is not known to be, or is what starts with *own*, with mistakes in it.
+    """
+    try:
+        found = look(path) if os.path.isfile(path) else None
+    except TraceError:
+        return None
+    if found is None or (found.what.startswith(own) if own else found.trace):
+        return None
+    then = f": {found.steps[0][1]}" if found.steps else ""
+    return TraceError([Diagnostic(path, 0, 0, f"it is {found.what} (expected {expected}){then}")])
 
 
 def kind_of(path: str) -> Found | None:
     """What the file at *path* is, if it is of this trade and neither a trace nor a log."""
     start = Input(path).head(_HEAD)
-    name = _quoted(path)
+    name = quoted(path)
     if start.startswith(_ELF) and len(start) > 17:
         return _elf(path, start[16] or start[17])
     if saved := _SAVED.match(start):
         return _saved(path, saved[1].decode(), saved[2].decode(), start)
     if _SNAPSHOT.match(start):
         return Found(
-            path, "a snapshot of a process (the text of /proc/PID/maps or smaps), without calls",
+            path, "a snapshot of a process, without calls",
             [
                 ("what keeps its VMAs apart, on the kernel it is of",
                  f"vmatrace audit {name} --kernel 6.12"),
@@ -86,11 +108,11 @@ def kind_of(path: str) -> Found | None:
 
 
 def _elf(path: str, kind: int) -> Found | None:
-    name = _quoted(path)
+    name = quoted(path)
     base = shlex.quote(os.path.basename(path))
     if kind == _CORE:
         return Found(
-            path, "a core file, whose memory map gdb can print",
+            path, "a core file",
             [("what is mapped in it", f"gdb -batch -ex 'info proc mappings' -c {name}")],
         )  # fmt: skip
     if kind not in _PROGRAMS:
@@ -114,13 +136,13 @@ def _saved(path: str, form: str, command: str, start: bytes) -> Found:
         said = json.loads(start.partition(b"\n")[0]).get("path")
     except ValueError:
         said = None  # longer than what was read
-    trace = _quoted(said) if isinstance(said, str) and os.path.exists(said) else "TRACE"
-    asked = f"vmatrace diff {trace} --from {_quoted(path)}"
+    trace = quoted(said) if isinstance(said, str) and os.path.exists(said) else "TRACE"
+    asked = f"vmatrace diff {trace} --from {quoted(path)}"
     return Found(path, what, [("what has changed since", asked)])
 
 
 def _trace(path: str, trace: Trace) -> Found:
-    name = _quoted(path)
+    name = quoted(path)
     steps = [
         ("the VMAs that come of it, and why neighbours are apart", f"vmatrace replay {name}"),
         ("the same call by call", f"vmatrace replay {name} --steps"),
@@ -132,19 +154,19 @@ def _trace(path: str, trace: Trace) -> Found:
         steps.insert(0, ("whether what it expects holds", f"vmatrace check {name}"))
     under = f", of kernel {trace.kernel}" if trace.kernel else ""
     about = f": {' '.join(trace.description.split())}" if trace.description else ""
-    return Found(path, f"a trace{under}{about}", steps)
+    return Found(path, f"a trace{under}", steps, more=about, trace=True)
 
 
 # --- folders --------------------------------------------------------------------------------------
 
 
 def _folder(path: str) -> Found:
-    name = _quoted(path)
+    name = quoted(path)
     traces = sum(file.endswith(".yaml") for file in _files(path))
     if not traces:
         others = list(readable(path))
         what = "a folder without traces (*.yaml)" + (", but with" if others else "")
-        return Found(path, what, [(f"{o.what}", f"vmatrace {_quoted(o.path)}") for o in others[:8]])
+        return Found(path, what, [(o.what, f"vmatrace {quoted(o.path)}") for o in others[:8]])
     return Found(
         path, f"a folder with {traces} trace{'s' * (traces != 1)}",
         [
@@ -173,6 +195,6 @@ def _files(folder: str) -> Iterator[str]:
                 yield path
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
     """*path* as the shell and no option takes it."""
     return shlex.quote(path if not path.startswith("-") else f"./{path}")
