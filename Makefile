@@ -58,7 +58,7 @@ kernels: $(STAMP) ## fetch Debian's kernel images into the user's cache (120 MB 
 	@$(BIN)/python tests/boot/kernel_images.py $(RELEASES)
 
 EVENTS ?= 20000
-verify-kernels: $(STAMP) ## exhibits, recordings and EVENTS random events on each of them, in QEMU
+verify-kernels: $(STAMP) ## traces, recordings and EVENTS random events on each of them, in QEMU
 	@$(BIN)/python tests/boot/verify_kernels.py --events $(EVENTS) $(RELEASES)
 
 # The extensions are found before the sources: make it again after a change, or `make clean`.

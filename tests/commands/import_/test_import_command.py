@@ -34,7 +34,7 @@ def test_json_has_the_notes_of_a_log_and_only_of_a_log(run: RunProgram) -> None:
     log = json.loads(run("replay", HIDDEN, "--format", "json").out)["log"]
     passed = sum(log["passed"].values())
     assert log["lines"] == log["events"] + log["joined"] + passed + log["misread"]
-    assert log["misread"] == len(log["misread_lines"]) == 3
+    assert log["misread"] == len(log["misread_lines"]) == 4
     assert log["assume_faulted"] == "writable"
     assert "log" not in json.loads(
         run("replay", "traces/fork.yaml", "--format", "json").out or "{}"

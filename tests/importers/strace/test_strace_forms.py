@@ -118,10 +118,10 @@ def test_a_stack_names_the_caller_outside_the_c_library() -> None:
 def test_what_is_hidden_by_raw_is_listed_and_not_guessed() -> None:
     events, notes = read(FOLDER / "f-eraw.log")
     assert {found.message for found in notes.misread} == {
-        "the range is not shown (strace -e raw hides it)",
+        "the structure is not shown (strace -e raw hides it)",
         "the ranges are not shown (strace -e raw hides them)",
     }
-    assert notes.misread_count == 3
+    assert notes.misread_count == 4
     assert calls(events)["mmap"] == calls(read(FOLDER / "f.log")[0])["mmap"]
 
 

@@ -146,7 +146,7 @@ class Adjuster:
 
     def _ioctl(self, args: tuple[Arg, ...], process: Process) -> tuple[Arg, ...]:
         if isinstance(args[2], int):
-            raise NotShownError("the range is not shown (strace -e raw hides it)")
+            raise NotShownError("the structure is not shown (strace -e raw hides it)")
         return (self._fd(args[0], process), *args[1:])
 
     def _process_madvise(self, args: tuple[Arg, ...], process: Process) -> tuple[Arg, ...]:
