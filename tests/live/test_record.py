@@ -118,6 +118,35 @@ def test_the_first_page_of_memory_is_a_fault_and_reading_is_none(tmp_path: Path)
     assert not [page for page in faults if isinstance(page, int) and 0 <= page - first < 0x123000]
 
 
+CHURN = Path(__file__).with_name("churn.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("seed", [35, 41, 42, 43])
+def test_first_writes_are_found_where_they_matter(tmp_path: Path, seed: int) -> None:
+    """VMAs side by side that differ in one thing: who is written to first lends its anon_vma."""
+    events = exact(tmp_path, f"SEED = {seed}\n{CHURN}")
+    assert sum(event.name == "fault" for event in events) > 20
+
+
+def test_untouched_memory_costs_nothing_at_the_next_call(tmp_path: Path) -> None:
+    """As many mappings as one process may have, and a second thread, which makes all calls wait."""
+    events = exact(tmp_path, MANY)
+    assert sum(event.name == "mmap" for event in events) > 20_000
+
+
+MANY = """
+import ctypes, threading
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+done = threading.Event()
+threading.Thread(target=done.wait).start()
+for i in range(20_000):
+    assert libc.mmap(0x200000000000 + i * 8192, 4096, 3, 0x32, -1, 0)
+done.set()
+"""
+
+
 def test_memory_that_the_kernel_wrote_and_stacks_that_grew_are_faults_too(tmp_path: Path) -> None:
     code = (
         f"import mmap, os\na = mmap.mmap(-1, 0x5000, {ANONYMOUS})\n"

@@ -20,6 +20,7 @@ steps = st.one_of(
     st.tuples(st.just("change"), pages, lengths, st.sampled_from((WRITABLE, WIPED)), st.booleans()),
     st.tuples(st.just("move"), pages, lengths, lengths, st.booleans()),
     st.tuples(st.just("written"), pages),
+    st.tuples(st.just("join"), pages, lengths),
 )
 
 
@@ -82,6 +83,17 @@ class Naive:
                     break
                 at += step
 
+    def join(self, page: int, count: int) -> None:
+        """A range is one VMA: what is alike in it is one, written to if a part of it is."""
+        self.borders |= {page, page + count}
+        for border in range(page + 1, page + count):
+            a, b = self.pages.get(border - 1), self.pages.get(border)
+            if a and b and a[1] == b[1] and not (a[0] ^ b[0]) & ~WRITTEN:
+                self.borders.discard(border)
+        for at in range(page, page + count):
+            if self.pages.get(at, (0, None))[0] & WRITTEN:
+                self.written(at)
+
 
 def apply(pieces: Pieces, naive: Naive, step: tuple[object, ...]) -> None:
     name, *rest = step
@@ -99,6 +111,9 @@ def apply(pieces: Pieces, naive: Naive, step: tuple[object, ...]) -> None:
     elif name == "move":
         new = PAGES * 2 * PAGE
         pieces.move(n[0], n[0] + n[1], new, new + n[2], bool(n[3]))  # type: ignore
+    elif name == "join":
+        pieces.cut(n[0], n[0] + n[1])  # type: ignore[operator, arg-type]
+        pieces.join(n[0], n[0] + n[1])  # type: ignore[operator, arg-type]
     else:
         pieces.written_at(n[0])  # type: ignore[arg-type]
 
@@ -123,6 +138,10 @@ def test_pieces_are_what_a_model_page_by_page_says(program: list[tuple[object, .
         unwritten = {p for p, (f, _) in found.items() if f & 7 == PRIVATE | WRITABLE}
         asked = {p for s, e in pieces.open.items() for p in range(s // PAGE, e // PAGE)}
         assert asked == unwritten
+        ends = {end: start for start, end in pieces.open.items()}
+        assert pieces.borders == set(ends) & set(pieces.open)
+        touching = pieces.borders | {ends[border] for border in pieces.borders}
+        assert pieces.touching() == [(at, pieces.open[at]) for at in sorted(touching)]
         held = [file for _, (_, _, file) in pieces.within(0, 1 << 40) if file]
         assert {f: held.count(f) for f in held} == {f: n for f, n in counts.items() if n}
     pieces.forget()

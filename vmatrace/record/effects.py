@@ -9,9 +9,49 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vmatrace import abi
-from vmatrace.calls import given
+from vmatrace.calls import Range, given, touched
 from vmatrace.record.pages import PRIVATE, WIPED, WRITABLE, Pieces
 from vmatrace.record.tasks import AddressSpace, Pending
+
+
+def reach(space: AddressSpace, pending: Pending, page: int) -> list[Range] | None:
+    """Where a call that begins will work, in whole pages; None: anywhere. What it places where it
+    likes is not in it.
+    """
+    assert pending.event is not None
+    name, args, mask = pending.name, pending.args, page - 1
+    if name == "brk":
+        if space.brk is None:
+            return None
+        ends = (space.brk, args[0] or space.brk)
+        ranges = [(min(ends), max(ends))]
+    else:
+        found = touched(name, pending.event.args, -abi.ENOMEM)
+        if found is None:
+            return None
+        ranges = found
+    return [(start & ~mask, abi.page_align(end, mask)) for start, end in ranges]
+
+
+def placed(space: AddressSpace, pending: Pending, result: int, page: int) -> Range | None:
+    """What a call that has returned *result* mapped where nothing of it was, in whole pages."""
+    name, args, mask = pending.name, pending.args, page - 1
+    if -4096 < result < 0:
+        return None
+    if name == "mmap":
+        start, end = result, result + args[1]
+    elif name == "mremap":
+        start, end = result, result + args[2]
+        if result == args[0]:
+            start += args[1]
+    elif name == "brk" and space.brk is not None:
+        start, end = space.brk, result
+    elif name == "shmat":
+        start, end = result, result + pending.size
+    else:
+        return None
+    start, end = abi.page_align(start, mask), abi.page_align(end, mask)
+    return (start, end) if start < end else None
 
 
 def apply(space: AddressSpace, pending: Pending, result: int, page: int) -> None:

@@ -12,7 +12,7 @@ import ctypes
 import errno
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 PRIVATE: Final = 1
@@ -38,6 +38,9 @@ class Pieces:
         self._pieces: dict[int, Piece] = {}
         #: Start to end of the pieces that may be written to for the first time.
         self.open: dict[int, int] = {}
+        self._open_ends: dict[int, int] = {}
+        #: Where two of them touch: the one that is written to first may lend its anon_vma.
+        self.borders: set[int] = set()
         self._count = count
 
     def copy(self) -> Pieces:
@@ -63,7 +66,7 @@ class Pieces:
         first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
         for at in self._starts[first:last]:
             _, _, file = self._pieces.pop(at)
-            self.open.pop(at, None)
+            self._close(at)
             if file is not None:
                 self._count(file, -1)
         del self._starts[first:last]
@@ -111,6 +114,35 @@ class Pieces:
         if last is not None and new_end - new > old_end - old:
             self._insert(old_end + shift, new_end, *last)
 
+    def join(self, start: int, end: int) -> None:
+        """[start, end) is one VMA: touching pieces in it are one, written to if any is."""
+        first = None
+        for at, (stop, flags, file) in self.within(start, end):
+            if first is not None:
+                last, before, of = self._pieces[first]
+                if last == at and of is file and not (before ^ flags) & ~WRITTEN:
+                    del self._starts[bisect_left(self._starts, at)]
+                    del self._pieces[at]
+                    self._close(at)
+                    if file is not None:
+                        self._count(file, -1)
+                    self._pieces[first] = (stop, before | flags, file)
+                    self._note(first, stop, before | flags)
+                    continue
+            first = at
+
+    def touching(self) -> list[tuple[int, int]]:
+        """Of ``open``, what touches another of them."""
+        starts = self.borders | {self._open_ends[border] for border in self.borders}
+        return [(start, self.open[start]) for start in sorted(starts)]
+
+    def opened(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Of ``open``, what has a byte of [start, end)."""
+        first = max(bisect_right(self._starts, start) - 1, 0)
+        last = bisect_left(self._starts, end)
+        found = ((at, self.open.get(at, 0)) for at in self._starts[first:last])
+        return [(at, stop) for at, stop in found if stop > start]
+
     def covered(self, address: int) -> bool:
         """Whether something is known to be mapped at *address*."""
         index = bisect_right(self._starts, address) - 1
@@ -120,7 +152,7 @@ class Pieces:
         """The piece at *start* has a page of its own."""
         end, flags, file = self._pieces[start]
         self._pieces[start] = (end, flags | WRITTEN, file)
-        self.open.pop(start, None)
+        self._close(start)
 
     def written_at(self, address: int) -> None:
         """The piece around *address* has a page of its own."""
@@ -144,15 +176,26 @@ class Pieces:
         self._note(start, end, flags)
 
     def _note(self, start: int, end: int, flags: int) -> None:
+        self._close(start)
         if flags & _WHAT == _MAY_BE_WRITTEN:
             self.open[start] = end
-        else:
-            self.open.pop(start, None)
+            self._open_ends[end] = start
+            if start in self._open_ends:
+                self.borders.add(start)
+            if end in self.open:
+                self.borders.add(end)
+
+    def _close(self, start: int) -> None:
+        end = self.open.pop(start, None)
+        if end is not None:
+            del self._open_ends[end]
+            self.borders -= {start, end}
 
 
 # --- asking the kernel ----------------------------------------------------------------------------
 
 _PAGEMAP_SCAN: Final = 0xC0606610
+_PROCMAP_QUERY: Final = 0xC0686611
 _FILE, _PRESENT, _SWAPPED, _PFNZERO, _HUGE = 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 6
 _U64 = ctypes.c_uint64
 
@@ -183,6 +226,9 @@ _own = _scan_for(_FILE | _PFNZERO, _FILE | _PFNZERO, _PRESENT | _SWAPPED)
 #: A huge page of no file, which may be of zeros: also for that one the kernel makes an anon_vma
 #: (do_huge_pmd_anonymous_page()).
 _huge = _scan_for(_FILE, _FILE | _PRESENT | _HUGE, 0)
+#: struct procmap_query: its size, flags, the address asked for, then start and end of its VMA.
+_query = (_U64 * 13)(104)
+_query_at = ctypes.addressof(_query)
 _libc = ctypes.CDLL(None, use_errno=True)
 _ioctl = _libc.ioctl
 _ioctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p]
@@ -197,24 +243,72 @@ class Pagemap:
     #: Whether the kernel has PAGEMAP_SCAN (6.7); otherwise pagemap itself is read.
     scans = True
 
+    #: Whether it has PROCMAP_QUERY (6.11); otherwise every VMA is looked at.
+    queries = True
+
     def __init__(self, pid: int, page_size: int) -> None:
         self._fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        self._maps = os.open(f"/proc/{pid}/maps", os.O_RDONLY | os.O_CLOEXEC)
+        if self._vma(0) is None and ctypes.get_errno() == errno.ENOTTY:
+            Pagemap.queries = False
         self._page = page_size
         self._huge = page_size * page_size // 8  # what one page of page table entries maps
 
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
+            os.close(self._maps)
             self._fd = -1
 
     def fresh(self, pieces: Pieces) -> Iterator[int]:
         """Pages written to since the last time: one address of each piece, noted as written."""
-        find = self._scan if Pagemap.scans else self._read
-        for start, end in list(pieces.open.items()):
-            page = find(start, end)
+        return self._look(pieces, list(pieces.open.items()))
+
+    def near(self, pieces: Pieces, ranges: list[tuple[int, int]]) -> Iterator[int]:
+        """As fresh(), where a first write can matter to a call that works on *ranges*.
+
+        That is in the VMAs that overlap or touch them, and where two VMAs touch, of which the one
+        that is written to first may lend its anon_vma to the other (reusable_anon_vma()).
+        """
+        if not Pagemap.queries:
+            yield from self.fresh(pieces)
+            return
+        if pieces.borders:
+            self.settle(pieces, list(pieces.borders))
+            yield from self._look(pieces, pieces.touching())
+        for start, end in ranges:
+            before, behind = self._vma(start - 1), self._vma(end)
+            low, high = start, end
+            if before is not None:
+                low = before[0]
+                pieces.join(low, start)
+            if behind is not None:
+                high = behind[1]
+                pieces.join(end, high)
+            yield from self._look(pieces, pieces.opened(low, high))
+
+    def settle(self, pieces: Pieces, addresses: Iterable[int]) -> None:
+        """Join what is one VMA around each of *addresses*."""
+        for address in addresses:
+            if (vma := self._vma(address)) is not None:
+                pieces.join(*vma)
+
+    def _look(self, pieces: Pieces, candidates: list[tuple[int, int]]) -> Iterator[int]:
+        for start, end in candidates:
+            page = self._find(start, end)
             if page is not None:
                 pieces.written(start)
                 yield page
+
+    def _vma(self, address: int) -> tuple[int, int] | None:
+        """The VMA around *address*, None if there is none."""
+        _query[2] = address & (1 << 64) - 1
+        if _ioctl(self._maps, _PROCMAP_QUERY, _query_at):
+            return None
+        return _query[3], _query[4]
+
+    def _find(self, start: int, end: int) -> int | None:
+        return self._scan(start, end) if Pagemap.scans else self._read(start, end)
 
     def _scan(self, start: int, end: int) -> int | None:
         found = self._ask(_own, start, end)

@@ -13,7 +13,7 @@ import re
 from typing import Final, cast
 
 from vmatrace import abi
-from vmatrace.calls import ALIASES, BIRTHS, DEATHS, EXECS
+from vmatrace.calls import ALIASES, BIRTHS, DEATHS, EXECS, Range
 from vmatrace.event import Event, Fd
 from vmatrace.layout import Layout, parse_layout
 from vmatrace.record import decode, effects
@@ -65,12 +65,14 @@ class Recorder:
     def enter(self, task: Task, pending: Pending) -> None:
         """*task* begins a call."""
         process, name, args = task.process, pending.name, pending.args
-        self._note_faults(process)
         if ALIASES.get(name, name) in EXECS:
             self._before_exec(task, pending)
         elif name in DEATHS:
             self.last(task)
-        elif name not in BIRTHS:
+        elif name in BIRTHS:
+            if not pending.birth & abi.CLONE_VM:  # what the parent has written to, the child has
+                self._note_faults(process)
+        else:
             memory = decode.Memory(task.tid)
             values = decode.arguments(name, args, memory)
             if name == "mmap":
@@ -85,13 +87,18 @@ class Recorder:
                 values[0] = Fd(segment[0])
                 pending.size = segment[1]
             pending.event = Event(name, tuple(values), "", pid=process.name)
+            self._note_faults_near(process, effects.reach(process.space, pending, self._page))
 
     def leave(self, task: Task, pending: Pending, result: int | None) -> None:
         """*task* has made its call; *result* None: it was not made, or will be made again."""
         event, space = pending.event, task.process.space
-        if space.threads > 1:
-            self._note_faults(task.process)
         if event is not None and event.name not in EXECS and result is not None:
+            new = effects.placed(space, pending, result, self._page)
+            if new is not None:  # whose neighbours were not known before
+                space.pieces.clear(*new)
+                self._note_faults_near(task.process, [new])
+            elif space.threads > 1:
+                self._note_faults_near(task.process, effects.reach(space, pending, self._page))
             if not (event.name == "mmap" and result in _NOT_MEMORY):
                 event.recorded = result
                 self.spool.add(event)
@@ -126,6 +133,7 @@ class Recorder:
         path = memory.text(pending.args[0 if pending.name == "execve" else 1])
         pending.event = Event("execve", (path,), "", pid=task.process.name, recorded=0)
         if len(task.process.space.processes) == 1:
+            self._note_faults(task.process)
             pending.layout = self._final(task.process, task.tid)
 
     def executed(self, task: Task, pending: Pending | None) -> None:
@@ -230,6 +238,17 @@ class Recorder:
         for page in space.pagemap.fresh(space.pieces):
             if seen is not None:
                 process.space.pieces.written_at(page)
+            self._fault(process, page)
+
+    def _note_faults_near(self, process: ThreadGroup, ranges: list[Range] | None) -> None:
+        """As _note_faults(), where a call that works on *ranges* can tell; None: anywhere."""
+        space = process.space
+        if space.pagemap is None or not space.pieces.open:
+            return
+        if ranges is None:
+            self._note_faults(process)
+            return
+        for page in space.pagemap.near(space.pieces, ranges):
             self._fault(process, page)
 
     def _fault(self, process: ThreadGroup, page: int) -> None:
