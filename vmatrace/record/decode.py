@@ -6,6 +6,7 @@ for clone_args, linux/userfaultfd.h for uffdio_range and uffdio_register.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -43,6 +44,12 @@ class Memory:
             return b""
         finally:
             os.close(fd)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write *data* at *address*, if that is possible."""
+        with contextlib.suppress(OSError), open(self._path, "r+b", buffering=0) as memory:
+            memory.seek(address)
+            memory.write(data)
 
     def words(self, address: int, count: int) -> tuple[int, ...]:
         """*count* 64-bit words, none where they cannot be read."""

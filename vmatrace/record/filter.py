@@ -16,6 +16,11 @@ from vmatrace.calls import ALIASES, CALLS, used_by
 from vmatrace.oracle.arch import Arch, native
 
 _RECORDED: Final = used_by("record")
+#: What else is stopped at, by the first argument: strict seccomp mode (PR_SET_SECCOMP, and
+#: SECCOMP_SET_MODE_STRICT), which no program enters that has a filter; and what begins to trace.
+STRICT: Final = {"prctl": 22, "seccomp": 0}
+#: Requests of ptrace(2) by which one process begins to trace another: TRACEME, ATTACH, SEIZE.
+TRACING: Final = (0, 16, 0x4206)
 _OWN_X86: Final = {
     "fork": 57, "vfork": 58, "execveat": 322, "seccomp": 317, "kcmp": 312, "clone3": 435,
     "pidfd_getfd": 438,
@@ -51,31 +56,48 @@ def calls() -> SyscallTable:
     numbers = arch.calls | own_numbers(arch)
     stopped = [name for call in _RECORDED for name in (call.name, *call.also)]
     # fork and vfork are no calls of every processor.
-    names = {numbers[name]: name for name in stopped if name in numbers}
+    names = {numbers[name]: name for name in (*stopped, "ptrace", "seccomp") if name in numbers}
     audit = 0xC000003E if arch.name == "x86_64" else 0xC00000B7
     return SyscallTable(audit, arch.result, arch.registers, numbers, names)
 
 
 def wanted(name: str, args: tuple[int, ...]) -> bool:
     """Whether the filter would stop at this call: for a tracer that has to look at every one."""
-    if name == "clone":
-        return not args[0] & abi.CLONE_THREAD
+    if name == "clone":  # a thread is part of its process, unless it would escape us
+        return not args[0] & abi.CLONE_THREAD or bool(args[0] & abi.CLONE_UNTRACED)
+    if name == "ptrace":
+        return args[0] & 0xFFFFFFFF in TRACING
+    if is_strict(name, args):
+        return True
+    if name == "seccomp":
+        return False
     return CALLS[ALIASES.get(name, name)].concerns_memory(args)
+
+
+def is_strict(name: str | None, args: tuple[int, ...]) -> bool:
+    """Whether the call may enter strict seccomp mode."""
+    return name is not None and args[0] & 0xFFFFFFFF == STRICT.get(name)
 
 
 _LOAD, _EQUAL, _SET, _RETURN, _AT_LEAST = 0x20, 0x15, 0x45, 0x06, 0x35
 _TRACE, _ALLOW = 0x7FF00000, 0x7FFF0000
 _NR, _ARCH, _ARGS = 0, 4, 16
-#: Calls of the x32 ABI have this bit in their number.
+#: SyscallTable of the x32 ABI have this bit in their number.
 _X32: Final = 0x40000000
 
 
-def program(table: SyscallTable) -> bytes:
-    """The filter as an array of struct sock_filter: RET_TRACE for what is recorded, else ALLOW.
+def program(table: SyscallTable, action: int = _TRACE) -> bytes:
+    """The filter as an array of struct sock_filter: *action* for what is recorded, else ALLOW.
 
-    Calls of another ABI (32-bit programs) are allowed: their arguments cannot be told apart.
+    SyscallTable of another ABI (32-bit programs) are allowed: their arguments cannot be told apart.
     """
-    selected = {call.name: call.select for call in _RECORDED if call.select is not None}
+    selected = {
+        call.name: (call.select.param, call.select.values)
+        for call in _RECORDED
+        if call.select is not None
+    }
+    selected["prctl"] = (0, (*selected["prctl"][1], STRICT["prctl"]))
+    selected |= {"ptrace": (0, TRACING), "seccomp": (0, (STRICT["seccomp"],))}
     apart = (*selected, "clone")
     lines: list[tuple[int, str, str, int]] = [
         (_LOAD, "", "", _ARCH), (_EQUAL, "", "allow", table.audit), (_LOAD, "", "", _NR),
@@ -86,15 +108,18 @@ def program(table: SyscallTable) -> bytes:
     ]  # fmt: skip
     # Blocks: each tests one argument in the accumulator and ends at TRACE or ALLOW.
     places = {}
-    for name, select in selected.items():
+    for name, (param, values) in selected.items():
         places[name] = len(lines)
-        lines.append((_LOAD, "", "", _ARGS + 8 * select.param))
-        lines += [(_EQUAL, "trace", "", value) for value in select.values]
+        lines.append((_LOAD, "", "", _ARGS + 8 * param))
+        lines += [(_EQUAL, "trace", "", value) for value in values]
         lines.append((_RETURN, "", "", _ALLOW))
     places["clone"] = len(lines)
-    lines += [(_LOAD, "", "", _ARGS), (_SET, "allow", "trace", abi.CLONE_THREAD)]
+    lines += [
+        (_LOAD, "", "", _ARGS), (_SET, "trace", "", abi.CLONE_UNTRACED),
+        (_SET, "allow", "trace", abi.CLONE_THREAD),
+    ]  # fmt: skip
     places["trace"] = len(lines)
-    lines.append((_RETURN, "", "", _TRACE))
+    lines.append((_RETURN, "", "", action))
     places["allow"] = len(lines)
     lines.append((_RETURN, "", "", _ALLOW))
 
@@ -105,3 +130,18 @@ def program(table: SyscallTable) -> bytes:
         struct.pack("<HBBI", op, jump(yes, at), jump(no, at), k)
         for at, (op, yes, no, k) in enumerate(lines)
     )
+
+
+#: What the kernel lets a thread do in strict mode: read, write, rt_sigreturn, exit.
+_STRICT_CALLS: Final = {"x86_64": (0, 1, 15, 60), "aarch64": (63, 64, 139, 93)}
+#: The data of RET_TRACE by which the strict filter is known from the other.
+BEYOND_STRICT: Final = 1
+
+
+def strict_program(arch: Arch) -> bytes:
+    """Strict seccomp mode as a filter: RET_TRACE with BEYOND_STRICT for what it forbids."""
+    allowed = _STRICT_CALLS[arch.name]
+    lines = [(_LOAD, 0, 0, _NR)]
+    lines += [(_EQUAL, len(allowed) - at, 0, number) for at, number in enumerate(allowed)]
+    lines += [(_RETURN, 0, 0, _TRACE | BEYOND_STRICT), (_RETURN, 0, 0, _ALLOW)]
+    return b"".join(struct.pack("<HBBI", *line) for line in lines)

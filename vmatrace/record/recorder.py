@@ -44,6 +44,8 @@ class Recorder:
         self.root: ThreadGroup | None = None
         #: How many programs were met whose calls are not recorded (ThreadGroup.foreign).
         self.foreign = 0
+        #: Processes that somebody else began to trace, by name.
+        self.surrendered: list[str] = []
         self._closed = False
         self._kernel = kernel
         self._page = page_size
@@ -207,6 +209,17 @@ class Recorder:
             if process.tasks and not process.exited:
                 self._expect(process, min(process.tasks))
                 return
+
+    def surrender(self, process: ThreadGroup) -> None:
+        """The recording of *process* ends here: all its threads are stopped, and will be let go."""
+        if self.recording(process):
+            self.surrendered.append(process.name)
+            self.frozen(process.space)
+        process.foreign = process.exited = True
+        process.close()
+        process.space.processes.discard(process)
+        if not process.space.processes:
+            self._drop(process.space)
 
     def ended(self, process: ThreadGroup, status: int) -> None:
         """No thread of *process* is left."""

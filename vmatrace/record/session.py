@@ -50,6 +50,7 @@ class Recorded:
     status: int | None
     signal: int
     foreign: int
+    surrendered: tuple[str, ...]
     unknown: tuple[str, ...]
 
 
@@ -130,7 +131,8 @@ class Session:
         self.files.close()
         return Recorded(
             spool.events, spool.faults, spool.processes, spool.layouts, status, caught,
-            self._recorder.foreign, tuple(sorted(self.files.unknown)),
+            self._recorder.foreign, tuple(self._recorder.surrendered),
+            tuple(sorted(self.files.unknown)),
         )  # fmt: skip
 
     # --- the header -------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import signal
+from collections.abc import Callable
 from typing import Any, Final
 
 from vmatrace.oracle.errors import Unavailable
@@ -17,7 +18,7 @@ from vmatrace.oracle.errors import Unavailable
 #: How a thread goes on: to the next stop it has anyway, or to the next boundary of a call as well.
 CONT, SYSCALL = 7, 24
 _SEIZE, _INTERRUPT, _LISTEN, _DETACH = 0x4206, 0x4207, 0x4208, 17
-_GETEVENTMSG, _GETREGSET, _GET_SYSCALL_INFO = 0x4201, 0x4204, 0x420E
+_GETEVENTMSG, _GETREGSET, _SETREGSET, _GET_SYSCALL_INFO = 0x4201, 0x4204, 0x4205, 0x420E
 _NT_PRSTATUS: Final = 1
 #: PTRACE_O_TRACE{SYSGOOD,FORK,VFORK,CLONE,EXEC,EXIT,SECCOMP}.
 OPTIONS: Final = 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80
@@ -102,13 +103,33 @@ def result(tid: int) -> tuple[int, int]:
     return _info[0] & 0xFF, value - (1 << 64) if value >> 63 else value
 
 
-def register(tid: int, index: int, count: int) -> int:
-    """Register *index* of the *count* in NT_PRSTATUS, signed. Raises Gone."""
+def at(tid: int) -> int:
+    """Where in a call a stopped thread is: ENTRY, LEAVE, FILTERED, or 0. Raises Gone."""
+    if _ptrace(_GET_SYSCALL_INFO, tid, _info_size, _info_at) <= 0:
+        raise Gone
+    return int(_info[0] & 0xFF)
+
+
+def registers(tid: int, count: int) -> list[int]:
+    """The *count* words of NT_PRSTATUS. Raises Gone."""
     words = (ctypes.c_uint64 * count)()
     vector = (ctypes.c_void_p * 2)(ctypes.addressof(words), ctypes.sizeof(words))
     if _ptrace(_GETREGSET, tid, _NT_PRSTATUS, ctypes.addressof(vector)) == -1:
         raise Gone
-    value = int(words[index])
+    return list(words)
+
+
+def set_registers(tid: int, values: list[int]) -> None:
+    """Set all words of NT_PRSTATUS. Raises Gone."""
+    words = (ctypes.c_uint64 * len(values))(*values)
+    vector = (ctypes.c_void_p * 2)(ctypes.addressof(words), ctypes.sizeof(words))
+    if _ptrace(_SETREGSET, tid, _NT_PRSTATUS, ctypes.addressof(vector)) == -1:
+        raise Gone
+
+
+def register(tid: int, index: int, count: int) -> int:
+    """Register *index* of the *count* in NT_PRSTATUS, signed. Raises Gone."""
+    value = registers(tid, count)[index]
     return value - (1 << 64) if value >> 63 else value
 
 
@@ -121,6 +142,8 @@ class Waiter:
     def __init__(self, signals: frozenset[signal.Signals]) -> None:
         self._signals = signals | {signal.SIGCHLD}
         self.before: set[int] = set()
+        #: Whether to go on waiting when there is nobody to wait for.
+        self.patient: Callable[[], bool] = bool
         self._handler: Any = None
 
     def __enter__(self) -> Waiter:
@@ -145,7 +168,9 @@ class Waiter:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG | _WALL)
             except ChildProcessError:
-                return 0, 0
+                if not self.patient():
+                    return 0, 0
+                pid = 0
             if pid:
                 return pid, status
             if seconds is None:

@@ -80,7 +80,7 @@ class ThreadGroup:
 class Task:
     """One thread. ``pending`` is the recorded call it is in."""
 
-    __slots__ = ("held", "pending", "process", "stopped", "tid")
+    __slots__ = ("held", "pending", "process", "restore", "stopped", "tid")
 
     def __init__(self, tid: int, process: ThreadGroup) -> None:
         self.tid = tid
@@ -90,6 +90,8 @@ class Task:
         self.stopped = True
         #: The signal to go on with after a freeze.
         self.held = 0
+        #: The clone flags that it finds in its register or memory (address) when it goes on.
+        self.restore: tuple[int | None, int] | None = None
 
 
 class Pending:

@@ -12,11 +12,14 @@ import signal
 import time
 from typing import Final
 
-from vmatrace.abi import CLONE_THREAD, CLONE_VM
+from vmatrace.abi import CLONE_THREAD, CLONE_UNTRACED, CLONE_VM
 from vmatrace.calls import ALIASES, BIRTHS, DEATHS, EXECS
+from vmatrace.oracle.arch import native
 from vmatrace.oracle.errors import Unavailable
-from vmatrace.record import stops
-from vmatrace.record.filter import SyscallTable, wanted
+from vmatrace.record import decode, stops
+from vmatrace.record.borrow import PAGE, Borrowed
+from vmatrace.record.escort import Escort
+from vmatrace.record.filter import BEYOND_STRICT, SyscallTable, is_strict, strict_program, wanted
 from vmatrace.record.pages import Pieces
 from vmatrace.record.recorder import Recorder
 from vmatrace.record.stops import Gone, Waiter
@@ -30,7 +33,7 @@ _NOT_MADE: Final = (-512, -513, -514, -516, -4)
 _ENOSYS: Final = -38
 #: Seconds that freeze() waits.
 _PATIENCE: Final = 0.5
-#: Calls that do not come back, if they succeed.
+#: SyscallTable that do not come back, if they succeed.
 _FAREWELLS: Final = EXECS | DEATHS | set(ALIASES)
 
 
@@ -56,6 +59,10 @@ class Tracer:
         #: Nothing is recorded any more: everybody just goes on.
         self.passive = False
         self._freezing = False
+        self._escort = Escort(calls)
+        #: Whether a thread is in strict mode.
+        self._strict = False
+        waiter.patient = lambda: self._escort.busy
 
     def adopt(self, process: ThreadGroup, tid: int) -> Task:
         """Note a new thread of *process*."""
@@ -86,15 +93,16 @@ class Tracer:
                 self.handle(tid, status)
 
     def go(self) -> None:
-        """Let those go on that attach() or freeze() stopped."""
+        """Let those go on that attach(), freeze() or _surrender() stopped."""
         self._freezing = False
-        for task in self.tasks.values():
-            if task.stopped:
-                self._resume(task, task.held)
+        for task in list(self.tasks.values()):
+            if task.stopped and task.tid not in task.process.space.waiting:
+                held, task.held = task.held, 0
+                self._resume(task, held)
 
     def run(self) -> int:
         """Until nobody is left: 0. Or a signal to us, at once: its number; call again to go on."""
-        while self.tasks:
+        while self.tasks or self._escort.busy:
             tid, status = self._waiter.next()
             if tid == 0:
                 if status:
@@ -128,21 +136,26 @@ class Tracer:
 
         The parent of a vfork cannot stop before its child is done; neither does it run.
         """
-        self._freezing = True
-        for task in self.tasks.values():
-            if not task.stopped:
-                stops.interrupt(task.tid)
-        end = time.monotonic() + _PATIENCE
-        while not all(task.stopped for task in self.tasks.values()):
-            tid, status = self._waiter.next(max(0, end - time.monotonic()))
-            if tid:
-                self.handle(tid, status)
-            elif not status:
-                break
+        self._halt(list(self.tasks.values()))
         for space in {task.process.space for task in self.tasks.values()}:
             owner = self.tasks.get(space.owner) if space.owner is not None else None
             if owner is None or owner.stopped:  # or somebody is in the middle of a call
                 self._recorder.frozen(space)
+
+    def _halt(self, tasks: list[Task]) -> bool:
+        """Bring *tasks* to a stop, and hold whoever stops meanwhile; whether all came."""
+        self._freezing = True
+        for task in tasks:
+            if not task.stopped:
+                stops.interrupt(task.tid)
+        end = time.monotonic() + _PATIENCE
+        while not all(task.stopped for task in tasks if task.tid in self.tasks):
+            tid, status = self._waiter.next(max(0, end - time.monotonic()))
+            if tid:
+                self.handle(tid, status)
+            elif not status:
+                return False
+        return True
 
     def thaw(self) -> None:
         """Everybody goes on, and nothing is recorded any more."""
@@ -150,6 +163,7 @@ class Tracer:
         self._recorder.close()
         for task in self.tasks.values():
             task.pending = None
+            task.process.space.waiting.clear()
         self.go()
         for tid, status in self._early.items():
             self.handle(tid, status)
@@ -164,8 +178,13 @@ class Tracer:
 
     def _stopped(self, task: Task, status: int) -> None:
         event, sig = status >> 16, status >> 8 & 0xFF
-        if self.passive and event not in (stops.STOP, 0):
+        if event not in stops.BIRTHS:
+            self._restore(task)
+        if self.passive and event not in (stops.STOP, stops.SECCOMP, 0):
             self._resume(task)
+        elif event == stops.SECCOMP and self._strict and stops.message(task.tid) == BEYOND_STRICT:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(task.process.pid, signal.SIGKILL)
         elif event == stops.SECCOMP or (event == 0 and sig == stops.AT_CALL):
             self._at_call(task)
         elif event in stops.BIRTHS:
@@ -205,11 +224,22 @@ class Tracer:
     def _enter(self, task: Task) -> None:
         op, audit, number, args = stops.call(task.tid)
         name = self._calls.names.get(number)
+        ours = op in (stops.FILTERED, stops.ENTRY) and audit == self._calls.audit
+        if name == "ptrace" and ours and wanted(name, args):
+            self._traces(task, args)
+            return
+        if ours and is_strict(name, args) and not self._every:
+            self._enter_strict_mode(task, name == "prctl" and args[1] != 1)
+            return
+        birth = 0
+        if name in BIRTHS and ours:
+            birth = self._recorder.clone_flags(task, name, args)
+            if birth & CLONE_UNTRACED and not self._every:
+                self._keep_traced(task, name, args, birth)
         if (
             name is None
-            or op not in (stops.FILTERED, stops.ENTRY)
+            or not ours
             or not self._recorder.recording(task.process)
-            or audit != self._calls.audit
             or (self._every and not wanted(name, args))
         ):
             self._resume(task)
@@ -220,14 +250,96 @@ class Tracer:
             return
         pending = Pending(name, args)
         if name in BIRTHS:
-            pending.birth = self._recorder.clone_flags(task, name, args)
-            if pending.birth & CLONE_THREAD:
+            pending.birth = birth
+            if birth & CLONE_THREAD:
                 self._resume(task)
                 return
         task.pending = pending
         space.owner = task.tid
         self._recorder.enter(task, pending)
         self._resume(task)
+
+    def _enter_strict_mode(self, task: Task, other: bool) -> None:
+        """The kernel refuses strict mode where there is a filter: one of ours does the same.
+
+        *other*: it asks for another mode.
+        """
+        with contextlib.suppress(OSError):
+            if not other:
+                arch, numbers = native(), self._calls.numbers
+                thread = Borrowed(task.tid, arch)
+                done, page = thread.filter(
+                    strict_program(arch), 0, numbers["seccomp"], numbers["mmap"]
+                )
+                if page:
+                    thread.call(numbers["munmap"], page, PAGE)
+                self._strict = True
+                thread.finish(done)
+        self._resume(task)
+
+    def _keep_traced(self, task: Task, name: str, args: tuple[int, ...], flags: int) -> None:
+        """The child would carry our filter without us: take CLONE_UNTRACED out of the call."""
+        task.restore = (None, args[0]) if name == "clone" else (args[0], flags)
+        self._put_flags(task, task.restore[0], task.restore[1] & ~CLONE_UNTRACED)
+
+    def _restore(self, task: Task) -> None:
+        """Give *task* the flags that it asked for back: who knows whether it looks at them."""
+        restore, task.restore = task.restore, None
+        if restore is not None:
+            self._put_flags(task, *restore)
+
+    def _put_flags(self, task: Task, address: int | None, value: int) -> None:
+        if address is not None:
+            decode.Memory(task.tid).write(address, value.to_bytes(8, "little"))
+            return
+        arch = native()
+        words = stops.registers(task.tid, arch.registers)
+        words[arch.arguments[0]] = value
+        stops.set_registers(task.tid, words)
+
+    def _traces(self, task: Task, args: tuple[int, ...]) -> None:
+        """*task* begins to trace another, or asks for it: that one is no longer ours."""
+        target = task.tid if args[0] & 0xFFFFFFFF == 0 else args[1] & 0xFFFFFFFF
+        found = self.tasks.get(target)
+        if found is not None:
+            self._surrender(found.process)
+        if task.tid in self.tasks and task.stopped:
+            self._resume(task)
+
+    def _surrender(self, process: ThreadGroup) -> None:
+        """Let a process go for good, calls and all; where that fails it stays ours."""
+        before = self._freezing
+        tasks = [self.tasks[tid] for tid in sorted(process.tasks)]
+        halted = self._halt(tasks)
+        tasks = [task for task in tasks if task.tid in self.tasks]
+        if halted and tasks:
+            self._recorder.surrender(process)
+            with contextlib.suppress(OSError, Gone, ValueError):
+                signals = [] if self._every else self._escort_threads(tasks[0])
+                for task in tasks:
+                    self._let_go(task, signals if task is tasks[0] else [])
+        if not before:
+            self.go()
+
+    def _escort_threads(self, task: Task) -> list[int]:
+        """Have the calls of *task*'s process pass without us; the signals that came meanwhile."""
+        thread = Borrowed(task.tid, native())
+        try:
+            self._escort.take(thread, task.process.pid)
+        finally:
+            thread.give_back()
+        return thread.signals
+
+    def _let_go(self, task: Task, signals: list[int]) -> None:
+        process, space = task.process, task.process.space
+        self.tasks.pop(task.tid)
+        process.tasks.discard(task.tid)
+        space.threads -= 1
+        self._forget(task, space)
+        for sig in signals[1:]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, sig)
+        stops.detach(task.tid, task.held or (signals[0] if signals else 0))
 
     def _leave(self, task: Task, result: int) -> None:
         pending = task.pending
@@ -250,10 +362,11 @@ class Tracer:
 
     def _birth(self, parent: Task) -> None:
         tid = stops.message(parent.tid)
-        pending = parent.pending
+        restore, pending = parent.restore, parent.pending
+        self._restore(parent)
         if pending is None or pending.name not in BIRTHS:
             if os.path.exists(f"/proc/{parent.process.pid}/task/{tid}"):
-                self._adopt_now(parent.process, tid)
+                self._adopt_now(parent.process, tid, restore)
                 self._resume(parent)
                 return
             pending = Pending("fork", ())  # of a program whose calls are not recorded
@@ -261,13 +374,15 @@ class Tracer:
         parent.pending = None
         shared = bool(pending.birth & CLONE_VM)
         child = self._recorder.born(parent, tid, pending, shared)
-        self._adopt_now(child, tid)
+        self._adopt_now(child, tid, restore)
         self._release(parent)
         self._resume(parent)
 
-    def _adopt_now(self, process: ThreadGroup, tid: int) -> None:
+    def _adopt_now(
+        self, process: ThreadGroup, tid: int, restore: tuple[int | None, int] | None
+    ) -> None:
         task = self.adopt(process, tid)
-        task.stopped = False
+        task.stopped, task.restore = False, restore
         status = self._early.pop(tid, None)
         if status is not None:
             self.handle(tid, status)

@@ -56,6 +56,12 @@ def remarks(recorded: Recorded) -> list[str]:
             f"{words.plural(recorded.foreign, 'program')} of 32 bits, or not readable to this "
             "user: their memory calls are not in the trace"
         )
+    if recorded.surrendered:
+        said.append(
+            f"{words.plural(len(recorded.surrendered), 'process', 'processes')} traced by another "
+            "program from some point on, and recorded up to there: "
+            f"{', '.join(recorded.surrendered)}"
+        )
     if recorded.unknown:
         said.append(
             f"file systems unknown to the model, taken for drivers with only .mmap(): "
