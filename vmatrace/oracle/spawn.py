@@ -29,6 +29,7 @@ def spawn(arch: Arch) -> Child:
     The image is started by posix_spawn, asks to be traced and executes itself. So the tracer never
     forks Python: it may have threads, and no memory of it is ever in the child.
     """
+    check_proc()
     image = _memfd(arch.image)
     try:
         pid = os.posix_spawn(
@@ -52,6 +53,19 @@ def spawn(arch: Arch) -> Child:
     with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w") as score:
         score.write("1000")  # should a trace use up the memory, its process is the one to go
     return tracee
+
+
+def check_proc() -> None:
+    """Whether /proc shows processes by the numbers that they have here. Raises Unavailable."""
+    try:
+        shown = os.readlink("/proc/self")
+    except OSError:
+        raise Unavailable("/proc is not mounted (mount -t proc proc /proc)") from None
+    if shown != str(os.getpid()):
+        raise Unavailable(
+            "/proc is that of another PID namespace (unshare --mount-proc, or mount -t proc proc "
+            "/proc)"
+        )
 
 
 _FIXED: Final = frozenset({signal.SIGKILL, signal.SIGSTOP})

@@ -21,6 +21,7 @@ from vmatrace.calls import CALLS
 from vmatrace.event import File
 from vmatrace.kernels import FILE_SYSTEMS
 from vmatrace.layout import Layout
+from vmatrace.oracle.errors import Unavailable
 from vmatrace.trace.grammar import is_reserved
 
 _KCMP_FILE: Final = 0
@@ -73,6 +74,27 @@ class OpenFiles:
         self._names: dict[tuple[str, int], str] = {}
         self._pid = os.getpid()
 
+    def check(self) -> None:
+        """Whether the kernel lets open files be told apart at all. Raises Unavailable."""
+        own, pidfd = os.open("/dev/null", os.O_RDONLY), os.pidfd_open(self._pid)
+        try:
+            for name, number, args in (
+                ("pidfd_getfd", self._getfd, (pidfd, own, 0, 0, 0)),
+                ("kcmp", self._kcmp, (self._pid, self._pid, _KCMP_FILE, own, own)),
+            ):
+                result = int(_syscall(number, *args))
+                if result < 0:
+                    raise Unavailable(
+                        f"{name}() is not permitted ({os.strerror(ctypes.get_errno())}), and open "
+                        "files cannot be told apart without it: a container needs CAP_SYS_PTRACE "
+                        "(--cap-add SYS_PTRACE) or another seccomp profile"
+                    )
+                if name == "pidfd_getfd":
+                    os.close(result)
+        finally:
+            os.close(own)
+            os.close(pidfd)
+
     # --- descriptors ------------------------------------------------------------------------
 
     def of(self, pidfd: int, pid: int, fd: int) -> Opened | None:
@@ -124,6 +146,19 @@ class OpenFiles:
                 if int(fields[1]) == shmid:
                     path = f"/SYSV{int(fields[0]) & 0xFFFFFFFF:08x} (deleted)"
                     key, size = f"shm_{shmid}", int(fields[3])
+                    self.described[key] = File(path, "tmpfs", size=size)
+                    return key, size
+        return None
+
+    def unseen_segment(self, shmid: int, address: int, tid: int) -> tuple[str, int] | None:
+        """As segment(), of one in another IPC namespace that thread *tid* attached at *address*."""
+        with contextlib.suppress(OSError), open(f"/proc/{tid}/maps", "rb") as table:
+            for line in table:
+                start, _, rest = line.partition(b"-")
+                if int(start, 16) == address:
+                    fields = rest.split(None, 5)
+                    key, size = f"shm_{shmid}", int(fields[0], 16) - address
+                    path = printable(os.fsdecode(fields[5].rstrip(b"\n")))
                     self.described[key] = File(path, "tmpfs", size=size)
                     return key, size
         return None

@@ -95,6 +95,11 @@ class Recorder:
         """*task* has made its call; *result* None: it was not made, or will be made again."""
         event, space = pending.event, task.process.space
         if event is not None and event.name not in EXECS and result is not None:
+            if event.name == "shmat" and result > 0 and not pending.size:
+                shmid = cast(int, event.args[0])
+                if segment := self.files.unseen_segment(shmid, result, task.tid):
+                    event.args = (Fd(segment[0]), *event.args[1:])
+                    pending.size = segment[1]
             new = effects.placed(space, pending, result, self._page)
             if new is not None:  # whose neighbours were not known before
                 space.pieces.clear(*new)

@@ -69,6 +69,7 @@ class Session:
 
     def command(self, command: Sequence[str], ksm: bool) -> Recorded:
         """Run *command* and record it to its end. Raises CannotStart and Unavailable."""
+        self.files.check()
         inherited = get_kernel(self._model).has(KSM_EXEC_INHERIT)
         if ksm and not inherited:
             raise CannotStart("--ksm: KSM by default does not survive execve() before Linux 6.7")
@@ -110,6 +111,7 @@ class Session:
 
     def process(self, pid: int) -> Recorded:
         """Record the running process *pid* until it ends or a signal comes. Raises Unavailable."""
+        self.files.check()
         with Waiter(_ENDING) as waiter:
             tracer = Tracer(self._recorder, self._calls, waiter, every=True)
             process = ThreadGroup(pid, "main", AddressSpace(Pieces(self.files.count)))
