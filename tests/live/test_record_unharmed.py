@@ -5,6 +5,7 @@ Each program runs twice, alone and recorded: the same output and status, and an 
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -139,3 +140,78 @@ def test_a_program_with_leaksanitizer_runs_to_its_end(
     )  # fmt: skip
     both(tmp_path, "./leak")
     assert subprocess.run(["./leak"], cwd=tmp_path, check=False).returncode == status
+
+
+MANY_FILES = """
+import mmap, os
+for i in range(120):
+    fd = os.open(f'{i}', os.O_RDWR | os.O_CREAT)
+    os.ftruncate(fd, 4096)
+    globals()[f'm{i}'] = libc.mmap(0, 4096, 1, 2, fd, 0)
+    os.close(fd)
+say('mapped', all(globals()[f'm{i}'] > 0 for i in range(120)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"), [("-Sn 64", "check: exact"), ("-n 64", "RLIMIT_NOFILE")]
+)
+def test_more_files_than_descriptors_can_be_mapped(tmp_path: Path, limit: str, said: str) -> None:
+    (tmp_path / "many.py").write_text(HEAD + MANY_FILES, encoding="ascii")
+    command = f"ulimit {limit}; exec {shlex.join((*RECORD, '--check', '-o', 'trace.yaml', '--'))}"
+    done = subprocess.run(
+        ["sh", "-c", f"{command} {PYTHON} -S many.py"], cwd=tmp_path, env=ENVIRONMENT, text=True,
+        capture_output=True, timeout=LIMIT, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "mapped True\n")
+    assert said in done.stderr
+    assert "check: exact" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "name"), [(438, "pidfd_getfd"), (312, "kcmp")])
+def test_what_a_container_denies_is_said_and_nothing_is_written(
+    tmp_path: Path, number: int, name: str
+) -> None:
+    """Docker's and Podman's default seccomp profiles, on x86-64."""
+    code = (
+        "import struct, sys\n"
+        f"words = [(0x20, 0, 0, 0), (0x15, 0, 1, {number}), (6, 0, 0, 0x50001),"
+        " (6, 0, 0, 0x7fff0000)]\n"
+        "code = b''.join(struct.pack('<HBBI', *w) for w in words)\n"
+        "kept = ctypes.create_string_buffer(code, len(code))\n"
+        "program = ctypes.create_string_buffer(struct.pack('<QQ', 4, ctypes.addressof(kept)))\n"
+        "libc.prctl(38, 1, 0, 0, 0)\n"
+        "assert libc.syscall(317, 1, 0, ctypes.addressof(program), 0, 0, 0) == 0\n"
+        f"os.execv(sys.executable, {[*RECORD, '-o', 'trace.yaml', '--', '/bin/true']!r})\n"
+    )
+    done = subprocess.run(
+        [PYTHON, "-c", HEAD + code], cwd=tmp_path, env=ENVIRONMENT, text=True,
+        capture_output=True, timeout=LIMIT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert f"error: {name}() is not permitted" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_proc_of_another_namespace_is_said(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["unshare", "-pf", *RECORD, "-o", "trace.yaml", "--", "/bin/true"], cwd=tmp_path,
+        env=ENVIRONMENT, text=True, capture_output=True, timeout=LIMIT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "error: /proc is that of another PID namespace" in done.stderr
+
+
+def test_a_segment_of_another_ipc_namespace_is_described(tmp_path: Path) -> None:
+    code = (
+        "libc.shmat.restype = ctypes.c_long\n"
+        "key = libc.shmget(0, 8192, 0o1600)\n"
+        "say(libc.shmat(key, 0, 0) > 0)\n"
+    )
+    done = subprocess.run(
+        [*RECORD, "--check", "-o", "trace.yaml", "--", "unshare", "-i", PYTHON, "-S", "-c",
+         HEAD + code], cwd=tmp_path, env=ENVIRONMENT, text=True, capture_output=True,
+        timeout=LIMIT, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "True\n")
+    assert "check: exact" in done.stderr

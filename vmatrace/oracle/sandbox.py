@@ -406,6 +406,8 @@ class Sandbox:
         own = {resource.RLIMIT_STACK: spawn.STACK_LIMIT, resource.RLIMIT_NOFILE: DESCRIPTORS}
         for kind, soft in {**own, **rlimits}.items():
             hard = self.machine.limit(process.tracee.pid, kind)[1]
+            if kind == resource.RLIMIT_NOFILE and hard != resource.RLIM_INFINITY:
+                soft = min(soft, hard)  # fewer may do
             if hard != resource.RLIM_INFINITY and soft > hard:
                 raise Unsupported(f"resource limit {kind}: {soft} is above the hard limit {hard}")
             self.machine.set_limit(process.tracee.pid, kind, soft, hard)

@@ -12,6 +12,7 @@ import ctypes
 import fcntl
 import os
 import re
+import resource
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from vmatrace.oracle.errors import Unavailable
 from vmatrace.trace.grammar import is_reserved
 
 _KCMP_FILE: Final = 0
+#: So many descriptors are left for everything but duplicates.
+_SPARE: Final = 40
 _O_PATH: Final = 0o10000000
 _MODES: Final = {os.O_RDONLY: "r", os.O_WRONLY: "w", os.O_RDWR: "rw"}
 #: statfs(2) f_type of file systems that are mounted nowhere.
@@ -66,6 +69,9 @@ class OpenFiles:
         self.described: dict[int | str, File] = {}
         #: File systems that the model does not know, taken for legacy drivers.
         self.unknown: set[str] = set()
+        #: How many open files would be taken for others if they were mapped again.
+        self.forgotten = 0
+        self._held = 0
         self._getfd, self._kcmp = numbers["pidfd_getfd"], numbers["kcmp"]
         self._live: dict[tuple[int, int], list[Opened]] = {}
         self._mounts: dict[int, str] = {}
@@ -118,9 +124,23 @@ class OpenFiles:
         file = File(path, "legacy" if fs == "devzero" else fs, _MODES.get(flags & 3, "rw"))
         opened = Opened(self._key(file), file, own, identity)
         self._live.setdefault(identity, []).append(opened)
+        self._held += 1
+        while self._held > max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE, 1):
+            self._forget(next(self._everything()))
+            self.forgotten += 1
         name = path if path.startswith("/") else f"/{path}"
         self._names[name.removesuffix(" (deleted)"), status.st_ino] = path
         return opened
+
+    def _forget(self, opened: Opened) -> None:
+        """Close the duplicate: it will not be known again."""
+        os.close(opened.duplicate)
+        opened.duplicate = -1
+        self._held -= 1
+        several = self._live[opened.identity]
+        several.remove(opened)
+        if not several:
+            del self._live[opened.identity]
 
     def count(self, opened: object, change: int) -> None:
         """*change* pieces of memory more map the file; with the last, its duplicate is closed."""
@@ -133,9 +153,7 @@ class OpenFiles:
         """Close the duplicate of what nothing maps; its name is free for the next like it."""
         if opened.pieces or opened.duplicate < 0:
             return
-        os.close(opened.duplicate)
-        opened.duplicate = -1
-        self._live[opened.identity].remove(opened)
+        self._forget(opened)
         self._free.setdefault(opened.file, []).append(opened.key)
 
     def segment(self, shmid: int) -> tuple[str, int] | None:

@@ -52,6 +52,7 @@ class Recorded:
     foreign: int
     surrendered: tuple[str, ...]
     unknown: tuple[str, ...]
+    forgotten: int
 
 
 class Session:
@@ -76,6 +77,7 @@ class Session:
         self._ksm = inherited and (ksm or launch.ksm_by_default())
         with Waiter(_ENDING) as waiter:
             child = Child(command, self._calls, ksm, waiter.before)
+            _want_descriptors()
             try:
                 stops.seize(child.pid, stops.OPTIONS | stops.EXITKILL)
             except BaseException:
@@ -87,7 +89,7 @@ class Session:
             process = ThreadGroup(child.pid, "main", AddressSpace(Pieces(self.files.count)))
             tracer.adopt(process, child.pid).stopped = False
             child.go()
-            caught = tracer.run()
+            caught = self._run(tracer)
             if caught and self._recorder.root is None:
                 os.kill(child.pid, signal.SIGKILL)
                 raise KeyboardInterrupt
@@ -98,6 +100,16 @@ class Session:
                 raise child.error()
             child.close()
         return self._outcome(None if status is None else _code(status), caught)
+
+    def _run(self, tracer: Tracer) -> int:
+        """As tracer.run(); where we fail, the command goes on to its end all the same."""
+        try:
+            return tracer.run()
+        except Exception:
+            tracer.thaw()
+            while tracer.run():
+                pass
+            raise
 
     def _let_go(self, tracer: Tracer, root: int, caught: int) -> None:
         """No more is recorded. The filter would make calls fail without us, so we stay."""
@@ -134,7 +146,7 @@ class Session:
         return Recorded(
             spool.events, spool.faults, spool.processes, spool.layouts, status, caught,
             self._recorder.foreign, tuple(self._recorder.surrendered),
-            tuple(sorted(self.files.unknown)),
+            tuple(sorted(self.files.unknown)), self.files.forgotten,
         )  # fmt: skip
 
     # --- the header -------------------------------------------------------------------------
@@ -164,6 +176,13 @@ class Session:
         )  # fmt: skip
         self.spool.write(out, comment(remark) + head)
         self.spool.close()
+
+
+def _want_descriptors() -> None:
+    """As many as we may have: each mapped file takes one."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _code(status: int) -> int:

@@ -62,6 +62,11 @@ def remarks(recorded: Recorded) -> list[str]:
             "program from some point on, and recorded up to there: "
             f"{', '.join(recorded.surrendered)}"
         )
+    if recorded.forgotten:
+        said.append(
+            f"{words.plural(recorded.forgotten, 'open file')} too many for RLIMIT_NOFILE "
+            "(ulimit -n): mapped again, such a file counts as another one"
+        )
     if recorded.unknown:
         said.append(
             f"file systems unknown to the model, taken for drivers with only .mmap(): "
