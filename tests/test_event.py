@@ -63,3 +63,14 @@ def test_a_bound_compares_the_actual_count_with_its_value(
 ) -> None:
     bound = Bound(operator, 5)
     assert [bound.holds(n) for n in (4, 5, 6)] == [below, equal, above]
+
+
+@pytest.mark.parametrize("exponent", [0, 16, 21, 30, 34, 63])
+def test_the_size_of_huge_pages_is_one_number(exponent: int) -> None:
+    value = 0x40022 | exponent << 26
+    text = format_flags(value, ("MAP_",))
+    assert "UNINITIALIZED" not in text
+    parsed = sum(
+        abi.CONSTANTS[word] if word in abi.CONSTANTS else int(word, 0) for word in text.split("|")
+    )
+    assert parsed == value

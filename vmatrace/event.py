@@ -228,6 +228,7 @@ _FLAGS_TEXT: dict[tuple[int, tuple[str, ...]], str] = {}
 #: Families whose constants are numbers, not bits.
 _ENUMS: Final = ("MADV_", "PR_", "MPOL_", "UFFDIO_")
 _ALIASES: Final = ("MAP_ANON", "MAP_FILE")
+_HUGE_SIZE: Final = abi.MAP_HUGE_MASK << abi.MAP_HUGE_SHIFT
 
 
 def _format_flags(value: int, families: tuple[str, ...]) -> str:
@@ -245,6 +246,9 @@ def _format_flags(value: int, families: tuple[str, ...]) -> str:
         if value & abi.MAP_TYPE in kinds:
             parts.append(kinds[value & abi.MAP_TYPE])
             rest &= ~abi.MAP_TYPE
+    # The size of huge pages is one number, not flags; without them its bits are anything else.
+    size = rest & _HUGE_SIZE if families == ("MAP_",) and rest & abi.MAP_HUGETLB else 0
+    rest -= size
     for name, number in names:
         if number and number & (number - 1) == 0 and rest & number:
             if number <= abi.MAP_TYPE and families == ("MAP_",):
@@ -253,6 +257,8 @@ def _format_flags(value: int, families: tuple[str, ...]) -> str:
             rest &= ~number
     if not parts and rest == 0:
         return next((name for name, number in names if number == 0), "0")
+    if size:
+        parts.append(next((name for name, number in names if number == size), hex(size)))
     if rest:
         parts.append(hex(rest))
     return "|".join(parts)

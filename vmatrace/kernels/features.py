@@ -345,6 +345,11 @@ DOFORK_SPECIAL_STRICT: Final = _feature(
     "dofork-special-strict", "7.0", "madvise_vma_behavior()",
     "MADV_DOFORK fails on every VM_SPECIAL VMA, not on VM_IO alone.",
     note="commit not established: 6.19.14 grants it, 7.0.13 does not", matters=_GUARDS)
+REMOVE_ASKS_MAYWRITE: Final = _feature(
+    "remove-asks-maywrite", "6.7", "madvise_remove()",
+    "MADV_REMOVE wants a shared mapping that may become writable, not one that is.",
+    "e8e17ee90eaf", "mm: drop the assumption that VM_SHARED always implies writable",
+    matters=("madvise",))
 THP_DISABLE_EXCEPT_ADVISED: Final = _feature(
     "thp-disable-except-advised", "6.18", "prctl_set_thp_disable()",
     "PR_SET_THP_DISABLE takes PR_THP_DISABLE_EXCEPT_ADVISED.",
@@ -441,6 +446,10 @@ TRANSPARENT_HUGEPAGE: Final = _feature(
     "transparent-hugepage", "", "CONFIG_TRANSPARENT_HUGEPAGE",
     "The kernel has transparent huge pages.",
     note="configuration CONFIG_TRANSPARENT_HUGEPAGE", kind=CONFIGURATION)
+MEMORY_FAILURE: Final = _feature(
+    "memory-failure", "", "CONFIG_MEMORY_FAILURE",
+    "madvise() knows MADV_HWPOISON and MADV_SOFT_OFFLINE.",
+    note="configuration CONFIG_MEMORY_FAILURE", matters=("madvise",), kind=CONFIGURATION)
 ANON_VMA_NAME: Final = _feature(
     "anon-vma-name", "", "CONFIG_ANON_VMA_NAME",
     "PR_SET_VMA_ANON_NAME names anonymous memory.",

@@ -56,7 +56,8 @@ def _prctl(args: Sequence[int | str], memory: Memory) -> list[int | str]:
 
 
 def _madvise(args: Sequence[int | str], memory: Memory) -> list[int | str]:
-    _check_advice(args[2])
+    if args[1]:  # of no memory it says only whether the kernel knows the advice
+        _check_advice(args[2])
     return list(args)
 
 

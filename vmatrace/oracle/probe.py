@@ -69,6 +69,12 @@ def _transparent_hugepage(lab: Lab) -> Answer:
 
 
 @_experiment
+def _memory_failure(lab: Lab) -> Answer:
+    """Asked of no memory at all, for it would be taken away."""
+    return lab.on("madvise", 0, 0, abi.MADV_SOFT_OFFLINE) == 0
+
+
+@_experiment
 def _anon_vma_name(lab: Lab) -> Answer:
     lab.map(0, 1)
     arguments = (abi.PR_SET_VMA, abi.PR_SET_VMA_ANON_NAME, lab.at(0), PAGE, "name")
@@ -315,6 +321,12 @@ def _process_madvise_self(lab: Lab) -> Answer:
 def _thp_disable_except_advised(lab: Lab) -> Answer:
     arguments = (abi.PR_SET_THP_DISABLE, 1, abi.PR_THP_DISABLE_EXCEPT_ADVISED)
     return lab.call("prctl", *arguments) == 0 if _transparent_hugepage(lab) else None
+
+
+@_experiment
+def _remove_asks_maywrite(lab: Lab) -> Answer:
+    lab.map(0, 1, abi.PROT_READ, abi.MAP_SHARED | abi.MAP_ANONYMOUS)
+    return lab.on("madvise", 0, 1, abi.MADV_REMOVE) == 0
 
 
 @_experiment

@@ -64,8 +64,7 @@ class Processes:
         new.brk_known = False
         new.limits = old.limits
         new.thp_disable = old.thp_disable
-        if not old.mdwe & abi.PR_MDWE_NO_INHERIT:
-            new.mdwe = old.mdwe
+        new.mdwe = _inherited(old.mdwe)
         new.merge_any = old.merge_any and old.world.kernel.has(kernels.KSM_EXEC_INHERIT)
         self.alive[name] = new
         return new
@@ -76,6 +75,11 @@ class Processes:
         return None if any(other is mm for other in self.alive.values()) else mm
 
 
+def _inherited(mdwe: int) -> int:
+    """mmf_init_flags(): PR_MDWE_NO_INHERIT ends at fork and at exec."""
+    return 0 if mdwe & abi.PR_MDWE_NO_INHERIT else mdwe
+
+
 def fork(mm: Mm) -> Mm:
     """The child's copy (dup_mmap()). Merges nothing; every faulted VMA gets a longer chain."""
     world = mm.world
@@ -84,7 +88,7 @@ def fork(mm: Mm) -> Mm:
     child.brk_known = mm.brk_known
     child.start_stack = mm.start_stack
     child.merge_any = mm.merge_any
-    child.mdwe = mm.mdwe
+    child.mdwe = _inherited(mm.mdwe)
     child.limits = mm.limits
     child.thp_disable = mm.thp_disable
     last: Vma | None = None

@@ -6,7 +6,7 @@ from typing import Final
 
 from vmatrace import abi, kernels
 from vmatrace.calls import iovec
-from vmatrace.engine import ksm
+from vmatrace.engine import ksm, placement
 from vmatrace.engine.faults import guarded, out_of_reach, prepare_anon, reachable_end
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
@@ -38,6 +38,7 @@ _NO_FLAG_ADVICE: Final = frozenset(
 )  # fmt: skip
 _GUARDS: Final = (abi.MADV_GUARD_INSTALL, abi.MADV_GUARD_REMOVE)
 _THP_ADVICE: Final = (abi.MADV_HUGEPAGE, abi.MADV_NOHUGEPAGE, abi.MADV_COLLAPSE)
+_POISONS: Final = (abi.MADV_HWPOISON, abi.MADV_SOFT_OFFLINE)
 _POPULATE: Final = (abi.MADV_POPULATE_READ, abi.MADV_POPULATE_WRITE)
 #: is_discard(): refused on a sealed VMA that its owner could not write.
 _DISCARDS: Final = frozenset(
@@ -108,6 +109,8 @@ def process_madvise(mm: Mm, own: bool, vector: int | str, advice: int, flags: in
 
 def _known(mm: Mm, advice: int) -> bool:
     """madvise_behavior_valid()."""
+    if advice in _POISONS:
+        return mm.world.kernel.has(kernels.MEMORY_FAILURE)
     if advice in _GUARDS:
         return mm.world.kernel.has(kernels.GUARD_REGIONS)
     if advice in _THP_ADVICE:
@@ -127,7 +130,7 @@ def _advise(mm: Mm, vma: Vma, start: int, end: int, advice: int) -> Vma | int:
         return error
     change = _FLAG_ADVICE.get(advice)
     if change is None:
-        return vma
+        return vma if advice != abi.MADV_COLLAPSE else _collapse(mm, vma, start, end)
     if advice == abi.MADV_MERGEABLE and not ksm.compatible(flags, vma.file):
         return vma
     new = (flags & ~change[0]) | change[1]
@@ -135,6 +138,28 @@ def _advise(mm: Mm, vma: Vma, start: int, end: int, advice: int) -> Vma | int:
         return vma
     changed = mm.modify(vma, start, end, new, vma.extra)
     return -abi.EAGAIN if changed == -abi.ENOMEM else changed
+
+
+def _collapse(mm: Mm, vma: Vma, start: int, end: int) -> Vma | int:
+    """madvise_collapse() as far as VMAs decide; whether the pages are there is not modelled.
+
+    Source: thp_vma_allowable_order().
+    """
+    size = placement.PMD_SIZE
+    holds_one = abi.page_align(vma.start, size - 1) + size <= vma.end
+    anonymous, shmem = vma.is_anonymous, vma.file is not None and vma.file.is_shmem
+    if (
+        vma.flags & (abi.VM_SPECIAL | abi.VM_HUGETLB | abi.VM_NOHUGEPAGE)
+        or mm.thp_disable == 1
+        or not holds_one
+        or (anonymous and not vma.anon)
+        or not (anonymous or shmem or vma.flags & abi.VM_EXEC)
+    ):
+        return -abi.EINVAL
+    first, last = abi.page_align(start, size - 1), end & -size
+    if mm.guards and first < last and mm.guards.first(first, last) is not None:
+        return -abi.EINVAL
+    return vma
 
 
 def _protected(vma: Vma) -> bool:
@@ -183,7 +208,9 @@ def _refusal(mm: Mm, vma: Vma, advice: int) -> int:
     else:
         if vma.file is None or vma.is_anonymous:
             return -abi.EINVAL
-        if flags & (abi.VM_SHARED | abi.VM_WRITE) != abi.VM_SHARED | abi.VM_WRITE:
+        may = mm.world.kernel.has(kernels.REMOVE_ASKS_MAYWRITE)
+        needed = abi.VM_SHARED | (abi.VM_MAYWRITE if may else abi.VM_WRITE)
+        if flags & needed != needed:
             return -abi.EACCES
         refused = False
     return -abi.EINVAL if refused else 0

@@ -18,6 +18,8 @@ from vmatrace.engine.vma import VmFile
 
 _SHARED_TYPES: Final = (abi.MAP_SHARED, abi.MAP_SHARED_VALIDATE)
 _FIXED: Final = abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE
+_GIGANTIC: Final = 30
+_HUGE_SIZES: Final = (21, _GIGANTIC)  # 2 MiB and 1 GiB, as powers of two
 _MAX_LFS_FILESIZE: Final = (1 << 63) - 1
 _SYNC_FILE_SYSTEMS: Final = frozenset({"ext4", "xfs"})  # FOP_MMAP_SYNC
 
@@ -188,7 +190,7 @@ def _driver_refusal(mm: Mm, vm_flags: int, file: VmFile, length: int, offset: in
 def _huge_refusal(mm: Mm, vm_flags: int, length: int, offset: int) -> int:
     """hugetlbfs_file_mmap(): the offset is one of huge pages, and so many are free.
 
-    Pages of 2 MiB, of which the trace states how many there are.
+    Pages of 2 MiB, of which the trace states how many there are. Of pages of 1 GiB there are none.
     """
     if offset % placement.PMD_SIZE:
         return -abi.EINVAL
@@ -206,10 +208,10 @@ def _huge_file(length: int, flags: int, file: VmFile | None) -> VmFile | int:
         return -abi.EINVAL
     if file is None:
         size = flags >> abi.MAP_HUGE_SHIFT & abi.MAP_HUGE_MASK
-        if size not in (0, 21):
+        if size not in (0, *_HUGE_SIZES) or not length:
             return -abi.EINVAL
-        if not length:
-            return -abi.EINVAL
+        if size == _GIGANTIC:
+            return -abi.ENOMEM
     return file or VmFile(
         "/anon_hugepage (deleted)", "hugetlbfs", "legacy", close=True,
         sets=abi.VM_HUGETLB | abi.VM_DONTEXPAND,
