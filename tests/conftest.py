@@ -28,8 +28,11 @@ MAY_LACK: Final = (
     r"\S+: of drivers with only \.mmap, /dev/zero is at hand",
 )
 
-# A deadline asks how busy the machine is.
-settings.register_profile("vmatrace", deadline=None)
+# A deadline asks how busy the machine is. Failures are kept where that can be written.
+WRITABLE: Final = os.access(ROOT, os.W_OK)
+settings.register_profile(
+    "vmatrace", deadline=None, database=settings().database if WRITABLE else None
+)
 settings.load_profile("vmatrace")
 
 

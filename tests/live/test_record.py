@@ -187,8 +187,8 @@ def test_output_and_exit_status_are_those_of_the_command(
 
 def test_signals_reach_the_program_and_job_control_stops_it(tmp_path: Path) -> None:
     script = (
-        "trap 'echo got it' USR1; kill -USR1 $$; sleep 0.3 & (sleep 0.2; kill -CONT $$) & "
-        "kill -STOP $$; echo on; wait"
+        "trap 'echo got it' USR1; kill -USR1 $$; "
+        "(while kill -CONT $$; do sleep 0.05; done) 2>&- & kill -STOP $$; echo on"
     )
     done = record(tmp_path, "sh", "-c", script)
     assert done.stdout == "got it\non\n"
@@ -216,17 +216,13 @@ def test_a_place_that_cannot_be_written_is_found_before_the_command_runs(tmp_pat
 
 
 class Running:
-    """A recording that goes on while the test does something; ``says`` is a line of its program."""
+    """A recording that goes on while the test does something."""
 
     def __init__(self, tmp_path: Path, *arguments: str) -> None:
         self.process = subprocess.Popen(
             (*RECORD, "--check", "-o", "trace.yaml", *arguments), cwd=tmp_path, env=ENVIRONMENT,
-            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-
-    def line(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline()
 
     def end(self, sig: signal.Signals) -> tuple[int, str, str]:
         self.process.send_signal(sig)
@@ -234,45 +230,66 @@ class Running:
         return self.process.returncode, out, err
 
 
-BUSY = (
-    "import mmap, os, subprocess, time\nprint('here', flush=True)\n"
-    "end = time.monotonic() + {seconds}\n"
-    "while time.monotonic() < end:\n"
-    "    mmap.mmap(-1, 40960)[0] = 1; subprocess.run(['true'])\n"
-    "print('done')"
-)
+#: Does some work for each line that it is sent, and says so.
+WORK = """
+import mmap, subprocess, sys
+for _ in sys.stdin:
+    mmap.mmap(-1, 40960)[0] = 1
+    subprocess.run(["true"], stdin=subprocess.DEVNULL)
+    print("worked", flush=True)
+print("done")
+"""
+
+
+def work(worker: subprocess.Popen[str]) -> None:
+    """Have the program do its work once, from the first call to the last."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    print(file=worker.stdin, flush=True)
+    assert worker.stdout.readline() == "worked\n"
+
+
+def await_tracer(pid: int) -> None:
+    """Wait until the process *pid* is traced."""
+    end = time.monotonic() + LIMIT
+    while "TracerPid:\t0\n" in Path(f"/proc/{pid}/status").read_text(encoding="utf-8"):
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_after_ctrl_c_the_program_goes_on_and_the_trace_holds_what_was_seen(
     tmp_path: Path,
 ) -> None:
-    running = Running(tmp_path, "--", PYTHON, "-c", BUSY.format(seconds=2))
-    assert running.line() == "here\n"
-    time.sleep(0.3)
-    status, out, err = running.end(signal.SIGINT)
-    assert (status, out) == (0, "done\n")
+    running = Running(tmp_path, "--", PYTHON, "-c", WORK)
+    work(running.process)
+    running.process.send_signal(signal.SIGINT)
+    work(running.process)
+    out, err = running.process.communicate(timeout=LIMIT)
+    assert (running.process.returncode, out) == (0, "done\n")
     assert "nothing after SIGINT was recorded" in err
     assert "check: exact" in err
 
 
 def test_sigterm_is_passed_on(tmp_path: Path) -> None:
-    running = Running(tmp_path, "--", PYTHON, "-c", BUSY.format(seconds=60))
-    running.line()
+    running = Running(tmp_path, "--", PYTHON, "-c", WORK)
+    work(running.process)
     status, _, err = running.end(signal.SIGTERM)
     assert status == 128 + signal.SIGTERM
     assert "check: exact" in err
 
 
 def test_a_running_process_is_recorded_and_goes_on_alone(tmp_path: Path) -> None:
-    code = BUSY.format(seconds=3)
-    with subprocess.Popen((PYTHON, "-c", code), stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
+    with subprocess.Popen(
+        (PYTHON, "-c", WORK), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        work(other)
         running = Running(tmp_path, "-p", str(other.pid))
-        time.sleep(1.5)
+        await_tracer(other.pid)
+        work(other)
         status, _, err = running.end(signal.SIGINT)
         assert status == 128 + signal.SIGINT
         assert "check: exact" in err
+        work(other)
         assert other.communicate(timeout=LIMIT)[0] == "done\n"
         assert other.returncode == 0
 
