@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parent.parent
 EXHIBITS: Final = sorted(path.stem for path in (ROOT / "traces").glob("*.yaml"))
+MEASURED: Final = sorted((ROOT / "tests" / "measured").glob("*.yaml"))
 
 
 class Run(NamedTuple):
