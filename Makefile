@@ -12,8 +12,8 @@ TRACE  ?= traces/ksm-adjacent-anon.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format golden bench verify-6.12 kernels verify-kernels compiled \
-	mutations browser pythons lowest newest elsewhere lock docs picture clean
+.PHONY: help run test check format golden bench verify-6.12 kernels verify-kernels compiled \\
+	mutations mutants browser pythons lowest newest elsewhere lock docs picture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ compiled: $(STAMP) ## compile the engine in place: twice as fast (needs a C comp
 
 mutations: $(STAMP) ## break the model's rules one at a time; verify has to catch each (2 minutes)
 	$(BIN)/python tests/verify/mutations.py
+
+mutants: $(STAMP) ## break the code in a fixed sample of places; tests have to catch each (an hour)
+	@$(BIN)/python -m pip install --quiet 'mutmut>=3.8,<4'
+	$(BIN)/python tests/mutants/run.py --show $(MUTANTS)
 
 browser: ## install what the tests of the HTML page need (Debian, as root)
 	apt-get install --yes --no-install-recommends chromium chromium-driver

@@ -38,6 +38,8 @@ def test_page_size_is_that_of_the_trace() -> None:
         ("1|6", 7),
         ("0x43 /* PR_??? */", 0x43),
         ("0xffffffffffffffff", abi.ULONG_MAX),
+        ("1 << 63", 1 << 63),
+        ("3 << 0", 3),
     ],
 )
 def test_a_size_is_an_integer_expression(text: str, value: int) -> None:
@@ -117,6 +119,14 @@ prctl(PR_SET_VMA, 0, 1, 2, {a)
                              ^ unbalanced ')'
 munmap
       ^ expected '(' after 'munmap'
+munmap(0, 1) = -0
+               ^ -0 is not a result (expected such as -1 ENOMEM)
+munmap(0, 1) = -4096
+               ^ -4096 is not a result (expected such as -1 ENOMEM)
+brk(1 << 64)
+      ^ '<<' shifts by 0 to 63
+process_madvise(3, , 1, 2, 0)
+                   ^ expected an argument
 """.strip().splitlines()
 
 

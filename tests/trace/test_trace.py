@@ -304,6 +304,14 @@ def test_yaml_that_a_trace_does_not_need_is_an_error(text: str, message: str) ->
     assert message in errors(text)
 
 
+def test_a_code_that_was_refused_is_not_refused_twice() -> None:
+    text = HEAD + "- expect: {maps: [{start: 0, end: 4096, flags: [[rd], wr, zz]}]}\n"
+    assert errors(text) == [
+        "3:49: expected a VmFlags code, got a list",
+        "3:59: unknown VmFlags code 'zz'",
+    ]
+
+
 def test_text_that_is_not_utf_8_is_an_error_with_its_position() -> None:
     with pytest.raises(TraceError) as caught:
         load_trace(b"vmatrace: 1\nname: \xff\n", "t.yaml")
