@@ -231,9 +231,13 @@ def _creat(table: Table, inside: str, number: int, shown: str | None) -> None:
 
 def _memfd(table: Table, inside: str, number: int, shown: str | None) -> None:
     path = _path(inside, shown) if shown is not None else f"/memfd:{_path(inside, None)} (deleted)"
-    if "MFD_HUGETLB" in inside:
+    flags = inside.rpartition(", ")[2]
+    bits = number_of(flags) if _NUMBER.fullmatch(flags) else 0
+    if "MFD_HUGETLB" in flags or bits & abi.CONSTANTS["MFD_HUGETLB"]:
         path = "/anon_hugepage (deleted)"
-    table.put(number, Open(path), "MFD_CLOEXEC" in inside or inside.endswith(("0x1", "0x3")))
+    table.put(
+        number, Open(path), "MFD_CLOEXEC" in flags or bool(bits & abi.CONSTANTS["MFD_CLOEXEC"])
+    )
 
 
 def _special(path: str) -> Callable[[Table, str, int, str | None], None]:

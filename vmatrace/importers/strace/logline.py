@@ -134,11 +134,12 @@ def cleaned(text: str) -> str:
     if text[-1] == ">":
         text = _SPENT.sub("", text)
     text = text.removesuffix(" (DELAYED)")
-    at = text.find(")  ")
+    at = text.rfind(")  ")
     if at < 0:
         return text
     result = text[at + 1 :].lstrip(" ")
-    return f"{text[: at + 1]} {result}" if result[:2] == "= " else text
+    padded = result[:2] == "= " and '"' not in result  # and not the end of a string
+    return f"{text[: at + 1]} {result}" if padded else text
 
 
 def is_injected(text: str) -> bool:

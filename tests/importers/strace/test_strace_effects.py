@@ -1,0 +1,106 @@
+"""What calls of a log do that are no events themselves: to descriptors, to processes, to memory."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from program import Run, RunProgram
+
+MAPPED = "mmap(NULL, 4096, PROT_READ, MAP_SHARED, 3, 0) = 0x7f0000001000\n"
+
+
+def of_one_process(text: str) -> str:
+    return "".join(f"100 {line}\n" for line in text.splitlines())
+
+
+@pytest.fixture
+def replayed(run: RunProgram, tmp_path: Path) -> RunProgram:
+    def replay(log: str, *options: str) -> Run:
+        (tmp_path / "a.log").write_text(log, encoding="utf-8")
+        return run("replay", str(tmp_path / "a.log"), "--kernel", "6.18", *options)
+
+    return replay
+
+
+def maps(replayed: RunProgram, log: str) -> list[str]:
+    """The lines of /proc/PID/maps at the end of a *log* of one process."""
+    done = replayed(of_one_process(log), "--format", "maps", "--strict")
+    assert done.status == 0, done.err
+    return [line for line in done.out.splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("flags", ["MFD_HUGETLB", "MFD_CLOEXEC|MFD_HUGETLB|MFD_HUGE_2MB", "0x4"])
+def test_a_memfd_of_huge_pages_maps_whole_ones(replayed: RunProgram, flags: str) -> None:
+    call = "mmap(NULL, {}, PROT_READ, MAP_SHARED, 3, 0) = 0x7f0000200000\n".format
+    log = f'memfd_create("x", {flags}) = 3\n' + call(2 << 20)
+    (line,) = maps(replayed, log)
+    assert line.startswith("7f0000200000-7f0000400000 r--s")
+    assert line.endswith(" /anon_hugepage (deleted)")
+
+
+@pytest.mark.parametrize(
+    ("flags", "result"),
+    [
+        ("0", "0x7f0000001000"), ("02", "0x7f0000001000"), ("0x80002", "0x7f0000001000"),
+        ("01", "-1 EACCES (Permission denied)"), ("0x80001", "-1 EACCES (Permission denied)"),
+    ],
+)  # fmt: skip
+def test_flags_of_an_open_may_be_numbers(replayed: RunProgram, flags: str, result: str) -> None:
+    call = "mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, 3, 0) = "
+    shown = maps(replayed, f'open("/tmp/a", {flags}) = 3\n{call}{result}\n')
+    assert len(shown) == result.startswith("0x")
+
+
+@pytest.mark.parametrize(
+    ("closed", "name"),
+    [("3, 3, 0", "fd:3"), ("2, 4294967295, 0", "fd:3"), ("1, 0xffffffff, 0", "fd:3"),
+     ("4, 9, 0", "/tmp/a"), ("0, 2, 0", "/tmp/a"), ("3, 9, CLOSE_RANGE_CLOEXEC", "/tmp/a")],
+)  # fmt: skip
+def test_a_range_of_descriptors_is_closed(replayed: RunProgram, closed: str, name: str) -> None:
+    (line,) = maps(replayed, f'open("/tmp/a", O_RDWR) = 3\nclose_range({closed}) = 0\n{MAPPED}')
+    assert line.split(maxsplit=5)[5] == name
+
+
+@pytest.mark.parametrize("name", ["a)  b", "a)  = 7", "a)  "])
+def test_a_name_may_look_like_the_end_of_a_call(replayed: RunProgram, name: str) -> None:
+    for padding in (" ", "     "):
+        log = f'openat(AT_FDCWD, "/tmp/{name}", O_RDWR){padding}= 3\n{MAPPED}'
+        (line,) = maps(replayed, log)
+        assert line.split(maxsplit=5)[5:] == [f"/tmp/{name}".rstrip()] or line.endswith(name)
+
+
+def test_a_process_that_ended_is_no_more_and_its_number_may_be_anothers(
+    replayed: RunProgram,
+) -> None:
+    child = (
+        "101 mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f0000001000\n"
+        "101 exit_group(0) = ?\n101 +++ exited with 0 +++\n"
+    )
+    log = f"100 brk(NULL) = 0x555555560000\n100 fork() = 101\n{child}100 fork() = 101\n{child}"
+    done = replayed(log, "--strict")
+    assert done.status == 0, done.err
+    assert "101" not in done.out
+    assert "gone that no call removed" not in done.out
+
+
+def test_a_child_knows_the_break_only_if_its_parent_does(replayed: RunProgram) -> None:
+    asked = "100 brk(NULL) = 0x555555560000\n"
+    grown = "101 brk(NULL) = 0x555555560000\n101 brk(0x555555561000) = 0x555555561000\n"
+    start = '100 execve("/bin/x", ["x"], 0x7ffc /* 1 var */) = 0\n'
+    for log in (f"{start}100 fork() = 101\n{grown}", f"{start}{asked}100 fork() = 101\n{grown}"):
+        done = replayed(log, "--strict")
+        assert done.status == 0, done.out
+        assert "0 divergences" in done.out
+        assert re.search(r"555555560000-555555561000 +4K +rw-p +\[heap\]\n", done.out)
+
+
+@pytest.mark.parametrize(("earlier", "hit"), [(1, "1 mapping"), (2, "2 mappings")])
+def test_what_a_mapping_lands_on_is_counted_as_gone(
+    replayed: RunProgram, earlier: int, hit: str
+) -> None:
+    call = "mmap(NULL, {}, PROT_READ{}, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = {:#x}\n".format
+    there = [call(4096, "|PROT_WRITE" * (i % 2), 0x7F0000000000 + i * 4096) for i in range(earlier)]
+    done = replayed(of_one_process("".join(there) + call(8192, "", 0x7F0000000000)))
+    assert f"assumed  {hit} gone that no call removed" in done.out
