@@ -458,3 +458,23 @@ def test_the_answer_is_a_value() -> None:
     trace = load("ksm-adjacent-anon")
     assert isinstance(explain(trace, PRE, "a", 0x10000000), Account)
     assert isinstance(overview(trace, PRE), Overview)
+
+
+@pytest.mark.parametrize("result", ["-1 ENOENT", "0"])
+def test_a_program_that_could_not_be_executed_changes_no_memory(
+    run: RunProgram, tmp_path: Path, result: str
+) -> None:
+    """Only one that was executed leaves nothing at the address."""
+    mapping = "{}, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)".format
+    lines = [
+        f"mmap({mapping('0x10000, 4096')}", f"mmap({mapping('0x11000, 4096')}",
+        "mprotect(0x11000, 4096, PROT_NONE)", f'"execve(\\"./b\\") = {result}"',
+    ]  # fmt: skip
+    path = tmp_path / "t.yaml"
+    said = []
+    for count in (3, 4):
+        events = "".join(f"  - {line}\n" for line in lines[:count])
+        path.write_text(f"vmatrace: 1\nname: t\nevents:\n{events}", encoding="utf-8")
+        said.append(run("explain", str(path), "0x11000", "--kernel", "6.18", "--no-models").out)
+    assert "mprotect(0x11000, 4096, PROT_NONE)" in said[0]
+    assert (said[0] == said[1]) == (result != "0")

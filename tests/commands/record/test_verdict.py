@@ -1,0 +1,52 @@
+"""What `record` says of what it recorded, and of its check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vmatrace.commands.record import as_text, command
+from vmatrace.kernels import get_kernel
+from vmatrace.record.session import Recorded
+
+MAP = "mmap(0x10000, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)"
+RIGHT, WRONG = f"  - {MAP} = 0x10000\n", f"  - {MAP} = -1 ENOMEM\n"
+#: 6.18 has one VMA; what a trace expects of another kernel is taken for this one's.
+HOLDS, FAILS = "  - expect: {on: pre-patch, vmas: 1}\n", "  - expect: {on: pre-patch, vmas: 2}\n"
+
+
+def recorded(foreign: int = 0, layouts: int = 1) -> Recorded:
+    return Recorded(2, 0, 1, layouts, 0, 0, foreign, ())
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        (RIGHT + HOLDS, "check: exact, 1 layout and every result"),
+        (WRONG + HOLDS, "check: 0 of 1 layout and 1 result differ (- recorded, + modelled)"),
+        (RIGHT + FAILS, "check: 1 of 1 layout and 0 results differ (- recorded, + modelled)"),
+        (WRONG + FAILS, "check: 1 of 1 layout and 1 result differ (- recorded, + modelled)"),
+    ],
+)
+def test_exact_is_what_has_every_layout_and_every_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], events: str, said: str
+) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(f"vmatrace: 1\nname: t\nevents:\n{events}", encoding="utf-8")
+    exact = command._check(str(path), recorded(), get_kernel("6.18"))
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1] == f"vmatrace: {said}"
+    assert exact == ("exact" in said)
+    assert (f"{path}:4: {MAP}: recorded -1 ENOMEM" in err) == (WRONG in events)
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, []), (1, ["1 program"]), (2, ["2 programs"])])
+def test_programs_whose_calls_are_not_in_the_trace_are_said_to_be_none_of_it(
+    count: int, said: list[str]
+) -> None:
+    remarks = as_text.remarks(recorded(foreign=count))
+    assert [
+        remark.split(" of 32 bits, or not readable to this user: ")[0] for remark in remarks
+    ] == said
+    assert all(remark.endswith("their memory calls are not in the trace") for remark in remarks)
