@@ -11,11 +11,13 @@ import pytest
 from program import MEASURED
 
 from vmatrace.kernels import get_kernel
-from vmatrace.replayer.run import replay
+from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import load_trace
 
 
 @pytest.mark.parametrize("path", MEASURED, ids=lambda path: path.stem)
 def test_the_model_does_what_was_measured(path: Path) -> None:
-    result = replay(load_trace(path), get_kernel("6.18"))
-    assert (result.failures, result.divergences) == ([], [])
+    replay = Replay(load_trace(path), get_kernel("6.18"))
+    for step in replay.steps():
+        step.mm.vmas.check()
+    assert (replay.result.failures, replay.result.divergences) == ([], [])
