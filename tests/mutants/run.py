@@ -39,7 +39,10 @@ ROOMS: Final = {
         ["engine", "replayer"],
         ["engine", "replayer", "measured", "recorded", "golden", "property/test_engine_laws.py"],
     ),
-    "importers": Room(["importers"], ["importers", "property/test_strace_laws.py"]),
+    "importers": Room(
+        ["importers"],
+        ["importers", "golden/import", "commands/import_", "property/test_strace_laws.py"],
+    ),
     "trace": Room(
         ["trace"], ["trace", "property/test_trace_laws.py", "property/test_items_laws.py"]
     ),

@@ -104,3 +104,50 @@ def test_what_a_mapping_lands_on_is_counted_as_gone(
     there = [call(4096, "|PROT_WRITE" * (i % 2), 0x7F0000000000 + i * 4096) for i in range(earlier)]
     done = replayed(of_one_process("".join(there) + call(8192, "", 0x7F0000000000)))
     assert f"assumed  {hit} gone that no call removed" in done.out
+
+
+@pytest.mark.parametrize("name", ["open", "openat"])
+@pytest.mark.parametrize(
+    ("flags", "mode"),
+    [
+        ("O_RDONLY", "mode: r}"), ("O_WRONLY|O_CLOEXEC", "mode: w}"), ("O_RDWR", "fs: ext4}"),
+        ("0x0", "mode: r}"), ("0x80001", "mode: w}"), ("0x2", "fs: ext4}"),
+    ],
+)  # fmt: skip
+def test_a_file_is_open_for_what_its_flags_say_also_where_its_name_is_an_address(
+    run: RunProgram, tmp_path: Path, name: str, flags: str, mode: str
+) -> None:
+    (path, given) = ("0x7ffc00001000", "fd:3") if flags[0] == "0" else ('"/tmp/a"', "/tmp/a")
+    first = {"openat": "0xffffff9c, " if flags[0] == "0" else "AT_FDCWD, "}.get(name, "")
+    log = f"{name}({first}{path}, {flags}) = 3\n{MAPPED}"
+    (tmp_path / "a.log").write_text(of_one_process(log), encoding="utf-8")
+    done = run("import", "strace", str(tmp_path / "a.log"))
+    assert re.search(rf'{{path: "{given}", .*{mode}\n', done.out), done.out
+
+
+def test_a_descriptor_of_32_bits_is_signed(run: RunProgram, tmp_path: Path) -> None:
+    log = "mmap(0, 0x1000, 0x3, 0x22, 0xffffffff, 0) = 0x7f0000001000\n"
+    (tmp_path / "a.log").write_text(of_one_process(log), encoding="utf-8")
+    assert (
+        ", MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = "
+        in run("import", "strace", str(tmp_path / "a.log")).out
+    )
+
+
+@pytest.mark.parametrize("hour", [9, 11, 12, 20, 23])
+def test_the_logs_of_a_set_are_put_in_order_of_time_also_past_noon_and_midnight(
+    run: RunProgram, tmp_path: Path, hour: int
+) -> None:
+    call = "mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = {:#x}\n".format
+    later = (hour + 1) % 24
+    logs = {
+        100: f"{hour:02}:59:57 fork() = 101\n{later:02}:00:01 {call(0x7F0000002000)}",
+        101: f"{hour:02}:59:59 {call(0x7F0000001000)}{later:02}:00:02 {call(0x7F0000003000)}",
+    }
+    for pid, text in logs.items():
+        (tmp_path / f"a.log.{pid}").write_text(text, encoding="utf-8")
+    out = run("import", "strace", str(tmp_path / "a.log")).out
+    assert re.findall(r"= (0x7f\w+|101)", out) == [
+        "101", "0x7f0000001000", "0x7f0000002000", "0x7f0000003000",
+    ]  # fmt: skip
+    assert "A log has no page faults. Private memory counts as written to when" in out
