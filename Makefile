@@ -12,7 +12,7 @@ TRACE  ?= traces/ksm-adjacent-anon.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format golden bench verify-6.12 kernels verify-kernels compiled \\
+.PHONY: help run test check format golden bench verify-6.12 kernels verify-kernels compiled \
 	mutations mutants browser pythons lowest newest elsewhere lock docs picture clean
 
 help: ## list the targets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from vmatrace import abi
 from vmatrace.event import Bound, Expr, Fd, format_call, format_flags, format_result
 
 
