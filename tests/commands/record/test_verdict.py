@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vmatrace.commands.record import as_text, command
+from vmatrace.commands.record import command, words
 from vmatrace.kernels import get_kernel
 from vmatrace.record.session import Recorded
 
@@ -17,7 +17,7 @@ HOLDS, FAILS = "  - expect: {on: pre-patch, vmas: 1}\n", "  - expect: {on: pre-p
 
 
 def recorded(foreign: int = 0, layouts: int = 1) -> Recorded:
-    return Recorded(2, 0, 1, layouts, 0, 0, foreign, ())
+    return Recorded(2, 0, 1, layouts, 0, 0, foreign, (), (), 0)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_exact_is_what_has_every_layout_and_every_result(
 def test_programs_whose_calls_are_not_in_the_trace_are_said_to_be_none_of_it(
     count: int, said: list[str]
 ) -> None:
-    remarks = as_text.remarks(recorded(foreign=count))
+    remarks = words.remarks(recorded(foreign=count))
     assert [
         remark.split(" of 32 bits, or not readable to this user: ")[0] for remark in remarks
     ] == said

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from program import RunProgram
-from vmatrace.commands.report.report import MAX_EXITED
 
+from vmatrace.commands.report.question import MAX_EXITED
 from vmatrace.kernels import get_kernel
 from vmatrace.replayer.run import replay
 from vmatrace.trace.file import load_trace
