@@ -87,6 +87,14 @@ TOLD_APART: dict[Feature, tuple[str, list[str]]] = {
         ["prctl(PR_SET_MEMORY_MERGE, 1, 0, 0, 0)", 'execve("/bin/true", ["true"], [])', anon(0, 1)],
     ),
     kernels.KSM_BEFORE_MERGE: ("6.17 ksm", [anon(0, 1), anon(1, 1)]),
+    kernels.REMOVE_ASKS_MAYWRITE: (
+        "6.7",
+        [
+            "mmap(0x10000000, 0x1000, PROT_READ, MAP_SHARED|MAP_ANONYMOUS|MAP_FIXED, -1, 0)",
+            "madvise(0x10000000, 0x1000, MADV_REMOVE)",
+        ],
+    ),
+    kernels.MEMORY_FAILURE: ("6.18", [anon(0, 1), "madvise(0x10000000, 0, MADV_HWPOISON)"]),
     kernels.KSM_LATE_CHECK_BEFORE_HOOK: (
         "series-v2 ksm",
         [f"mmap(NULL, 0x200000, PROT_READ, {HUGE}, -1, 0)"],
