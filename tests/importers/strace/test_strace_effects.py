@@ -142,7 +142,7 @@ def test_the_logs_of_a_set_are_put_in_order_of_time_also_past_noon_and_midnight(
     later = (hour + 1) % 24
     logs = {
         100: f"{hour:02}:59:57 fork() = 101\n{later:02}:00:01 {call(0x7F0000002000)}",
-        101: f"{hour:02}:59:59 {call(0x7F0000001000)}{later:02}:00:02 {call(0x7F0000003000)}",
+        101: f"{later:02}:00:00 {call(0x7F0000001000)}{later:02}:00:02 {call(0x7F0000003000)}",
     }
     for pid, text in logs.items():
         (tmp_path / f"a.log.{pid}").write_text(text, encoding="utf-8")
