@@ -43,6 +43,7 @@ _MERGE_NOW: Final = (
     "nothing separates them any more: a call that really changes both, such as mprotect() to "
     "another protection and back, makes them one"
 )
+_SEALED: Final = "nothing: no call can change sealed memory, so none merges it again"
 
 _PROTECTION: Final = "give both the same protection with mprotect()"
 _ADVICE: Final = "give both the same advice: "
@@ -85,7 +86,8 @@ def advice(border: BorderAccount) -> list[str]:
     if border.today.mask == 0:
         if then is not None and _by_mergeable(then) and said:
             said.append(_EARLY)
-        said.append(_MERGE_NOW)
+        flags = border.today.below.attributes.flags & border.today.above.attributes.flags
+        said.append(_SEALED if flags & abi.VM_SEALED else _MERGE_NOW)
     else:
         actions = dict.fromkeys(_actions(border.today))  # all of them are needed
         hopeless = [action for action in actions if action.startswith("nothing")]

@@ -44,6 +44,8 @@ def ioctl(mm: Mm, context: int, request: int, argument: str) -> int | None:
     if area is None:
         return -abi.EFAULT
     start, length = area
+    # Whose UFFDIO_API is not shown has been called: before it a context takes no registration.
+    mm.world.uffd_features.setdefault(context, abi.UFFD_FEATURE_RWP)
     error = _check_range(mm, start, length)
     if request == abi.UFFDIO_UNREGISTER:
         return error or _unregister(mm, context, start, start + length)
@@ -77,12 +79,8 @@ def _possible(mm: Mm, context: int, modes: int) -> bool:
     if modes & abi.VM_UFFD_MINOR and not kernel.has(kernels.UFFD_MINOR):
         return False
     if modes & abi.VM_UFFD_RWP:
-        features = mm.world.uffd_features.get(context, abi.UFFD_FEATURE_RWP)
-        return (
-            kernel.has(kernels.UFFD_RWP)
-            and bool(features & abi.UFFD_FEATURE_RWP)
-            and not modes & abi.VM_UFFD_WP
-        )
+        asked = mm.world.uffd_features[context] & abi.UFFD_FEATURE_RWP
+        return kernel.has(kernels.UFFD_RWP) and bool(asked) and not modes & abi.VM_UFFD_WP
     return True
 
 
@@ -130,7 +128,7 @@ def _eligible(mm: Mm, context: int, vma: Vma, modes: int) -> bool:
         return False
     if modes & abi.VM_UFFD_MINOR and not (huge or shared_memory):
         return False
-    asynchronous = mm.world.uffd_features.get(context, 0) & abi.UFFD_FEATURE_WP_ASYNC
+    asynchronous = mm.world.uffd_features[context] & abi.UFFD_FEATURE_WP_ASYNC
     if asynchronous and modes == abi.VM_UFFD_WP:
         return True
     if modes & abi.VM_UFFD_RWP and not vma.flags & abi.VM_ACCESS_FLAGS:
