@@ -54,6 +54,21 @@ def test_the_name_stands_in_the_column_where_the_kernel_puts_it() -> None:
     assert maps_line(parse_maps_line(line)) == line
 
 
+@pytest.mark.parametrize(
+    ("codes", "lazily"),
+    [
+        ("rd wr mr mw me lo ?? ac sd", True),  # as Linux 6.1 shows mlock2(MLOCK_ONFAULT)
+        ("rd wr mr mw me lo ??", True),
+        ("rd wr mr mw me ?? ac", False),  # only locked memory has it
+        ("rd wr mr mw me lo ac ?? sd", False),  # not its place
+        ("rd wr mr mw ?? me lo ac", False),
+    ],
+)
+def test_what_linux_6_1_had_no_code_for_is_told_by_its_place(codes: str, lazily: bool) -> None:
+    read = parse_layout(f"1000-2000 rw-p 00000000 00:00 0 \nVmFlags: {codes} \n")
+    assert ("lf" in read[0].codes) is lazily
+
+
 def test_soft_dirty_and_vsyscall_are_not_part_of_a_layout() -> None:
     text = (
         "1000-2000 rw-p 00000000 00:00 0 \nVmFlags: rd wr mr mw me sd \n"

@@ -214,11 +214,24 @@ def _read(text: str) -> Iterator[tuple[int, Mapping | None, str]]:
             yield number, parse_maps_line(line, number), ""
 
 
+def _without_a_code(before: int, after: list[str]) -> int:
+    """What ``??`` stands for between the flags *before* it and the codes *after* it.
+
+    Kernels before 8614d6c5eda0 (6.2) had no code for VM_LOCKONFAULT, and only locked memory has it.
+    Codes come in the order of their bits.
+    """
+    above = [abi.CODE_TO_VM_FLAG.get(code, abi.VM_LOCKONFAULT << 1) for code in after]
+    fits = before < abi.VM_LOCKONFAULT < min(above, default=1 << 63)
+    return abi.VM_LOCKONFAULT if before & abi.VM_LOCKED and fits else 0
+
+
 def _flags_from_codes(codes: list[str], line: int) -> int:
     flags = 0
-    for code in codes:
+    for position, code in enumerate(codes):
         bit = abi.CODE_TO_VM_FLAG.get(code)
         if bit is None:
+            if code == "??":
+                flags |= _without_a_code(flags, codes[position + 1 :])
             if code in abi.FOREIGN_CODES:
                 continue
             raise LayoutError(line, f"unknown VmFlags code {code!r}")

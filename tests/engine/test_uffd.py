@@ -43,6 +43,34 @@ def test_modes_are_replaced_unless_all_are_there_already() -> None:
     assert register(mm, 0, 2, "0x10") == -abi.EINVAL
 
 
+def api(mm: Mm, features: str, context: int = 1) -> int | None:
+    return ioctl(mm, context, abi.UFFDIO_API, f"{{api=0xaa, features={features}}}")
+
+
+def test_a_context_is_asked_for_once_and_with_features_that_there_are() -> None:
+    mm = draw("ww")
+    assert api(mm, "0x8000000000000000") == -abi.EINVAL
+    assert api(mm, "UFFD_FEATURE_EVENT_REMAP => features=0x1ffff, ioctls=0x8000000000000003") == 0
+    assert api(mm, "0") == -abi.EINVAL
+    assert api(mm, "0", context=2) == 0
+
+
+def test_a_context_that_took_a_registration_had_been_asked_for() -> None:
+    mm = draw("ww")
+    assert register(mm, 0, 1) == 0
+    assert api(mm, "0") == -abi.EINVAL
+
+
+def test_read_protection_has_to_be_asked_for() -> None:
+    rwp = "UFFDIO_REGISTER_MODE_RWP"
+    mm = draw("ww", "7.3")
+    assert api(mm, "0") == 0
+    assert register(mm, 0, 1, rwp) == -abi.EINVAL
+    assert api(mm, "UFFD_FEATURE_RWP", context=2) == 0
+    assert register(mm, 0, 1, rwp, context=2) == 0
+    assert api(draw("ww", "7.2"), "UFFD_FEATURE_RWP") == -abi.EINVAL
+
+
 def test_two_contexts_never_merge_and_one_does() -> None:
     mm = draw("wwww")
     assert register(mm, 0, 2, context=1) == 0
