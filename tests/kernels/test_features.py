@@ -223,6 +223,9 @@ TOLD_APART: dict[Feature, tuple[str, list[str]]] = {
         "7.3",
         [anon(0, 1), uffd(0, 1, "MISSING|WP"), uffd(0, 1, "MISSING")],
     ),
+    kernels.UFFD_POISON: ("6.6", [api("UFFD_FEATURE_POISON")]),
+    kernels.UFFD_WP_ASYNC: ("6.7", [api("UFFD_FEATURE_WP_ASYNC")]),
+    kernels.UFFD_MOVE: ("6.8", [api("UFFD_FEATURE_MOVE")]),
     kernels.UFFD_RWP: ("7.3", [anon(0, 1), uffd(0, 1, "RWP")]),
     kernels.UFFD_NO_MERGE_ON_COPY: (
         "next",

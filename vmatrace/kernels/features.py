@@ -387,6 +387,15 @@ UFFD_RWP: Final = _feature(
     "UFFDIO_REGISTER_MODE_RWP tracks every access and sets VM_UFFD_RWP.",
     note="commit not established: userfaultfd: working set tracking for VM guest memory",
     matters=_UFFD)
+UFFD_POISON: Final = _feature(
+    "uffd-poison", "6.6", "userfaultfd_api()", "UFFDIO_API knows UFFD_FEATURE_POISON.",
+    "fc71884a5f59", "mm: userfaultfd: add new UFFDIO_POISON ioctl", matters=_UFFD)
+UFFD_WP_ASYNC: Final = _feature(
+    "uffd-wp-async", "6.7", "userfaultfd_api()", "UFFDIO_API knows UFFD_FEATURE_WP_ASYNC.",
+    "d61ea1cb0095", "userfaultfd: UFFD_FEATURE_WP_ASYNC", matters=_UFFD)
+UFFD_MOVE: Final = _feature(
+    "uffd-move", "6.8", "userfaultfd_api()", "UFFDIO_API knows UFFD_FEATURE_MOVE.",
+    "adef440691ba", "userfaultfd: UFFDIO_MOVE uABI", matters=_UFFD)
 UFFD_NO_MERGE_ON_COPY: Final = _feature(
     "uffd-no-merge-on-copy", "7.4 7.3.4 6.12.118", "vma_merge_copied_range()",
     "A VMA that mremap() moves and that loses its userfaultfd by it merges with nothing.",

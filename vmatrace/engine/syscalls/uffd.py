@@ -26,8 +26,13 @@ _MODES: Final = {
     abi.UFFDIO_REGISTER_MODE_RWP: abi.VM_UFFD_RWP,
 }
 #: The features of a kernel that has them all, as the newest release: UFFD_API_FEATURES.
-_KNOWN_FEATURES: Final = (1 << 19) - 1
-_RWP_FEATURES: Final = 3 << 17
+_FEATURE_BITS: Final = (1 << 19) - 1
+_BITS_OF: Final = {
+    kernels.UFFD_POISON: 1 << 14,
+    kernels.UFFD_WP_ASYNC: abi.UFFD_FEATURE_WP_ASYNC,
+    kernels.UFFD_MOVE: 1 << 16,
+    kernels.UFFD_RWP: 3 << 17,
+}
 
 
 def ioctl(mm: Mm, context: int, request: int, argument: str) -> int | None:
@@ -60,10 +65,10 @@ def _api(mm: Mm, context: int, argument: str) -> int:
     world = mm.world
     match = _FEATURES.search(argument)
     asked = _bits(match[1]) if match else 0
-    known = _KNOWN_FEATURES
-    if not world.kernel.has(kernels.UFFD_RWP):
-        known &= ~_RWP_FEATURES
-    if asked is None or asked & ~known or context in world.uffd_features:
+    missing = ~_FEATURE_BITS
+    for feature, bits in _BITS_OF.items():
+        missing |= 0 if world.kernel.has(feature) else bits
+    if asked is None or asked & missing or context in world.uffd_features:
         return -abi.EINVAL
     world.uffd_features[context] = asked
     return 0
