@@ -229,3 +229,18 @@ def test_a_question_knows_no_screen(question: str) -> None:
     """Its answer is values: neither rendering nor a form nor words are below it."""
     below = everything_below(question)
     assert {m for m in below if inside(m, "render") or ".as_" in m or m.endswith(".words")} == set()
+
+
+#: Names that the reader of logs shares with others: of what it reads, they are the right ones.
+OF_LOGS = {"Names", "Process", "Processes", "Reader", "Table"}
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    where: dict[str, list[str]] = {}
+    for module in modules():
+        for node in tree(module).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                if inside(module, "importers") and node.name in OF_LOGS:
+                    continue
+                where.setdefault(node.name, []).append(module)
+    assert {name: found for name, found in where.items() if len(found) > 1} == {}

@@ -16,12 +16,12 @@ from typing import Protocol, TypeVar
 from vmatrace.oracle import arch as archs
 from vmatrace.oracle import spawn
 from vmatrace.oracle.arch import Arch
-from vmatrace.oracle.ptrace import Run, Tracee
+from vmatrace.oracle.ptrace import CallRun, Tracee
 from vmatrace.oracle.segments import LocalSegments, Segments
-from vmatrace.oracle.smaps import MappingCache, Reader, SmapsReader
+from vmatrace.oracle.smaps import LayoutReader, MappingCache, SmapsReader
 
 
-class Pin(Protocol):
+class Pinned(Protocol):
     """Keeps the calling thread on one processor until ``release``."""
 
     def release(self) -> None:
@@ -64,7 +64,7 @@ class Machine(ABC):
         """
 
     @abstractmethod
-    def reader(self, tracee: Tracee, cache: MappingCache) -> Reader:
+    def reader(self, tracee: Tracee, cache: MappingCache) -> LayoutReader:
         """What reads the layout of *tracee*."""
 
     @abstractmethod
@@ -114,7 +114,7 @@ class Machine(ABC):
         """Give what set_sysctl() changed its old value."""
 
     @abstractmethod
-    def foresee(self, runs: Sequence[Run]) -> None:
+    def foresee(self, runs: Sequence[CallRun]) -> None:
         """Begin with *runs*, which the tracees will be told to make, in this order.
 
         The layout is read after each. For a machine that ``is_distant``.
@@ -125,7 +125,7 @@ class Machine(ABC):
         """Let be what was foreseen and not done: the processes are about to be ended."""
 
     @abstractmethod
-    def pin(self) -> Pin:
+    def pin(self) -> Pinned:
         """Keep the thread that is to use a sandbox where it is, if that helps."""
 
 
@@ -143,7 +143,7 @@ class RunningKernel(Machine):
         self.release = os.uname().release
         self.privileged = os.geteuid() == 0
 
-    def foresee(self, runs: Sequence[Run]) -> None:
+    def foresee(self, runs: Sequence[CallRun]) -> None:
         """It is asked when the time comes."""
 
     def forget(self) -> None:
@@ -164,7 +164,7 @@ class RunningKernel(Machine):
     def spawn(self) -> Tracee:
         return spawn.spawn(self.arch)
 
-    def reader(self, tracee: Tracee, cache: MappingCache) -> Reader:
+    def reader(self, tracee: Tracee, cache: MappingCache) -> LayoutReader:
         return SmapsReader(tracee.pid, cache)
 
     def segments(self) -> Segments:
@@ -194,7 +194,7 @@ class RunningKernel(Machine):
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
 
-    def pin(self) -> Pin:
+    def pin(self) -> Pinned:
         return spawn.Pin()
 
 

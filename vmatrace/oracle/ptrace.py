@@ -56,7 +56,7 @@ def _request(request: int, pid: int, addr: int, data: object) -> None:
         raise SandboxLost(f"process {pid} is gone: {os.strerror(ctypes.get_errno())}")
 
 
-class Run(NamedTuple):
+class CallRun(NamedTuple):
     """What a tracee is told to run: from ``program`` on, with ``args`` and ``number`` in registers.
 
     ``how`` is CONT or SINGLESTEP.
@@ -85,7 +85,7 @@ class Tracee(ABC):
 
     @abstractmethod
     def _run(self, how: int, program: int, number: int, args: Sequence[int]) -> int:
-        """Do a Run up to the next stop; the stop's signal. Raises SandboxLost.
+        """Do a CallRun up to the next stop; the stop's signal. Raises SandboxLost.
 
         The other registers are those of adopt(). Births on the way are noted.
         """
@@ -134,17 +134,17 @@ class Tracee(ABC):
             self._not_executed(stop)
         return self._result()
 
-    def run_of_call(self, number: int, args: Sequence[int]) -> Run:
+    def run_of_call(self, number: int, args: Sequence[int]) -> CallRun:
         """The one run that call() makes."""
-        return Run(self, SINGLESTEP, self._arch.syscall_at, number, args)
+        return CallRun(self, SINGLESTEP, self._arch.syscall_at, number, args)
 
-    def run_of_touch(self, address: int, step: int, count: int, access: int) -> Run | None:
+    def run_of_touch(self, address: int, step: int, count: int, access: int) -> CallRun | None:
         """The one run that touch() makes, None if it takes several."""
         if access & PROT_EXEC:
             return None
         arch = self._arch
         loop = arch.store_at if access & PROT_WRITE else arch.load_at
-        return Run(self, CONT, loop, 0, (address, step, count))
+        return CallRun(self, CONT, loop, 0, (address, step, count))
 
     def execve(self, number: int, *args: int) -> int:
         """Execute execve: 0 and stopped before the first instruction of the new image, or -errno.
@@ -178,7 +178,7 @@ class Tracee(ABC):
                 return -EFAULT
         return 0
 
-    def _loop(self, run: Run) -> int:
+    def _loop(self, run: CallRun) -> int:
         stop = self._run(*run[1:])
         if stop == signal.SIGTRAP:
             return 0

@@ -38,8 +38,8 @@ from vmatrace.oracle import calls, spawn, uffd
 from vmatrace.oracle.errors import SandboxLost, Unavailable, Unsupported
 from vmatrace.oracle.files import DESCRIPTORS, ChildFiles
 from vmatrace.oracle.machine import Machine, RunningKernel
-from vmatrace.oracle.ptrace import Run, Tracee
-from vmatrace.oracle.smaps import MappingCache, Reader
+from vmatrace.oracle.ptrace import CallRun, Tracee
+from vmatrace.oracle.smaps import LayoutReader, MappingCache
 
 MAIN: Final = "main"
 #: Pages. A fault over more could exhaust the machine's memory.
@@ -86,7 +86,7 @@ class _Process:
 
     __slots__ = ("reader", "tracee")
 
-    def __init__(self, tracee: Tracee, reader: Reader) -> None:
+    def __init__(self, tracee: Tracee, reader: LayoutReader) -> None:
         self.tracee = tracee
         self.reader = reader
 
@@ -180,7 +180,7 @@ class Sandbox:
     # --- events ---------------------------------------------------------------------------------
 
     def run(self, items: Iterable[Event | Expectation]) -> Iterator[Observation]:
-        """Run each event in its process; expectations are passed over. Raises OracleError."""
+        """CallRun each event in its process; expectations are passed over. Raises OracleError."""
         for item in items:
             if isinstance(item, Event):
                 result = self.run_event(item)
@@ -208,7 +208,7 @@ class Sandbox:
 
     def _foresee(self, events: Iterable[Event]) -> int:
         """Tell the machine of *events*, up to one that cannot be foreseen; how many those are."""
-        runs: list[Run] = []
+        runs: list[CallRun] = []
         unknown: set[str] = set()  # labels that will mean something else
         for event in events:
             run = self._run_of(event, unknown)
@@ -221,7 +221,7 @@ class Sandbox:
             self.machine.foresee(runs)
         return len(runs)
 
-    def _run_of(self, event: Event, unknown: Set[str]) -> Run | None:
+    def _run_of(self, event: Event, unknown: Set[str]) -> CallRun | None:
         """What run_event() will have its process run, None where only the time will tell."""
         process, name = self._processes.get(event.pid), event.name
         if process is None or name in _NOT_FORESEEN:
@@ -240,7 +240,7 @@ class Sandbox:
         return process.tracee.run_of_call(self._arch.calls[kernel_name], numbers)
 
     def run_event(self, event: Event) -> int:
-        """Run one event without reading the layout; its result, which its label then names."""
+        """CallRun one event without reading the layout; its result, which its label then names."""
         args = event.args
         name = event.label
         if event.name in BIRTHS and name is None and event.recorded is not None:

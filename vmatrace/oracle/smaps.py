@@ -72,7 +72,7 @@ class MappingCache:
         return vm_flags
 
 
-class Reader(Protocol):
+class LayoutReader(Protocol):
     """Reads the layout of one stopped process, for as long as it executes no other image."""
 
     def close(self) -> None:

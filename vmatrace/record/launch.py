@@ -34,7 +34,7 @@ def ksm_by_default() -> bool:
     return int(_libc.prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0)) == 1
 
 
-class Child:
+class Launched:
     """A child that runs *command* when it is let ``go``. Raises CannotStart where there is none.
 
     ``pid`` can be traced from the start. The filter is *table*'s. With *ksm*, PR_SET_MEMORY_MERGE

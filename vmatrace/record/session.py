@@ -19,7 +19,7 @@ from vmatrace.kernels import KSM_EXEC_INHERIT, get_kernel
 from vmatrace.record import launch, stops
 from vmatrace.record.files import OpenFiles
 from vmatrace.record.filter import calls
-from vmatrace.record.launch import CannotStart, Child
+from vmatrace.record.launch import CannotStart, Launched
 from vmatrace.record.pages import Pieces
 from vmatrace.record.recorder import Recorder
 from vmatrace.record.spool import Spool
@@ -76,7 +76,7 @@ class Session:
             raise CannotStart("--ksm: KSM by default does not survive execve() before Linux 6.7")
         self._ksm = inherited and (ksm or launch.ksm_by_default())
         with Waiter(_ENDING) as waiter:
-            child = Child(command, self._calls, ksm, waiter.before)
+            child = Launched(command, self._calls, ksm, waiter.before)
             _want_descriptors()
             try:
                 stops.seize(child.pid, stops.OPTIONS | stops.EXITKILL)

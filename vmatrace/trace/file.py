@@ -24,7 +24,7 @@ from vmatrace.trace.items import items
 from vmatrace.trace.literal import ItemLike, node, plain
 from vmatrace.trace.values import Values
 from vmatrace.trace.writer import header, item_line, snapshot
-from vmatrace.trace.yamlstream import Node, Reader, SequenceNode, decode_errors, position
+from vmatrace.trace.yamlstream import Node, SequenceNode, YamlReader, decode_errors, position
 
 __all__ = ["Diagnostic", "ProcessState", "Sysctl", "Trace", "TraceError", "load_trace"]
 
@@ -246,11 +246,11 @@ class _Document:
         self.streaming = False
         self.broken = False
         try:
-            self._read(Reader(source, errors), errors)
+            self._read(YamlReader(source, errors), errors)
         except BrokenError:
             self.broken = True
 
-    def _read(self, reader: Reader, errors: Collector) -> None:
+    def _read(self, reader: YamlReader, errors: Collector) -> None:
         root = reader.root()
         self.line, self.column = position(root)
         if not reader.is_mapping(root):
@@ -298,10 +298,10 @@ class _Document:
 
         return items(self.source, start, mark.line, mark.column, everything)
 
-    def _at_events(self) -> tuple[Reader, Any]:
+    def _at_events(self) -> tuple[YamlReader, Any]:
         """A reader that has come to the events, and the parser's event that starts their list."""
         # The header is read again to get there; what is wrong with it has been reported.
-        reader = Reader(self.source, Collector(self.source))
+        reader = YamlReader(self.source, Collector(self.source))
         reader.root()
         for key, value in reader.pairs():
             if key.value == "events":

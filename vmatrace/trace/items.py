@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Final
 
 from vmatrace.diagnostic import BrokenError, Collector, Source
-from vmatrace.trace.yamlstream import Node, Reader
+from vmatrace.trace.yamlstream import Node, YamlReader
 
 #: A longer piece is not worth a parser of its own, in bytes.
 _PIECE: Final = 1 << 14
@@ -93,7 +93,7 @@ def _piece(source: Source, part: slice, line: int, column: int) -> list[Node | N
     """The items of a piece of the list, None where it cannot be read for itself."""
     errors = Collector(source)
     try:
-        reader = Reader(source, errors, part, line)
+        reader = YamlReader(source, errors, part, line)
         nodes = reader.whole_list(column)
     except BrokenError:
         return None

@@ -20,7 +20,7 @@ from vmatrace.event import ExpectedMapping
 from vmatrace.layout import Layout, Mapping
 from vmatrace.trace.text import Edit, Text
 from vmatrace.trace.writer import expected_mapping, quoted
-from vmatrace.trace.yamlstream import MappingNode, Node, Reader, Scalar, SequenceNode, position
+from vmatrace.trace.yamlstream import MappingNode, Node, Scalar, SequenceNode, YamlReader, position
 
 _BOM: Final = b"\xef\xbb\xbf"
 _BOUND: Final = re.compile(r"\s*(==|!=|<=|>=|<|>)\s*([0-9]+)\s*\Z")
@@ -115,7 +115,7 @@ def replace(path: str, data: bytes) -> None:
 
 def _expectations(source: Source) -> Iterator[MappingNode]:
     """The entries of ``events`` that are expectations."""
-    reader = Reader(source, Collector(source))
+    reader = YamlReader(source, Collector(source))
     reader.root()
     for key, value in reader.pairs():
         if key.value == "events":

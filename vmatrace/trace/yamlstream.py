@@ -117,7 +117,7 @@ def decode_errors(source: Source, errors: Collector) -> None:
         errors.add(*source.position(offset), message)
 
 
-class Reader:
+class YamlReader:
     """Nodes of one document, in one pass, with every refusal reported to *errors*.
 
     *part* is what to read of *source*, if not all of it, and *line* that of its start, from 0.

@@ -2,7 +2,7 @@
 
 The first line is the header; every other one a trace with its start and its steps. A layout is
 written as the rows that changed since the last one of that process (tests/recorded/README.md has
-the format). Knows the format and how to take a kernel's place with it (``Played``); compares
+the format). Knows the format and how to take a kernel's place with it (``Playback``); compares
 nothing.
 """
 
@@ -188,7 +188,7 @@ def _change(before: list[Row], after: list[Row]) -> list[Any]:
 # --- reading --------------------------------------------------------------------------------------
 
 
-class Played:
+class Playback:
     """A recording in a kernel's place: what it did with the events of one trace, in order."""
 
     def __init__(self, start: Start, steps: Sequence[Step]) -> None:
@@ -275,7 +275,7 @@ class Recording:
         model = self.header["model"]
         return kernels.get_kernel(model["row"]).with_features(model["with"], model["without"])
 
-    def traces(self) -> Iterator[tuple[Trace, Played]]:
+    def traces(self) -> Iterator[tuple[Trace, Playback]]:
         """Each trace as it started, and the kernel's part. Raises TraceError for a bad trace."""
         start: dict[str, Any] = {}
         for number, line in enumerate(self._lines, 2):
@@ -283,7 +283,7 @@ class Recording:
             try:
                 state = _state(start)
                 trace = load_trace(line["trace"].encode(), f"{self.path}:{line['name']}")
-                played = Played(state, line["steps"])
+                played = Playback(state, line["steps"])
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise RecordingError(
                     f"{self.path}:{number}:1: error: bad line: {error!r}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, TextIO
 
-from vmatrace.commands.audit.question import Audit, Run
+from vmatrace.commands.audit.question import Audit, LookalikeRun
 from vmatrace.commands.forms import Each, Form
 from vmatrace.render.jsonform import encode, mapping_json
 
@@ -39,7 +39,7 @@ def write(out: TextIO, audit: Audit) -> None:
     out.write(encode(document) + "\n")
 
 
-def _run(run: Run) -> dict[str, Any]:
+def _run(run: LookalikeRun) -> dict[str, Any]:
     return {
         "start": run.start,
         "end": run.end,

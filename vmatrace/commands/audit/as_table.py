@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Final, TextIO
 
 from vmatrace import abi
-from vmatrace.commands.audit.question import LIKELY, POSSIBLE, Audit, Cause, Run, by_cause
+from vmatrace.commands.audit.question import (
+    LIKELY,
+    POSSIBLE,
+    Audit,
+    LookalikeRun,
+    Suspicion,
+    by_cause,
+)
 from vmatrace.commands.audit.words import ACTIONS, BRIEFLY, SENTENCES, SERIES
 from vmatrace.commands.forms import Form, Pages
 from vmatrace.kernels import Kernel
@@ -83,7 +90,7 @@ def _notes(audit: Audit) -> list[str]:
     return notes
 
 
-def _write_group(paper: Paper, causes: Sequence[Cause], runs: Sequence[Run]) -> None:
+def _write_group(paper: Paper, causes: Sequence[Suspicion], runs: Sequence[LookalikeRun]) -> None:
     saved = sum(run.savable for run in runs)
     paper.line(
         (f"{words.plural(saved, 'VMA')} less", "bold"),
@@ -105,7 +112,7 @@ def _write_group(paper: Paper, causes: Sequence[Cause], runs: Sequence[Run]) -> 
         label = " " * 12
 
 
-def _write_run(paper: Paper, run: Run) -> None:
+def _write_run(paper: Paper, run: LookalikeRun) -> None:
     first = run.mappings[0]
     whole = Mapping(run.start, run.end, first.vm_flags, first.offset, first.name)
     layouts.write_row(

@@ -47,7 +47,7 @@ CAUSES: Final = (
 DEFAULT_MAX_MAP_COUNT: Final = 65530
 
 
-class Cause(NamedTuple):
+class Suspicion(NamedTuple):
     """One of CAUSES, and how sure: LIKELY or POSSIBLE."""
 
     name: str
@@ -55,14 +55,14 @@ class Cause(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class LookalikeRun:
     """VMAs in a row that look alike and are apart, each two for the same causes, likeliest first.
 
     One VMA in place of them would save ``savable``.
     """
 
     mappings: Sequence[Mapping]
-    causes: tuple[Cause, ...]
+    causes: tuple[Suspicion, ...]
 
     @property
     def start(self) -> int:
@@ -91,7 +91,7 @@ class Audit(Printable):
 
     snapshot: Snapshot
     kernel: Kernel | None
-    runs: list[Run]
+    runs: list[LookalikeRun]
     by_ksm: int
     special: int
     max_map_count: int
@@ -136,7 +136,7 @@ def audit(
         kernel = kernel or running(os.uname().release)
         max_map_count = max_map_count or snapshots.max_map_count()
     runs: list[list[Mapping]] = []
-    causes: list[tuple[Cause, ...]] = []
+    causes: list[tuple[Suspicion, ...]] = []
     by_ksm = special = 0
     for below, above in pairwise(snapshot.layout):
         difference = _difference(below, above)
@@ -153,14 +153,14 @@ def audit(
             else:
                 runs.append([below, above])
                 causes.append(hidden)
-    found = [Run(run, why) for run, why in zip(runs, causes, strict=True)]
+    found = [LookalikeRun(run, why) for run, why in zip(runs, causes, strict=True)]
     limit = max_map_count or DEFAULT_MAX_MAP_COUNT
     return Audit(snapshot, kernel, found, by_ksm, special, limit, max_map_count is None)
 
 
-def by_cause(runs: Iterable[Run]) -> dict[tuple[Cause, ...], list[Run]]:
+def by_cause(runs: Iterable[LookalikeRun]) -> dict[tuple[Suspicion, ...], list[LookalikeRun]]:
     """The runs by their causes; those that cost most first, and so within each."""
-    groups: dict[tuple[Cause, ...], list[Run]] = {}
+    groups: dict[tuple[Suspicion, ...], list[LookalikeRun]] = {}
     for run in sorted(runs, key=lambda run: -run.savable):
         groups.setdefault(run.causes, []).append(run)
     cost = {causes: sum(run.savable for run in group) for causes, group in groups.items()}
@@ -190,7 +190,7 @@ def is_file(mapping: Mapping) -> bool:
 
 def _causes(
     below: Mapping, above: Mapping, kernel: Kernel | None, snapshot: Snapshot
-) -> tuple[Cause, ...]:
+) -> tuple[Suspicion, ...]:
     """What may keep two apart that look alike, likeliest first."""
     found: dict[str, str] = {}
     known = snapshot.flags_known
@@ -221,5 +221,5 @@ def _causes(
     if below.vm_flags & abi.VM_UFFD_FLAGS:
         found[UFFD] = POSSIBLE
     found[UNTRIED] = POSSIBLE
-    likely = [Cause(name, sure) for name, sure in found.items() if sure == LIKELY]
-    return (*likely, *(Cause(name, sure) for name, sure in found.items() if sure == POSSIBLE))
+    likely = [Suspicion(name, sure) for name, sure in found.items() if sure == LIKELY]
+    return (*likely, *(Suspicion(name, sure) for name, sure in found.items() if sure == POSSIBLE))

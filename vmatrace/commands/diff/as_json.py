@@ -6,7 +6,7 @@ from typing import Any, Final, TextIO
 
 from vmatrace import abi
 from vmatrace.commands.diff.question import Did, Diff, EventDiff, ProcessDiff
-from vmatrace.commands.diff.sides import Side
+from vmatrace.commands.diff.sides import DiffSide
 from vmatrace.commands.forms import Each, Form
 from vmatrace.layout import Layout
 from vmatrace.render.jsonform import attempts_json, encode, errno_name, layout_json
@@ -59,7 +59,7 @@ def _diff(diff: Diff) -> dict[str, Any]:
     }
 
 
-def _side(side: Side) -> dict[str, Any]:
+def _side(side: DiffSide) -> dict[str, Any]:
     return {
         "name": side.name,
         "kind": side.kind,

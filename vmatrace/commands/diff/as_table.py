@@ -27,10 +27,10 @@ FOR_PEOPLE: Final = True
 
 def form(out: TextIO, count: int) -> Form[Diff]:
     """Each trace, and of several the total."""
-    return Table(out, count)
+    return DiffTable(out, count)
 
 
-class Table(Form[Diff]):
+class DiffTable(Form[Diff]):
     """Traces one after the other; what differs stands apart."""
 
     def __init__(self, out: TextIO, count: int) -> None:
@@ -207,7 +207,7 @@ def _write_process(paper: Paper, diff: Diff, process: ProcessDiff) -> None:
     names = labels(diff)
     paper.line((process.pid, "bold"), f": {said[0]} in {names[0]}, {said[1]} in {names[1]}")
     if None not in counts:
-        sidebyside.Table(paper, process.blocks, names).write()
+        sidebyside.LayoutTable(paper, process.blocks, names).write()
         _write_flags(paper, process.flags, names, "  ")
 
 

@@ -27,7 +27,7 @@ class Parting:
 
 
 @dataclass(frozen=True)
-class Cause:
+class DiffCause:
     """A feature that takes part in a difference. ``added``: the later model has it.
 
     ``alone``: switching it on the earlier model changes the outcome; ``first`` is the first event
@@ -72,7 +72,7 @@ def causes(
     newer: Kernel,
     ksm: bool | None = None,
     uses: Container[str] | None = None,
-) -> list[Cause]:
+) -> list[DiffCause]:
     """The features that make *newer* differ from *older* on *trace*, in the order of FEATURES.
 
     Asked are those that can matter to a trace that *uses* these things (uses_of()).
@@ -99,9 +99,9 @@ def _cause(
     newer: Kernel,
     alone: dict[str, Parting | None],
     first: dict[str, Parting],
-) -> Cause:
+) -> DiffCause:
     name = feature.name
-    return Cause(feature, newer.has(feature), alone[name] is not None, first.get(name))
+    return DiffCause(feature, newer.has(feature), alone[name] is not None, first.get(name))
 
 
 def _switched(

@@ -12,7 +12,7 @@ import re
 from typing import Any, Final
 
 from vmatrace import abi, kernels
-from vmatrace.commands.diff.sides import Side, Totals, of_snapshot
+from vmatrace.commands.diff.sides import DiffSide, Totals, of_snapshot
 from vmatrace.diagnostic import Diagnostic, TraceError, quoted
 from vmatrace.kernels import Kernel
 from vmatrace.layout import CODED_FLAGS, Layout, LayoutError, Mapping, parse_layout
@@ -29,8 +29,8 @@ class Baseline:
     def __init__(self, path: str, text: str) -> None:
         """*text* is the content of the file *path*. Raises TraceError."""
         self.path = path
-        self._snapshot: Side | None = None
-        self._results: list[tuple[str, str, Side]] = []  # path and name of the trace
+        self._snapshot: DiffSide | None = None
+        self._results: list[tuple[str, str, DiffSide]] = []  # path and name of the trace
         if text.lstrip().startswith("{"):
             self._results = [
                 _result(path, number, line)
@@ -47,7 +47,7 @@ class Baseline:
                 "of /proc/PID/smaps or maps)",
             )  # fmt: skip
 
-    def side(self, trace: Trace) -> Side:
+    def side(self, trace: Trace) -> DiffSide:
         """What the file says of *trace*. Raises TraceError where that is nothing, or not clear."""
         side = self._snapshot or self._find(trace)
         sizes = side.page_size
@@ -67,7 +67,7 @@ class Baseline:
             )  # fmt: skip
         return side
 
-    def _find(self, trace: Trace) -> Side:
+    def _find(self, trace: Trace) -> DiffSide:
         """The result of the same path, else of the same name."""
         path = os.path.normpath(trace.path)
         found = [side for of, _, side in self._results if of and os.path.normpath(of) == path]
@@ -105,7 +105,7 @@ def _error(path: str, message: str, line: int = 0, column: int = 1) -> TraceErro
 # --- a snapshot -----------------------------------------------------------------------------------
 
 
-def _snapshot(path: str, text: str) -> Side:
+def _snapshot(path: str, text: str) -> DiffSide:
     try:
         layout = parse_layout(text)
     except LayoutError as error:
@@ -117,7 +117,7 @@ def _snapshot(path: str, text: str) -> Side:
 # --- a result of vmatrace replay ------------------------------------------------------------------
 
 
-def _result(path: str, number: int, line: str) -> tuple[str, str, Side]:
+def _result(path: str, number: int, line: str) -> tuple[str, str, DiffSide]:
     try:
         document = json.loads(line)
     except json.JSONDecodeError as error:
@@ -134,7 +134,7 @@ def _result(path: str, number: int, line: str) -> tuple[str, str, Side]:
         raise _error(path, f"not a result of `vmatrace replay`: {what}", number) from None
 
 
-def _side(path: str, document: dict[str, Any]) -> Side:
+def _side(path: str, document: dict[str, Any]) -> DiffSide:
     summary = document["summary"]
     totals = Totals(
         **{
@@ -146,7 +146,7 @@ def _side(path: str, document: dict[str, Any]) -> Side:
         blocked_only_by_mergeable=_number(summary["blocked_only_by_mergeable"]),
     )
     events, page_size = document.get("events"), document.get("page_size")
-    return Side(
+    return DiffSide(
         path, "result",
         {str(process["pid"]): layout(process["layout"]) for process in document["processes"]},
         totals, str(document["kernel"]), page_size and _number(page_size), CODED_FLAGS,

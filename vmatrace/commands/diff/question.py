@@ -14,7 +14,7 @@ from typing import Any, Union, cast
 
 from vmatrace.commands.diff.baseline import Baseline
 from vmatrace.commands.diff.changes import Change, Follower, Key, mapping_of
-from vmatrace.commands.diff.sides import Side, of_result
+from vmatrace.commands.diff.sides import DiffSide, of_result
 from vmatrace.engine.merge import MergeDecision
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
@@ -107,8 +107,8 @@ class Diff(Printable):
     trace: str
     path: str
     description: str
-    from_: Side
-    to: Side
+    from_: DiffSide
+    to: DiffSide
     processes: list[ProcessDiff]
     events: int | None = None
     differing: int | None = None
@@ -197,7 +197,9 @@ class Comparison:
         calls, *items = tee(self._trace.items(), 1 + sum(run is not None for run in runs))
         mask = None if self._saved == [None, None] else _common_flags(self._saved)
         ours, theirs = (
-            _recorded(cast(Side, side), mask) if run is None else _replayed(run, items.pop(), mask)
+            _recorded(cast(DiffSide, side), mask)
+            if run is None
+            else _replayed(run, items.pop(), mask)
             for run, side in zip(runs, self._saved, strict=True)
         )
         events = (item for item in calls if isinstance(item, Event))
@@ -206,7 +208,7 @@ class Comparison:
             if left[1] != right[1] or left[0] != right[0]:
                 yield index, event, left, right
 
-    def _is_of_other_calls(self, side: Side) -> bool:
+    def _is_of_other_calls(self, side: DiffSide) -> bool:
         """Whether a saved result with events is of another trace than this one is now."""
         if side.events is None:
             return False
@@ -232,7 +234,7 @@ def _replayed(replay: Replay, items: Iterator[Item], mask: int | None) -> Iterat
         yield step.result, _since(before, step.pid, with_flags(step.layout, mask)), step
 
 
-def _recorded(side: Side, mask: int | None) -> Iterator[_Moment]:
+def _recorded(side: DiffSide, mask: int | None) -> Iterator[_Moment]:
     """The events of a saved result."""
     before: dict[str, list[Key]] = {}
     for event in side.events or []:
@@ -294,7 +296,7 @@ def _did(here: _Moment, there: _Moment) -> Did:
     return Did(result, went, came, record=source)
 
 
-def _common_flags(sides: Iterable[Side | None]) -> int:
+def _common_flags(sides: Iterable[DiffSide | None]) -> int:
     mask = -1
     for side in sides:
         if side is not None:
@@ -302,14 +304,14 @@ def _common_flags(sides: Iterable[Side | None]) -> int:
     return mask
 
 
-def _processes(from_: Side, to: Side) -> list[ProcessDiff]:
+def _processes(from_: DiffSide, to: DiffSide) -> list[ProcessDiff]:
     """The final layouts, with no more in them than both sides can show."""
     mask = _common_flags((from_, to))
     names = dict.fromkeys([*from_.processes, *to.processes])
     if "processes" in from_.lacks + to.lacks:
         names = dict.fromkeys(name for name in names if name == "main")
 
-    def of(side: Side, name: str) -> Layout | None:
+    def of(side: DiffSide, name: str) -> Layout | None:
         layout = side.processes.get(name)
         return None if layout is None else with_flags(layout, mask)
 

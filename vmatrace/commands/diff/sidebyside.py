@@ -30,7 +30,7 @@ class _Row:
         self.style = style
 
 
-class Table:
+class LayoutTable:
     """Both layouts of one process side by side, what is equal folded."""
 
     def __init__(self, paper: Paper, blocks: Iterable[Block], names: tuple[str, str]) -> None:

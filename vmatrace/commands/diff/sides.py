@@ -33,7 +33,7 @@ class Totals:
 
 
 @dataclass
-class Side:
+class DiffSide:
     """One side of a comparison.
 
     ``name`` is the model's, or the path of the file; ``kind`` is "model", "result" (saved by
@@ -55,7 +55,7 @@ class Side:
     calls: int | None = None
 
 
-def of_result(result: Result) -> Side:
+def of_result(result: Result) -> DiffSide:
     """The side that a replay is."""
     tally = result.tally
     totals = Totals(
@@ -63,17 +63,17 @@ def of_result(result: Result) -> Side:
         tally.blocked_sides, tally.only_mergeable, result.errors,
     )  # fmt: skip
     processes = {process.pid: process.layout for process in result.processes}
-    return Side(
+    return DiffSide(
         result.kernel, "model", processes, totals, result.kernel, result.page_size,
         calls=result.events,
     )  # fmt: skip
 
 
-def of_snapshot(path: str, layout: Layout, page_size: int | None) -> Side:
+def of_snapshot(path: str, layout: Layout, page_size: int | None) -> DiffSide:
     """The side that a snapshot is, whose process stands for the first one of a trace."""
     known = all(mapping.flags_known for mapping in layout)
     mergeable = sum("mg" in mapping.codes for mapping in layout) if known else None
-    return Side(
+    return DiffSide(
         path, "snapshot", {"main": layout}, Totals(vmas=len(layout), mergeable=mergeable),
         page_size=page_size, flags=CODED_FLAGS if known else PERMS_FLAGS,
         lacks=("events", "counts", "processes", *(() if known else ("flags",))),

@@ -6,7 +6,7 @@ from typing import Any, Final, TextIO
 
 from vmatrace import abi
 from vmatrace.commands.explain import advice
-from vmatrace.commands.explain.elsewhere import Answer, Cause
+from vmatrace.commands.explain.elsewhere import Answer, BorderCause
 from vmatrace.commands.explain.lives import LifeEvent
 from vmatrace.commands.explain.question import (
     Account,
@@ -185,7 +185,7 @@ def _answer(answer: Answer | None) -> dict[str, Any] | None:
     }
 
 
-def _cause(cause: Cause) -> dict[str, Any]:
+def _cause(cause: BorderCause) -> dict[str, Any]:
     return {
         "before": cause.before,
         "after": cause.after,

@@ -28,21 +28,21 @@ ELSEWHERE: Final = "elsewhere"
 GONE: Final = "gone"
 
 
-class Place(NamedTuple):
+class BorderPlace(NamedTuple):
     """A border of a process: the address at which its upper side starts, in the first replay."""
 
     pid: str
     address: int
 
 
-class Verdict(NamedTuple):
+class BorderState(NamedTuple):
     """What a border is under a model; ``mapping`` is the VMA there, of the upper side if apart."""
 
     state: str
     mapping: Mapping | None
 
 
-class Cause(NamedTuple):
+class BorderCause(NamedTuple):
     """What makes a border of model ``before`` the ``becomes`` that it is under ``after``.
 
     The models are next to each other. ``features``, each with whether ``after`` has it and not
@@ -62,8 +62,8 @@ RELEASES: Final = tuple(name for name, kernel in KERNELS.items() if is_release(k
 class Answer(NamedTuple):
     """``verdicts`` by model, in the order of kernels.KERNELS, and why they change."""
 
-    verdicts: dict[str, Verdict]
-    causes: list[Cause]
+    verdicts: dict[str, BorderState]
+    causes: list[BorderCause]
 
     def one_from(self, name: str) -> bool:
         """Whether *name* is a release that, and every later one, makes them one VMA."""
@@ -90,15 +90,15 @@ class Elsewhere:
 
     def __init__(
         self, trace: Trace, survey: Survey, kernel: Kernel, ksm: bool | None,
-        places: Iterable[Place],
+        places: Iterable[BorderPlace],
     ) -> None:  # fmt: skip
         self._trace = trace
         self._uses = survey.uses
         self._ksm = ksm
-        self._verdicts: dict[frozenset[str], dict[Place, Verdict]] = {}
+        self._verdicts: dict[frozenset[str], dict[BorderPlace, BorderState]] = {}
         self._keys: dict[str, frozenset[str]] = {}  # Kernel.relevant() of each model, by its name
-        self._origins: dict[Place, tuple[Origin | None, Origin | None]] = {}
-        by_pid: dict[str, list[Place]] = {}
+        self._origins: dict[BorderPlace, tuple[Origin | None, Origin | None]] = {}
+        by_pid: dict[str, list[BorderPlace]] = {}
         for place in places:
             by_pid.setdefault(place.pid, []).append(place)
         for pid, here in by_pid.items():
@@ -109,14 +109,15 @@ class Elsewhere:
         self._nths = {o.nth for pair in self._origins.values() for o in pair if o is not None}
         layouts = {process.pid: process.layout for process in survey.result.processes}
         self._verdicts[kernel.relevant(self._uses)] = {
-            place: Verdict(APART, _at(layouts[place.pid], place.address)) for place in self._origins
+            place: BorderState(APART, _at(layouts[place.pid], place.address))
+            for place in self._origins
         }
 
     def run(self, watched: Replay) -> Iterator[Step]:
         """Replay every group of models, and *watched* with them; the steps of *watched*."""
         return self._replay(KERNELS.values(), watched)
 
-    def answers(self) -> dict[Place, Answer]:
+    def answers(self) -> dict[BorderPlace, Answer]:
         """What becomes of each place. Replays once more where features are to be told apart."""
         pairs = list(predecessors())
         verdicts = {
@@ -144,8 +145,8 @@ class Elsewhere:
 
     def _answer(
         self,
-        place: Place,
-        seen: dict[str, Verdict],
+        place: BorderPlace,
+        seen: dict[str, BorderState],
         pairs: list[tuple[Kernel, Kernel]],
         switched: list[tuple[Kernel, Kernel, Feature, bool, Kernel]],
     ) -> Answer:
@@ -158,7 +159,7 @@ class Elsewhere:
             alone = [x for x in here if self._verdict(x[4], place).state == state]
             for part in [[x] for x in alone] or [here]:
                 features = tuple((x[2], x[3]) for x in part)
-                causes.append(Cause(features, before.name, after.name, state))
+                causes.append(BorderCause(features, before.name, after.name, state))
         return Answer(seen, causes)
 
     def _replay(self, wanted: Iterable[Kernel], watched: Replay | None) -> Iterator[Step]:
@@ -183,22 +184,24 @@ class Elsewhere:
                 for place in self._origins
             }
 
-    def _verdict(self, kernel: Kernel, place: Place) -> Verdict:
+    def _verdict(self, kernel: Kernel, place: BorderPlace) -> BorderState:
         if kernel.name not in self._keys:
             self._keys[kernel.name] = kernel.relevant(self._uses)
         return self._verdicts[self._keys[kernel.name]][place]
 
-    def _find(self, place: Place, layout: list[Mapping], returned: dict[int, int]) -> Verdict:
+    def _find(
+        self, place: BorderPlace, layout: list[Mapping], returned: dict[int, int]
+    ) -> BorderState:
         """What *place* is in a layout at the end of a replay whose events returned these."""
         below, above = self._origins[place]
         low = _find(below, place.address - 1, returned)
         high = _find(above, place.address, returned)
         lower, upper = _at(layout, low), _at(layout, high)
         if lower is None or upper is None:
-            return Verdict(GONE, upper or lower)
+            return BorderState(GONE, upper or lower)
         if low + 1 != high:
-            return Verdict(ELSEWHERE, upper)
-        return Verdict(ONE if lower is upper else APART, upper)
+            return BorderState(ELSEWHERE, upper)
+        return BorderState(ONE if lower is upper else APART, upper)
 
 
 def _find(origin: Origin | None, address: int, returned: dict[int, int]) -> int:

@@ -17,7 +17,7 @@ from vmatrace.commands.explain.address import (
     UnknownName,
     instead_of_label,
 )
-from vmatrace.commands.explain.elsewhere import ONE, Answer, Elsewhere, Place
+from vmatrace.commands.explain.elsewhere import ONE, Answer, BorderPlace, Elsewhere
 from vmatrace.commands.explain.lives import TOUCHING, BorderLife, LifeEvent, Watch, standing
 from vmatrace.commands.explain.survey import Survey
 from vmatrace.engine import merge, view
@@ -321,11 +321,11 @@ def _again(
     places: dict[str, list[int]],
     address: int | None,
     models: bool,
-) -> tuple[Watch, Callable[[Place], Answer | None]]:
+) -> tuple[Watch, Callable[[BorderPlace], Answer | None]]:
     """Replay again, now that it is known what to watch, and under the other models too."""
     replay = Replay(trace, kernel, ksm)
     watch = Watch(replay, {at for here in places.values() for at in here}, address)
-    asked = [Place(pid, at) for pid, here in places.items() for at in here]
+    asked = [BorderPlace(pid, at) for pid, here in places.items() for at in here]
     if not models or not asked:
         for step in replay.steps():
             watch.see(step)
@@ -342,7 +342,7 @@ def _border(
     mm: Mm,
     at: int,
     watch: Watch,
-    answers: Callable[[Place], Answer | None],
+    answers: Callable[[BorderPlace], Answer | None],
 ) -> BorderAccount:
     above = mm.vmas.at(at)
     assert above is not None
@@ -357,7 +357,7 @@ def _border(
         pid, at, view.mapping(mm, below), view.mapping(mm, above), life,
         Contrast(standing(below), standing(above), mask, page_size),
         _attempt(refusal, at, page_size) if refusal is not None else None,
-        answers(Place(pid, at)),
+        answers(BorderPlace(pid, at)),
     )  # fmt: skip
 
 

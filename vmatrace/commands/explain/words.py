@@ -9,7 +9,15 @@ from itertools import groupby
 from typing import Final, cast
 
 from vmatrace.commands.explain import advice
-from vmatrace.commands.explain.elsewhere import APART, ELSEWHERE, GONE, ONE, RELEASES, Answer, Cause
+from vmatrace.commands.explain.elsewhere import (
+    APART,
+    ELSEWHERE,
+    GONE,
+    ONE,
+    RELEASES,
+    Answer,
+    BorderCause,
+)
 from vmatrace.commands.explain.question import Contrast, anon_state
 from vmatrace.engine import merge
 from vmatrace.engine.merge import Blocker, Side, blockers
@@ -131,7 +139,7 @@ def spans(names: Iterable[str]) -> str:
 _FUTURE: Final = {kernel.name for kernel in timeline() if not is_release(kernel)}
 
 
-def _distinct(causes: Iterable[Cause]) -> Iterator[Cause]:
+def _distinct(causes: Iterable[BorderCause]) -> Iterator[BorderCause]:
     """The causes, without what models that are no releases only repeat."""
     seen: set[str] = set()
     for cause in causes:
@@ -141,7 +149,7 @@ def _distinct(causes: Iterable[Cause]) -> Iterator[Cause]:
         seen |= names
 
 
-def _cause(cause: Cause) -> str:
+def _cause(cause: BorderCause) -> str:
     parts = []
     for feature, added in cause.features:
         commit = f', {feature.commit} ("{feature.subject}")' if feature.commit else ""

@@ -6,7 +6,7 @@ from typing import Any, Final, TextIO
 
 from vmatrace.commands.forms import Each, Form
 from vmatrace.commands.report.patterns import Pattern
-from vmatrace.commands.report.question import Count, Moment, Process, Report
+from vmatrace.commands.report.question import Count, Landmark, ProcessReport, Report
 from vmatrace.commands.report.words import names, remarks
 from vmatrace.event import CALLS, format_flags
 from vmatrace.render.jsonform import encode
@@ -55,7 +55,7 @@ def _pair(before: Any, after: Any) -> dict[str, Any]:
     return {"from": before, "to": after}
 
 
-def _process_json(found: Report, process: Process) -> dict[str, Any]:
+def _process_json(found: Report, process: ProcessReport) -> dict[str, Any]:
     return {
         "pid": process.pid,
         "program": process.program,
@@ -88,7 +88,7 @@ def _decided(count: Count) -> dict[str, Any]:
     }
 
 
-def _moment_json(moment: Moment) -> dict[str, Any]:
+def _moment_json(moment: Landmark) -> dict[str, Any]:
     return {"event": moment.number, "line": moment.line, "call": moment.call}
 
 

@@ -6,7 +6,7 @@ from typing import Final, TextIO
 
 from vmatrace.commands.forms import Form, Pages
 from vmatrace.commands.report import plot
-from vmatrace.commands.report.question import Process, Report
+from vmatrace.commands.report.question import ProcessReport, Report
 from vmatrace.commands.report.words import (
     OFF,
     at_words,
@@ -64,7 +64,7 @@ def write(paper: Paper, found: Report) -> None:
         paper.paragraph(remark, "bold yellow" if remark == OFF else "")
 
 
-def _write_counts(paper: Paper, found: Report, process: Process) -> None:
+def _write_counts(paper: Paper, found: Report, process: ProcessReport) -> None:
     a, b = process.counts
     limit = found.max_map_count
     rows: list[tuple[str, int, int] | tuple[str, str, str]] = [

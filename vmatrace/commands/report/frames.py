@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from vmatrace.commands.report.question import Process, Report, unlimited
+from vmatrace.commands.report.question import ProcessReport, Report, unlimited
 from vmatrace.engine import view
 from vmatrace.engine.merge import Border
 from vmatrace.engine.mm import Mm
@@ -76,7 +76,7 @@ class Film:
         shown = sorted(
             found.processes, key=lambda p: (-max(c.peak for c in p.counts), p.number)
         )[:MAX_PROCESSES]  # fmt: skip
-        self.processes: list[Process] = sorted(shown, key=lambda p: p.number)
+        self.processes: list[ProcessReport] = sorted(shown, key=lambda p: p.number)
         self._shown = {process.number for process in shown}
         vmas = max(sum(max(c.peak, 1) for p in shown for c in p.counts), 1)
         most = min(MAX_FRAMES, _LOOKS // vmas)

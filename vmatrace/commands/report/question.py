@@ -30,7 +30,7 @@ _NO_LIMIT: Final = 1 << 62
 _NEAR: Final = 5
 
 
-class Moment(NamedTuple):
+class Landmark(NamedTuple):
     """An event: its number from 1 on (0: before the first), its line, and the call."""
 
     number: int
@@ -39,7 +39,7 @@ class Moment(NamedTuple):
 
 
 Pair = tuple[Kernel, Kernel]
-START: Final = Moment(0, 0, "")
+START: Final = Landmark(0, 0, "")
 
 
 class Count:
@@ -53,14 +53,14 @@ class Count:
 
     __slots__ = ("blocked", "limit_at", "merges", "only", "peak", "peak_at", "vmas")
 
-    def __init__(self, vmas: int = 0, at: Moment = START) -> None:
+    def __init__(self, vmas: int = 0, at: Landmark = START) -> None:
         self.vmas = self.peak = vmas
         self.peak_at = at
         self.merges = self.blocked = self.only = 0
-        self.limit_at: Moment | None = None
+        self.limit_at: Landmark | None = None
 
 
-class Process(SpacePair):
+class ProcessReport(SpacePair):
     """One process: a Count for each model, ``events`` its calls, and its VMAs over time."""
 
     __slots__ = ("counts", "curve", "events")
@@ -85,7 +85,7 @@ class Others:
     events: int = 0
     counts: tuple[Count, Count] = dataclasses.field(default_factory=lambda: (Count(), Count()))
 
-    def add(self, process: Process) -> None:
+    def add(self, process: ProcessReport) -> None:
         """Count one more."""
         self.processes += 1
         self.events += process.events
@@ -114,7 +114,7 @@ class Report(Printable):
     forced: bool | None
     ksm: bool = False
     events: int = 0
-    processes: list[Process] = dataclasses.field(default_factory=list)
+    processes: list[ProcessReport] = dataclasses.field(default_factory=list)
     others: Others = dataclasses.field(default_factory=Others)
     patterns: list[Pattern] = dataclasses.field(default_factory=list)
 
@@ -122,7 +122,7 @@ class Report(Printable):
         return f"<Report of {self.trace.name}: {', '.join(k.name for k in self.pair)}>"
 
     @property
-    def highest(self) -> Process:
+    def highest(self) -> ProcessReport:
         """The process with the highest peak under either model."""
         return max(self.processes, key=lambda p: (max(c.peak for c in p.counts), -p.number))
 
@@ -164,11 +164,11 @@ class _Fold:
 
     def __init__(self, found: Report, replays: list[Replay]) -> None:
         self._found = found
-        self._spaces = Spaces(replays, Process)
+        self._spaces = Spaces(replays, ProcessReport)
         self._patterns = Patterns(found.trace.page_size)
         self._tallies = [replay.result.tally for replay in replays]
         self._only = [0, 0]
-        self._exited: list[Process] = []
+        self._exited: list[ProcessReport] = []
         found.ksm = replays[0].process("main").merge_any
 
     def run(self) -> None:
@@ -189,7 +189,7 @@ class _Fold:
         found.processes = sorted(self._exited + self._spaces.living, key=lambda p: p.number)
         found.patterns = list(patterns)
 
-    def _account(self, process: Process, pattern: Pattern | None, a: Step, b: Step) -> None:
+    def _account(self, process: ProcessReport, pattern: Pattern | None, a: Step, b: Step) -> None:
         x, y = a.mm.vmas.count, b.mm.vmas.count
         ca, cb = process.counts
         if pattern is not None:
@@ -223,7 +223,7 @@ class _Fold:
             if pattern is not None:
                 pattern.blocked[side] += more
 
-    def _end(self, process: Process) -> None:
+    def _end(self, process: ProcessReport) -> None:
         """Keep a process that exited, if its peak is among the highest."""
         self._exited.append(process)
         if len(self._exited) > MAX_EXITED:
@@ -234,8 +234,8 @@ class _Fold:
             self._found.others.add(least)
 
 
-def _moment(step: Step) -> Moment:
-    return Moment(step.index + 1, step.event.line, step.event.text)
+def _moment(step: Step) -> Landmark:
+    return Landmark(step.index + 1, step.event.line, step.event.text)
 
 
 def _find_limits(replays: list[Replay], near: dict[int, Count]) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from vmatrace import abi
 from vmatrace.commands.report.patterns import Pattern
-from vmatrace.commands.report.question import Count, Moment, Process, Report
+from vmatrace.commands.report.question import Count, Landmark, ProcessReport, Report
 from vmatrace.event import CALLS, format_flags
 from vmatrace.render import words
 
@@ -18,7 +18,7 @@ OFF: Final = (
 )
 
 
-def title(process: Process) -> str:
+def title(process: ProcessReport) -> str:
     """A process by name: ``main (python3)``."""
     program = os.path.basename(process.program)
     return process.pid + (f" ({program})" if program else "")
@@ -56,7 +56,7 @@ def limit_words(count: Count) -> str:
     return "not hit" if count.limit_at is None else f"hit in line {count.limit_at.line}"
 
 
-def at_words(moment: Moment) -> str:
+def at_words(moment: Landmark) -> str:
     """The place of an event: ``line 12``."""
     return f"line {moment.line}" if moment.number else "the start"
 

@@ -19,7 +19,7 @@ from vmatrace.oracle.boot.qemu import Qemu
 from vmatrace.oracle.boot.requests import ENDED, FAILED, STOPPED, WORD, Guest, as_text
 from vmatrace.oracle.errors import KernelDied, Unsupported
 from vmatrace.oracle.machine import Machine
-from vmatrace.oracle.ptrace import CONT, Run, Tracee, stack_gone, under_stack
+from vmatrace.oracle.ptrace import CONT, CallRun, Tracee, stack_gone, under_stack
 from vmatrace.oracle.segments import IPC_RMID, SEGMENT_SIZE, SHM_RDONLY
 from vmatrace.oracle.smaps import MappingCache, anonymous_starts
 
@@ -271,7 +271,7 @@ class BootedKernel(Machine):
                 self._guest.write(f"/proc/sys/vm/{name}", str(value).encode())
         self._sysctls.clear()
 
-    def foresee(self, runs: Sequence[Run]) -> None:
+    def foresee(self, runs: Sequence[CallRun]) -> None:
         self._guest.foresee(runs)
 
     def forget(self) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from vmatrace.oracle.boot.channel import Channel
 from vmatrace.oracle.errors import SandboxLost, Unavailable
-from vmatrace.oracle.ptrace import CONT, Run, check_first_stop
+from vmatrace.oracle.ptrace import CONT, CallRun, check_first_stop
 
 _RUN, _ADOPT, _SPAWN, _KILL, _SMAPS, _POKE, _CALL = range(1, 8)
 #: How a run ended.
@@ -67,7 +67,7 @@ class Guest:
             self._channel.submit((words,))
         return self._take_run(words)
 
-    def foresee(self, runs: Sequence[Run]) -> None:
+    def foresee(self, runs: Sequence[CallRun]) -> None:
         """Request *runs* now, with the layouts after them; they will be asked for in this order."""
         words = [_run_words(r.tracee.pid, *r[1:], True) for r in runs]
         self._foreseen.extend(words)

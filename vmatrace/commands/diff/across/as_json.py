@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, TextIO
 
 from vmatrace.commands.diff.across.question import Across, Row
-from vmatrace.commands.diff.attribution import Cause, Parting
+from vmatrace.commands.diff.attribution import DiffCause, Parting
 from vmatrace.commands.forms import Each, Form
 from vmatrace.render.jsonform import encode, errno_name
 
@@ -53,7 +53,7 @@ def _first(first: Parting) -> dict[str, Any]:
     }
 
 
-def _cause(cause: Cause) -> dict[str, Any]:
+def _cause(cause: DiffCause) -> dict[str, Any]:
     feature = cause.feature
     return {
         "feature": feature.name,

@@ -6,7 +6,7 @@ from typing import Final, TextIO
 
 from vmatrace.commands.diff.across.question import Across, Row
 from vmatrace.commands.diff.as_table import write_total
-from vmatrace.commands.diff.attribution import Cause, Parting
+from vmatrace.commands.diff.attribution import DiffCause, Parting
 from vmatrace.commands.forms import Form, Pages
 from vmatrace.event import CALLS, format_result
 from vmatrace.render.paper import Paper, on
@@ -73,7 +73,7 @@ def _results(first: Parting) -> str:
     return f" = {after}" if before == after else f" = {after}, before: {before}"
 
 
-def _write_cause(paper: Paper, row: Row, cause: Cause) -> None:
+def _write_cause(paper: Paper, row: Row, cause: DiffCause) -> None:
     sign = "+" if cause.added else "-"
     where = ""
     if not cause.alone:
@@ -85,7 +85,7 @@ def _write_cause(paper: Paper, row: Row, cause: Cause) -> None:
     paper.paragraph(source(cause), "dim", "      ", "      ")
 
 
-def source(cause: Cause) -> str:
+def source(cause: DiffCause) -> str:
     """The commit of a feature, or why there is none, and the note about it."""
     feature = cause.feature
     parts = []

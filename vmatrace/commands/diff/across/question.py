@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from vmatrace import kernels
-from vmatrace.commands.diff.attribution import Cause, Parting, causes, first_partings
+from vmatrace.commands.diff.attribution import DiffCause, Parting, causes, first_partings
 from vmatrace.kernels import Kernel
 from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import Replay
@@ -24,7 +24,7 @@ class Row:
     mergeable: int
     peak_vmas: int
     first: Parting | None = None
-    causes: list[Cause] = field(default_factory=list)
+    causes: list[DiffCause] = field(default_factory=list)
 
 
 @dataclass

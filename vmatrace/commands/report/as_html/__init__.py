@@ -19,7 +19,7 @@ from vmatrace.commands.forms import Each, Form
 from vmatrace.commands.report import words
 from vmatrace.commands.report.as_html.packing import Packer
 from vmatrace.commands.report.frames import Film
-from vmatrace.commands.report.question import Count, Process, Report
+from vmatrace.commands.report.question import Count, ProcessReport, Report
 
 SUFFIXES: Final = (".html", ".htm")
 #: The parts of the script, in order.
@@ -106,7 +106,7 @@ def pack(found: Report) -> dict[str, Any]:
     }
 
 
-def _process(process: Process) -> dict[str, Any]:
+def _process(process: ProcessReport) -> dict[str, Any]:
     return {
         "name": words.title(process),
         "exited": process.exited,

@@ -29,7 +29,7 @@ _PLACES: Final = ("above", "below")
 _MET: Final = ("on the one already there", "on the new one")
 
 
-class Table:
+class ValueTable:
     """Values, each once, by number."""
 
     def __init__(self) -> None:
@@ -60,9 +60,9 @@ class Packer:
         self._spaces = {number: i for i, number in enumerate(spaces)}
         # The series is to blame for nothing where the model has it.
         self._lacks = [not kernel.has(kernels.KSM_BEFORE_MERGE) for kernel in found.pair]
-        self._attributes = Table()
-        self._borders = Table()
-        self._calls = Table()
+        self._attributes = ValueTable()
+        self._borders = ValueTable()
+        self._calls = ValueTable()
 
     def tables(self) -> dict[str, Any]:
         """What the numbers mean."""
