@@ -75,6 +75,7 @@ THIRD_PARTIES = {
 
 #: Modules past 400 lines, the most that each may have, and why it is one.
 LARGE = {
+    "oracle.probe": (530, "one function for each experiment"),
     "oracle.sandbox": (440, "what runs an event, and what foresees the same run, side by side"),
     "engine.vma": (440, "one data structure, and its invariants beside it"),
     "engine.syscalls.remapping": (460, "one call, as it was before 6.15, before 6.17 and since"),

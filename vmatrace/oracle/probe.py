@@ -21,6 +21,7 @@ from vmatrace.oracle.machine import Machine, RunningKernel
 from vmatrace.oracle.sandbox import Sandbox
 
 Answer = bool | None
+_MEMFD: Final = File("/memfd:probed (deleted)", "tmpfs", "rw", 1 << 16)
 
 _HUGE: Final = 2 << 20
 _COPY: Final = MOVE | abi.MREMAP_DONTUNMAP
@@ -167,6 +168,21 @@ def _mremap_copied_from(lab: Lab) -> Answer:
 
 
 @_experiment
+def _anon_pgoff(lab: Lab) -> Answer:
+    """Does a written file mapping that was moved merge with the file's page before it?"""
+    if not _merge_unfaulted_target(lab):
+        return None
+    with Sandbox({3: _MEMFD}, machine=lab.sandbox.machine) as sandbox:
+        moved = Lab(sandbox)
+        moved.map(8, 2, flags=abi.MAP_PRIVATE, fd=3)
+        moved.on("fault", 8, 2, abi.PROT_WRITE)
+        moved.move(8, 2, 2)
+        flags = abi.MAP_PRIVATE | abi.MAP_FIXED
+        moved.call("mmap", moved.at(0), 2 * PAGE, RW, flags, 3, 6 * PAGE)
+        return moved.ranges() == [(0, 2), (2, 4)]
+
+
+@_experiment
 def _maybe_guard_flag(lab: Lab) -> Answer:
     if not _guard_regions(lab):
         return None
@@ -289,25 +305,79 @@ def _guard_files(lab: Lab) -> Answer:
     return lab.on("madvise", 0, 1, abi.MADV_GUARD_INSTALL) == 0
 
 
+@_experiment
+def _guard_anon_only(lab: Lab) -> Answer:
+    """Two shared ranges with guards have an anon_vma each, or none, when they become neighbours."""
+    with Sandbox({3: _MEMFD}, machine=lab.sandbox.machine) as sandbox:
+        shared = Lab(sandbox)
+        flags = abi.MAP_SHARED | abi.MAP_FIXED
+        shared.call("mmap", shared.at(0), 4 * PAGE, RW, flags, 3, 0)
+        shared.call("mmap", shared.at(100), 4 * PAGE, RW, flags, 3, 4 * PAGE)
+        for page in (0, 100):
+            if shared.on("madvise", page, 1, abi.MADV_GUARD_INSTALL) < 0:
+                return None
+        shared.move(100, 4, 4)
+        return shared.ranges() == [(0, 8)]
+
+
 _UFFD_USER_MODE_ONLY: Final = 1
+_MISSING: Final = abi.UFFDIO_REGISTER_MODE_MISSING
+
+
+def _userfaultfd(lab: Lab) -> int:
+    """A userfaultfd that is ready, negative where there is none."""
+    fd = lab.sandbox.inject("userfaultfd", _UFFD_USER_MODE_ONLY)
+    api = struct.pack("<QQQ", 0xAA, 0, 0)
+    if fd >= 0 and lab.sandbox.inject("ioctl", fd, abi.UFFDIO_API, api) < 0:
+        return -abi.EINVAL
+    return fd
+
+
+def _register(lab: Lab, fd: int, start: int, size: int, mode: int) -> int:
+    area = struct.pack("<QQQQ", start, size, mode, 0)
+    return lab.sandbox.inject("ioctl", fd, abi.UFFDIO_REGISTER, area)
 
 
 @_experiment
 def _uffd_unregister_strict(lab: Lab) -> Answer:
-    inject = lab.sandbox.inject
     lab.map(0, 8)
     uffds = []
     for page in (0, 4):
-        fd = inject("userfaultfd", _UFFD_USER_MODE_ONLY)
-        if fd < 0 or inject("ioctl", fd, abi.UFFDIO_API, struct.pack("<QQQ", 0xAA, 0, 0)) < 0:
-            return None
-        mode = abi.UFFDIO_REGISTER_MODE_MISSING
-        area = struct.pack("<QQQQ", lab.at(page), 4 * PAGE, mode, 0)
-        if inject("ioctl", fd, abi.UFFDIO_REGISTER, area) < 0:
+        fd = _userfaultfd(lab)
+        if fd < 0 or _register(lab, fd, lab.at(page), 4 * PAGE, _MISSING) < 0:
             return None
         uffds.append(fd)
     both = struct.pack("<QQ", lab.at(0), 8 * PAGE)
-    return inject("ioctl", uffds[0], abi.UFFDIO_UNREGISTER, both) == -abi.EINVAL
+    return lab.sandbox.inject("ioctl", uffds[0], abi.UFFDIO_UNREGISTER, both) == -abi.EINVAL
+
+
+@_experiment
+def _uffd_mode_sticky(lab: Lab) -> Answer:
+    lab.map(0, 4)
+    fd = _userfaultfd(lab)
+    both = _MISSING | abi.UFFDIO_REGISTER_MODE_WP
+    if fd < 0 or _register(lab, fd, lab.at(0), 4 * PAGE, both) < 0:
+        return None
+    return _register(lab, fd, lab.at(0), 4 * PAGE, _MISSING) == -abi.EBUSY
+
+
+@_experiment
+def _uffd_not_droppable(lab: Lab) -> Answer:
+    fd = _userfaultfd(lab)
+    if fd < 0 or not _droppable(lab):
+        return None
+    return _register(lab, fd, lab.at(0), PAGE, _MISSING) == -abi.EINVAL
+
+
+@_experiment
+def _uffd_below_min_addr(lab: Lab) -> Answer:
+    """Only root can map there."""
+    fd, low = _userfaultfd(lab), 8 * PAGE
+    flags = ANON | abi.MAP_FIXED
+    if fd < 0 or lab.call("mmap", low, PAGE, RW, flags, -1, 0) < 0:
+        return None
+    least = int(lab.sandbox.machine.read("/proc/sys/vm/mmap_min_addr"))
+    return _register(lab, fd, low, PAGE, _MISSING) == 0 if low < least else None
 
 
 @_experiment
@@ -315,6 +385,24 @@ def _process_madvise_self(lab: Lab) -> Answer:
     lab.map(0, 1)
     area = format_iovec([(lab.at(0), PAGE)])
     return lab.call("process_madvise", "main", area, 1, abi.MADV_DONTDUMP, 0) == PAGE
+
+
+def _advise_self(lab: Lab, pidfd: int | str, size: int, advice: int) -> int:
+    area = format_iovec([(lab.at(0), size)])
+    return lab.call("process_madvise", pidfd, area, 1, advice, 0)
+
+
+@_experiment
+def _pidfd_self_10001(lab: Lab) -> Answer:
+    lab.map(0, 1)
+    return _advise_self(lab, -10001, PAGE, abi.MADV_COLD) == PAGE
+
+
+@_experiment
+def _process_madvise_advice_first(lab: Lab) -> Answer:
+    if not _process_madvise_self(lab):  # before, every advice was looked at first
+        return None
+    return _advise_self(lab, "main", 0, 999) == -abi.EINVAL
 
 
 @_experiment
@@ -336,6 +424,33 @@ def _dofork_special_strict(lab: Lab) -> Answer:
     if not vdso:
         return None
     return lab.call("madvise", vdso[0].start, PAGE, abi.MADV_DOFORK) == -abi.EINVAL
+
+
+def _vvar_codes(lab: Lab) -> tuple[str, ...] | None:
+    found = (m.codes for m in lab.sandbox.start.layout if m.name == "[vvar]")
+    return next(found, None)
+
+
+@_experiment
+def _vvar_mixedmap(lab: Lab) -> Answer:
+    codes = _vvar_codes(lab)
+    return None if codes is None else "mm" in codes
+
+
+@_experiment
+def _vvar_no_io(lab: Lab) -> Answer:
+    codes = _vvar_codes(lab)
+    return None if codes is None else "io" not in codes
+
+
+@_experiment
+def _devzero_shared_readonly(lab: Lab) -> Answer:
+    zero = File("/dev/zero", "legacy", "r")
+    with Sandbox({3: zero}, machine=lab.sandbox.machine) as sandbox:
+        reading = Lab(sandbox)
+        if reading.map(0, 1, abi.PROT_READ, abi.MAP_SHARED, 3) < 0:
+            return None
+        return any(m.start == BASE and "deleted" in m.name for m in sandbox.layout())
 
 
 # --- mremap ---------------------------------------------------------------------------------------
