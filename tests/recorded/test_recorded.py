@@ -12,7 +12,7 @@ import pytest
 from vmatrace.engine import view
 from vmatrace.engine.mm import Mm
 from vmatrace.event import Event
-from vmatrace.kernels import get_kernel
+from vmatrace.kernels import CONFIGURATION, FEATURES, get_kernel
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import load_trace
 from vmatrace.verify.recording import Recording
@@ -81,3 +81,11 @@ def test_the_model_does_what_the_kernel_did_with_random_programs(path: Path) -> 
             found = outcome.mismatch
             differing[trace.name] = outcome.skipped or (found and (found.event, found.field))
     assert differing == {}
+
+
+@pytest.mark.parametrize("path", [p for p in whole_recordings() if "-wide" in p.id])
+def test_the_release_by_its_name_is_the_model_that_was_found(path: Path) -> None:
+    """But for what is configuration or hardware, and not the release."""
+    found, named = Recording(str(path)).kernel(), get_kernel(path.name.partition("-")[0])
+    differing = found.features ^ named.features
+    assert {name for name in differing if FEATURES[name].kind != CONFIGURATION} == set()

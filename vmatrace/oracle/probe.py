@@ -362,6 +362,17 @@ def _uffd_mode_sticky(lab: Lab) -> Answer:
 
 
 @_experiment
+def _uffd_no_merge_on_copy(lab: Lab) -> Answer:
+    """A registered range moves beside another; both lose their registration."""
+    fd = _userfaultfd(lab)
+    for page in (0, 100):
+        lab.map(page, 2)
+        if fd < 0 or _register(lab, fd, lab.at(page), 2 * PAGE, _MISSING) < 0:
+            return None
+    return lab.ranges() == [(0, 2), (2, 4)] if lab.move(100, 2, 2) > 0 else None
+
+
+@_experiment
 def _uffd_not_droppable(lab: Lab) -> Answer:
     fd = _userfaultfd(lab)
     if fd < 0 or not _droppable(lab):
