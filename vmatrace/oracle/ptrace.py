@@ -163,9 +163,8 @@ class Tracee(ABC):
     def touch(self, address: int, step: int, count: int, access: int) -> int:
         """Access *count* bytes, *step* apart: 0, or -EFAULT at the first that cannot be accessed.
 
-        PROT_WRITE stores (on x86 an ``or`` with 0, which leaves the content alone), PROT_EXEC
-        fetches an instruction, anything else loads. With PROT_EXEC and another access, each page
-        sees the other one first.
+        PROT_WRITE stores a zero, PROT_EXEC fetches an instruction, anything else loads. With
+        PROT_EXEC and another access, each page sees the other one first.
         """
         run = self.run_of_touch(address, step, count, access)
         if run is not None:
