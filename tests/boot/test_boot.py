@@ -148,6 +148,9 @@ def test_a_kernel_that_says_nothing_more_is_given_up(machine: BootedKernel) -> N
     machine.ready()
     with Sandbox(machine=machine) as sandbox:
         os.kill(machine.process, signal.SIGSTOP)
+        tasks = Path(f"/proc/{machine.process}/task")
+        while any("\nState:\tT" not in (t / "status").read_text() for t in tasks.iterdir()):
+            pass
         with pytest.raises(KernelDied, match="has not answered for 1 s"):
             machine.ask_for_life(1)
         sandbox.close()
