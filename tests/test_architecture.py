@@ -22,8 +22,8 @@ PACKAGE = Path(__file__).parent.parent / "vmatrace"
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "facts": (
         {
-            "abi", "atomic", "calls", "_version", "diagnostic", "escape", "kernels", "layout",
-            "notes", "printable", "workers",
+            "abi", "atomic", "calls", "_version", "diagnostic", "escape", "inputsize", "kernels",
+            "layout", "notes", "printable", "snapshots", "workers",
         },
         set(),
     ),
@@ -79,9 +79,10 @@ LARGE = {
     "oracle.sandbox": (440, "what runs an event, and what foresees the same run, side by side"),
     "engine.vma": (440, "one data structure, and its invariants beside it"),
     "engine.syscalls.remapping": (460, "one call, as it was before 6.15, before 6.17 and since"),
+    "importers.strace.reader": (620, "the halves of a call and its process are one thought"),
     "kernels.features": (490, "a table"),
     "record.tracer": (460, "every stop of a thread ends in its going on, here and nowhere else"),
-    "trace.yamlstream": (430, "all that is known of yaml is here"),
+    "trace.yamlstream": (450, "all that is known of yaml is here"),
 }
 
 

@@ -85,7 +85,7 @@ def test_soft_dirty_and_vsyscall_are_not_part_of_a_layout() -> None:
         ("1000-2000 rw-p 0 00:00 0\n\n2000-1000 rw-p 0 00:00 0\n", 3),
         ("1000-3000 rw-p 0 00:00 0\n2000-4000 rw-p 0 00:00 0\n", 2),
         ("VmFlags: rd\n", 1),
-        ("1000-2000 rw-p 0 00:00 0\nVmFlags: rd zz\n", 2),
+        ("1000-2000 rw-p 0 00:00 0\nVmFlags: rd zzz\n", 2),
         ("1000-2000 rw-p 0 00:00 " + "9" * 5000, 1),
     ],
 )
@@ -93,3 +93,9 @@ def test_text_that_is_no_layout_is_an_error_with_its_line(text: str, line: int) 
     with pytest.raises(LayoutError) as caught:
         parse_layout(text)
     assert caught.value.line == line
+
+
+def test_a_code_that_nobody_knows_is_kept_beside_the_flags() -> None:
+    layout = parse_layout("1000-2000 rw-p 0 00:00 0\nVmFlags: rd wr dw mt zz ?? sd\n")
+    assert layout[0].codes == ("rd", "wr", "dw", "mt")
+    assert layout[0].foreign == ("zz",)

@@ -17,6 +17,8 @@ PROT_READ: Final = 1
 PROT_WRITE: Final = 2
 PROT_EXEC: Final = 4
 PROT_SEM: Final = 8
+PROT_BTI: Final = 0x10  # arm64
+PROT_MTE: Final = 0x20  # arm64
 PROT_GROWSDOWN: Final = 0x01000000
 PROT_GROWSUP: Final = 0x02000000
 
@@ -141,7 +143,11 @@ _EXTRA_CONSTANTS: Final = {
     "NULL": 0,
     "MAP_FILE": 0,
     "MAP_ANON": MAP_ANONYMOUS,
-    "MAP_UNINITIALIZED": 0x4000000,
+    "MAP_UNINITIALIZED": 0x4000000, "MAP_ABOVE4G": 0x80,
+    # Of architectures beside x86-64 and arm64: names alone, since their numbers differ.
+    "PROT_SAO": 0x10, "PROT_ADI": 0x10, "MAP_RENAME": 0, "MAP_AUTOGROW": 0, "MAP_AUTORSRV": 0,
+    "MAP_LOCAL": 0, "MAP_GROWSUP": 0, "MAP_INHERIT": 0, "_MAP_INHERIT": 0, "_MAP_NEW": 0,
+    "_MAP_HASSEMAPHORE": 0, "_MAP_UNALIGNED": 0,
     "MAP_HUGE_16KB": 14 << 26, "MAP_HUGE_64KB": 16 << 26, "MAP_HUGE_512KB": 19 << 26,
     "MAP_HUGE_1MB": 20 << 26, "MAP_HUGE_2MB": 21 << 26, "MAP_HUGE_8MB": 23 << 26,
     "MAP_HUGE_16MB": 24 << 26, "MAP_HUGE_32MB": 25 << 26, "MAP_HUGE_256MB": 28 << 26,
@@ -246,7 +252,7 @@ VM_ACCOUNT: Final = 1 << 20
 VM_NORESERVE: Final = 1 << 21
 VM_HUGETLB: Final = 1 << 22
 VM_SYNC: Final = 1 << 23
-VM_ARCH_1: Final = 1 << 24
+VM_ARCH_1: Final = 1 << 24  # of arm64 BTI: VM_ARM64_BTI, which has a code of its own
 VM_WIPEONFORK: Final = 1 << 25
 VM_DONTDUMP: Final = 1 << 26
 VM_SOFTDIRTY: Final = 1 << 27
@@ -259,6 +265,11 @@ VM_PKEY_MASK: Final = 0xF << VM_PKEY_SHIFT
 VM_SHADOW_STACK: Final = 1 << 37
 VM_UFFD_MINOR: Final = 1 << 38
 VM_DROPPABLE: Final = 1 << 40
+VM_MTE: Final = 1 << 41
+VM_ARM64_BTI: Final = 1 << 42
+VM_DENYWRITE: Final = 1 << 46  # until 5.15
+VM_NONLINEAR: Final = 1 << 47  # until 4.0
+VM_MPX: Final = 1 << 48  # until 5.6
 VM_UFFD_RWP: Final = 1 << 43
 VM_SEALED: Final = 1 << 63
 
@@ -273,13 +284,15 @@ VM_UFFD_FLAGS: Final = VM_UFFD_MISSING | VM_UFFD_WP | VM_UFFD_MINOR | VM_UFFD_RW
 VM_FLAG_CODES: Final[dict[int, str]] = {
     VM_READ: "rd", VM_WRITE: "wr", VM_EXEC: "ex", VM_SHARED: "sh", VM_MAYREAD: "mr",
     VM_MAYWRITE: "mw", VM_MAYEXEC: "me", VM_MAYSHARE: "ms", VM_GROWSDOWN: "gd",
-    VM_UFFD_MISSING: "um", VM_PFNMAP: "pf", VM_MAYBE_GUARD: "gu", VM_UFFD_WP: "uw",
+    VM_UFFD_MISSING: "um", VM_PFNMAP: "pf", VM_DENYWRITE: "dw", VM_MAYBE_GUARD: "gu",
+    VM_UFFD_WP: "uw",
     VM_LOCKED: "lo", VM_IO: "io", VM_SEQ_READ: "sr", VM_RAND_READ: "rr", VM_DONTCOPY: "dc",
     VM_DONTEXPAND: "de", VM_LOCKONFAULT: "lf", VM_ACCOUNT: "ac", VM_NORESERVE: "nr",
-    VM_HUGETLB: "ht", VM_SYNC: "sf", VM_ARCH_1: "ar", VM_WIPEONFORK: "wf", VM_DONTDUMP: "dd",
+    VM_HUGETLB: "ht", VM_NONLINEAR: "nl", VM_SYNC: "sf", VM_ARCH_1: "ar", VM_ARM64_BTI: "bt",
+    VM_WIPEONFORK: "wf", VM_DONTDUMP: "dd",
     VM_SOFTDIRTY: "sd", VM_MIXEDMAP: "mm", VM_HUGEPAGE: "hg", VM_NOHUGEPAGE: "nh",
-    VM_MERGEABLE: "mg", VM_SHADOW_STACK: "ss", VM_UFFD_MINOR: "ui", VM_DROPPABLE: "dp",
-    VM_SEALED: "sl", VM_UFFD_RWP: "ur",
+    VM_MERGEABLE: "mg", VM_MPX: "mp", VM_MTE: "mt", VM_SHADOW_STACK: "ss",
+    VM_UFFD_MINOR: "ui", VM_DROPPABLE: "dp", VM_SEALED: "sl", VM_UFFD_RWP: "ur",
 }  # fmt: skip
 VM_FLAG_NAMES: Final[dict[int, str]] = {
     value: name
@@ -290,9 +303,8 @@ VM_FLAG_NAMES: Final[dict[int, str]] = {
     and name.startswith("VM_")
 }
 CODE_TO_VM_FLAG: Final[dict[str, int]] = {code: bit for bit, code in VM_FLAG_CODES.items()}
-# Codes of other architectures and configurations: read without complaint where a snapshot has
-# them, and kept out of the model (arm64 BTI and MTE, powerpc SAO).
-FOREIGN_CODES: Final = frozenset({"bt", "mt", "??"})
+#: What smaps prints for a flag that has no code; any other code that is not here is a newer one.
+NAMELESS_CODE: Final = "??"
 
 _CODES_BY_FLAGS: dict[int, tuple[str, ...]] = {}
 
@@ -318,9 +330,37 @@ def perms(vm_flags: int) -> str:
 
 PAGE_SIZES: Final = (4096, 16384, 65536)
 TASK_SIZE: Final = 0x7FFFFFFFF000  # x86-64 with 4-level page tables
+#: By architecture, as `uname -m` calls it: the end of the memory that a process can have, in bytes.
+#: (TASK_SIZE_MAX or its like; where the page tables decide, that of the largest.)
+TASK_SIZES: Final[dict[str, int]] = {
+    "x86_64": TASK_SIZE,
+    "x86_64-la57": (1 << 56) - 4096,
+    "aarch64": 1 << 52,
+    "ppc64le": 1 << 52,
+    "ppc64": 1 << 52,
+    "riscv64": 1 << 56,
+    "s390x": 1 << 53,
+    "loongarch64": 1 << 47,
+    "mips64": 1 << 48,
+    "sparc64": 1 << 52,
+    "i686": 0xFFFFE000,
+    "armv7l": 0xFFFF0000,
+}
+#: Where nobody says which it is, an address may be of any of them.
+ANY_TASK_SIZE: Final = max(TASK_SIZES.values())
 ULONG_MAX: Final = (1 << 64) - 1
 
 
 def page_align(value: int, page_mask: int) -> int:
     """*value* bytes rounded up to whole pages (PAGE_ALIGN()); *page_mask* is the page size - 1."""
     return (value + page_mask) & ~page_mask
+
+
+def c_integer(text: str) -> int:
+    """The value of a C integer constant: decimal, 0x hex, 0 octal; NULL is 0. Raises ValueError."""
+    if text == "NULL":
+        return 0
+    if len(text) > 66 or "_" in text or not text.isascii():
+        raise ValueError(text)
+    octal = text[:1] == "0" and text.isdigit()
+    return int(text, 8 if octal else 16 if text[:2] in ("0x", "0X") else 10)

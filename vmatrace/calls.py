@@ -290,7 +290,7 @@ _SIZE: Final = re.compile(rf"\blen={_NUMBER}")
 
 
 def _value(text: str) -> int:
-    return 0 if text == "NULL" else int(text, 0)
+    return abi.c_integer(text)
 
 
 def iovec(text: object) -> list[tuple[int, int]]:

@@ -227,7 +227,10 @@ def format_flags(value: int, families: tuple[str, ...]) -> str:
 _FLAGS_TEXT: dict[tuple[int, tuple[str, ...]], str] = {}
 #: Families whose constants are numbers, not bits.
 _ENUMS: Final = ("MADV_", "PR_", "MPOL_", "UFFDIO_")
-_ALIASES: Final = ("MAP_ANON", "MAP_FILE")
+_ALIASES: Final = frozenset(
+    {"MAP_ANON", "PROT_SAO", "PROT_ADI"}
+    | {name for name, value in abi.CONSTANTS.items() if not value and "MAP_" in name}
+)
 _HUGE_SIZE: Final = abi.MAP_HUGE_MASK << abi.MAP_HUGE_SHIFT
 
 

@@ -21,11 +21,12 @@ class Mapping:
 
     ``vm_flags`` holds abi.VM_* bits without VM_SOFTDIRTY; ``flags_known`` is False when only a maps
     line was read, so that ``vm_flags`` holds no more than what the permissions say. ``faulted``:
-    smaps showed anonymous pages.
+    smaps showed anonymous pages. ``foreign``: VmFlags codes that nobody here knows.
     """
 
     __slots__ = (
-        "device", "end", "faulted", "flags_known", "inode", "name", "offset", "start", "vm_flags",
+        "device", "end", "faulted", "flags_known", "foreign", "inode", "name", "offset", "start",
+        "vm_flags",
     )  # fmt: skip
 
     def __init__(
@@ -48,6 +49,7 @@ class Mapping:
         self.inode = inode
         self.flags_known = flags_known
         self.faulted = False
+        self.foreign: tuple[str, ...] = ()
 
     @property
     def perms(self) -> str:
@@ -145,6 +147,7 @@ _MAPS_LINE: Final = re.compile(
     r"([0-9a-f]+:[0-9a-f]+) ([0-9]{1,20})(?: +(.*?))? *\Z"
 )
 _SMAPS_FIELD: Final = re.compile(r"[A-Z][A-Za-z_]*:\s")
+_CODE: Final = re.compile(r"[a-z?]{2}")
 _ANONYMOUS_PAGES: Final = re.compile(r"Anonymous:\s+0*[1-9]")
 VSYSCALL: Final = "[vsyscall]"
 
@@ -165,9 +168,14 @@ def parse_layout(text: str) -> Layout:
     The ``[vsyscall]`` line is left out: it is printed, but is not a VMA (get_gate_vma()).
     ``sd`` is dropped, since soft-dirty is not modelled.
     """
+    return collect(_read(text))
+
+
+def collect(lines: Iterable[tuple[int, Mapping | None, str]]) -> Layout:
+    """The layout of *lines*: of each its number, the mapping it starts, or a field of smaps."""
     layout: Layout = []
     current: Mapping | None = None
-    for number, mapping, field in _read(text):
+    for number, mapping, field in lines:
         if mapping is not None:
             current = mapping
             if mapping.name == VSYSCALL:
@@ -178,11 +186,16 @@ def parse_layout(text: str) -> Layout:
         elif current is None:
             raise LayoutError(number, "a field before the first mapping")
         elif field.startswith("VmFlags:"):
-            current.vm_flags = _flags_from_codes(field[8:].split(), number)
+            current.vm_flags, current.foreign = _flags_from_codes(field[8:].split(), number)
             current.flags_known = True
         elif _ANONYMOUS_PAGES.match(field):
             current.faulted = True
     return layout
+
+
+def is_field(line: str) -> bool:
+    """Whether *line* is a field of smaps, such as ``VmFlags: rd wr``."""
+    return _SMAPS_FIELD.match(line) is not None
 
 
 def parse_maps_line(text: str, line: int = 1) -> Mapping:
@@ -225,18 +238,21 @@ def _without_a_code(before: int, after: list[str]) -> int:
     return abi.VM_LOCKONFAULT if before & abi.VM_LOCKED and fits else 0
 
 
-def _flags_from_codes(codes: list[str], line: int) -> int:
+def _flags_from_codes(codes: list[str], line: int) -> tuple[int, tuple[str, ...]]:
+    """The vm_flags of VmFlags, without soft-dirty, and the codes that are of no known flag."""
     flags = 0
+    foreign: list[str] = []
     for position, code in enumerate(codes):
         bit = abi.CODE_TO_VM_FLAG.get(code)
-        if bit is None:
-            if code == "??":
-                flags |= _without_a_code(flags, codes[position + 1 :])
-            if code in abi.FOREIGN_CODES:
-                continue
-            raise LayoutError(line, f"unknown VmFlags code {code!r}")
-        flags |= bit
-    return flags & ~abi.VM_SOFTDIRTY
+        if bit is not None:
+            flags |= bit
+        elif _CODE.fullmatch(code) is None:
+            raise LayoutError(line, f"unknown VmFlags code {code!r} (expected two letters)")
+        elif code == abi.NAMELESS_CODE:
+            flags |= _without_a_code(flags, codes[position + 1 :])
+        else:
+            foreign.append(code)
+    return flags & ~abi.VM_SOFTDIRTY, tuple(foreign)
 
 
 # --- two layouts beside each other ----------------------------------------------------------------

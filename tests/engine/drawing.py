@@ -49,7 +49,8 @@ def at(page: int) -> int:
 
 def new_mm(kernel: str = "post-patch", **sysctl: int) -> Mm:
     """An empty address space under a kernel model."""
-    return Mm(World(get_kernel(kernel), **sysctl), 0x7FFFF7FFF000, 0x555555559000)
+    world = World(get_kernel(kernel), arch="x86_64", **sysctl)
+    return Mm(world, 0x7FFFF7FFF000, 0x555555559000)
 
 
 def draw(strip: str, kernel: str = "post-patch", **sysctl: int) -> Mm:

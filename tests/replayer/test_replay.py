@@ -340,7 +340,7 @@ def test_a_mapping_placed_on_another_proves_that_one_gone() -> None:
 
 def test_a_mapping_that_was_refused_for_reasons_not_shown_is_not_there() -> None:
     result = partial(MAP.format("NULL", "0x2000", "") + " = -1 ENODEV (No such device)")
-    assert (result.vmas, result.diverged) == (0, 1)
+    assert (result.vmas, result.diverged, result.believed) == (0, 0, 1)
 
 
 def test_divergences_beyond_the_kept_ones_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

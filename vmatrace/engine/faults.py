@@ -23,7 +23,7 @@ def fault(mm: Mm, addr: int, length: int, access: int) -> int:
     end = addr + length
     vma = mm.vmas.find(position)
     while position < end:
-        if vma is None or position >= abi.TASK_SIZE:
+        if vma is None or position >= mm.world.task_size:
             return -abi.EFAULT
         if vma.start > position and not _expand_downwards(mm, vma, position):
             return -abi.EFAULT

@@ -29,8 +29,9 @@ class Mm:
     """
 
     __slots__ = (
-        "brk", "brk_known", "def_flags", "guards", "limits", "mdwe", "merge_any", "mmap_base",
-        "peak_vmas", "start_brk", "start_stack", "thp_disable", "vmas", "world",
+        "brk", "brk_assumed", "brk_known", "def_flags", "fresh", "guards", "limits", "mdwe",
+        "merge_any", "mmap_base", "peak_vmas", "start_brk", "start_stack", "thp_disable", "vmas",
+        "world",
     )  # fmt: skip
 
     def __init__(self, world: World, mmap_base: int, brk: int) -> None:
@@ -40,6 +41,8 @@ class Mm:
         self.start_brk = brk
         self.brk = brk
         self.brk_known = True
+        self.brk_assumed = False  # start_brk is where a log first saw the heap
+        self.fresh = False  # its exec is in the trace
         self.start_stack = 0
         self.def_flags = 0
         self.guards = Ranges()

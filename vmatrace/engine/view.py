@@ -6,6 +6,7 @@ VmFlags in a maps text, what has been faulted), the assumption is stated at the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -13,7 +14,7 @@ from vmatrace import abi, kernels
 from vmatrace.engine import ksm
 from vmatrace.engine.merge import Border
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.engine.vma import Extra, Vma, VmFile
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout, Mapping
 
@@ -73,7 +74,7 @@ def load(mm: Mm, start: Layout, open_file: Callable[[Mapping], VmFile]) -> None:
         file = _file(item, files, open_file)
         flags = item.vm_flags if item.flags_known else _assumed_flags(mm, item, file)
         skew = item.offset - item.start if file is not None and not file.special else 0
-        vma = Vma(item.start, item.end, flags, skew, file)
+        vma = Vma(item.start, item.end, flags, skew, file, extra=_named(item))
         if item.faulted or item.name == "[stack]":
             vma.anon, vma.chain = mm.world.new_anon(), 1
         last = mm.insert(vma, last)
@@ -86,6 +87,15 @@ def load(mm: Mm, start: Layout, open_file: Callable[[Mapping], VmFile]) -> None:
             mm.start_stack = item.end - 1
 
 
+_NAMED: Final = re.compile(r"\[anon(?P<shmem>_shmem)?:(?P<name>.*)\]\Z", re.DOTALL)
+
+
+def _named(item: Mapping) -> Extra | None:
+    """The name that PR_SET_VMA_ANON_NAME gave it."""
+    match = _NAMED.match(item.name)
+    return Extra(name=match["name"]) if match else None
+
+
 def _file(
     item: Mapping,
     files: dict[tuple[str, str, int], VmFile],
@@ -93,7 +103,14 @@ def _file(
 ) -> VmFile | None:
     if item.name in _SPECIAL_NAMES:
         return VmFile(item.name, "special", "legacy", special=True)
-    if not item.name or (item.name.startswith("[") and item.inode == 0):
+    match = _NAMED.match(item.name)
+    if match and match["shmem"]:
+        unnamed = ("/dev/zero (deleted)", item.device, item.inode)
+        if unnamed not in files:
+            inode = (item.device, item.inode)
+            files[unnamed] = VmFile(unnamed[0], "tmpfs", "shmem", inode=inode)
+        return files[unnamed]
+    if match or not item.name or (item.name.startswith("[") and item.inode == 0):
         return None
     key = (item.name, item.device, item.inode)
     if key not in files:

@@ -5,24 +5,30 @@ Features are read once into attributes, because the engine asks for them on ever
 
 from __future__ import annotations
 
-from vmatrace import kernels
+from typing import Final
+
+from vmatrace import abi, kernels
 from vmatrace.engine.merge import MergeDecision
 from vmatrace.engine.vma import VmFile
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
+
+_ARM64_PROT: Final = abi.PROT_BTI | abi.PROT_MTE
 
 
 class World:
     """One machine: a kernel model and its sysctls. ``page_size`` and ``min_addr`` are bytes.
 
     ``decisions`` is where address spaces put their merge decisions, in order; the owner empties
-    it. ``huge_pages`` is the size of the pool of 2 MiB pages. ``splits`` counts how often one VMA
+    it. ``huge_pages`` is the size of the pool of 2 MiB pages. ``arch`` is a key of abi.TASK_SIZES;
+    None: nobody says, and what only one of them has is allowed. ``splits`` counts how often one VMA
     became two.
     """
 
     __slots__ = (
         "anon_flags",
         "anon_pgoff",
+        "arch",
         "assumed",
         "copied_from",
         "decisions",
@@ -56,6 +62,7 @@ class World:
         "seals_first",
         "splits",
         "stack_nohugepage",
+        "task_size",
         "thp",
         "thp_anon",
         "thp_devzero",
@@ -76,6 +83,7 @@ class World:
         overcommit_memory: int = 0,
         min_addr: int = 65536,
         huge_pages: int = 0,
+        arch: str | None = "x86_64",
     ) -> None:
         self.kernel = kernel
         self.page_size = page_size
@@ -86,6 +94,8 @@ class World:
         self.overcommit_memory = overcommit_memory
         self.min_addr = min_addr
         self.huge_pages = huge_pages
+        self.arch = arch
+        self.task_size = abi.ANY_TASK_SIZE if arch is None else abi.TASK_SIZES[arch]
         self.decisions: list[MergeDecision] = []
         self.event: Event | None = None  # the call under way
         self.assumed: VmFile | None = None  # backs memory that a log did not show
@@ -123,6 +133,16 @@ class World:
         self.uffd_features: dict[int, int] = {}  # by context, where the trace has its UFFDIO_API
         self.retry_new = kernel.has(kernels.DRIVER_FLAGS_RETRY_NEW)
         self.retry_existing = kernel.has(kernels.DRIVER_FLAGS_RETRY_EXISTING)
+
+    def arch_prot(self, prot: int) -> int:
+        """The bits of *prot* that the architecture has beside the common ones."""
+        return prot & _ARM64_PROT if self.arch in (None, "aarch64") else 0
+
+    def arch_flags(self, prot: int) -> int:
+        """The vm_flags that these bits mean (arch_calc_vm_prot_bits())."""
+        bits = self.arch_prot(prot)
+        flags = abi.VM_ARM64_BTI if bits & abi.PROT_BTI else 0
+        return flags | (abi.VM_MTE if bits & abi.PROT_MTE else 0)
 
     def new_anon(self) -> int:
         """The identity of a new anon_vma."""

@@ -18,7 +18,7 @@ from vmatrace.oracle.errors import Unsupported
 
 #: These advices take pages away from the whole machine.
 _ADVICE_BEYOND: Final = frozenset({abi.MADV_HWPOISON, abi.MADV_SOFT_OFFLINE})
-_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|\d+")
+_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
 
 #: Puts bytes where the process can read them; the address.
 Memory = Callable[[bytes], int]
@@ -73,7 +73,7 @@ def _mremap(args: Sequence[int | str], memory: Memory) -> list[int | str]:
 def _mbind(args: Sequence[int | str], memory: Memory) -> list[int | str]:
     values = list(args)
     if isinstance(values[3], str):
-        words = [int(n, 0) for n in _NUMBER.findall(values[3])]
+        words = [abi.c_integer(n) for n in _NUMBER.findall(values[3])]
         values[3] = memory(struct.pack(f"<{len(words)}Q", *words)) if words else 0
     return values
 

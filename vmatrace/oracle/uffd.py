@@ -72,5 +72,6 @@ def structure(argument: str) -> bytes:
 
 def _value(text: str) -> int:
     return sum(
-        abi.CONSTANTS[word] if word in abi.CONSTANTS else int(word, 0) for word in text.split("|")
+        abi.CONSTANTS[word] if word in abi.CONSTANTS else abi.c_integer(word)
+        for word in text.split("|")
     )

@@ -71,8 +71,23 @@ def _end(result: Result) -> dict[str, Any]:
             "blocked": tally.blocked,
             "blocked_sides": tally.blocked_sides,
             "blocked_only_by_mergeable": tally.only_mergeable,
+            **_believed(result),
         },
     }
+
+
+def _believed(result: Result) -> dict[str, Any]:
+    """Of calls that failed in a partial trace and that the model would have granted."""
+    if not result.believed:
+        return {}
+    where = result.at_limit
+    limit = None
+    if where is not None:
+        limit = {
+            "line": where.event.line, "call": where.event.text, "maps": where.maps,
+            "unseen": where.unseen, "max_map_count": where.limit,
+        }  # fmt: skip
+    return {"believed": result.believed, "at_limit": limit}
 
 
 def _event(step: Step) -> dict[str, Any]:

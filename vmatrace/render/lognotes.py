@@ -88,9 +88,31 @@ def _assumptions(notes: Notes | None, result: Result) -> list[str]:
         said.append(f"{words.plural(result.assumed, 'mapping')} that no call made ([assumed])")
     if result.cleared:
         said.append(f"{words.plural(result.cleared, 'mapping')} gone that no call removed")
+    said += failures(result)
     if notes is not None:
         said.append(_FAULTED[notes.faulted])
         said += [text.rstrip(".") for text in notes.assumed]
+    return said
+
+
+def failures(result: Result) -> list[str]:
+    """What is to be said of calls that failed and that the model would have granted."""
+    said = []
+    if result.believed:
+        calls = words.plural(result.believed, "call")
+        said.append(f"{calls} that failed, which the model would have granted (believed)")
+    where = result.at_limit
+    if where is not None:
+        unseen = f", {where.unseen} of them not in the log" if where.unseen else ""
+        said.append(
+            f"refused at about {where.maps} of {where.limit} maps{unseen}:"
+            f" line {where.event.line}: {where.event.text}"
+        )
+    if result.beyond_limit:
+        said.append(
+            f"vm.max_map_count was larger than {result.max_map_count}: a call succeeded with"
+            f" {result.beyond_limit} maps"
+        )
     return said
 
 

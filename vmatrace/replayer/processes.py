@@ -62,6 +62,7 @@ class Processes:
         old = self.alive[name]
         new = Mm(old.world, old.mmap_base, old.brk)
         new.brk_known = False
+        new.fresh = True
         new.limits = old.limits
         new.thp_disable = old.thp_disable
         new.mdwe = _inherited(old.mdwe)
@@ -85,7 +86,7 @@ def fork(mm: Mm) -> Mm:
     world = mm.world
     child = Mm(world, mm.mmap_base, mm.brk)
     child.start_brk = mm.start_brk
-    child.brk_known = mm.brk_known
+    child.brk_known, child.brk_assumed, child.fresh = mm.brk_known, mm.brk_assumed, mm.fresh
     child.start_stack = mm.start_stack
     child.merge_any = mm.merge_any
     child.mdwe = _inherited(mm.mdwe)

@@ -16,6 +16,7 @@ from vmatrace.event import Arg, Event, format_result
 from vmatrace.layout import Layout
 from vmatrace.notes import Notes
 from vmatrace.printable import Printable
+from vmatrace.replayer.believed import AtLimit
 
 #: So many divergences are kept; the others are counted.
 MAX_DIVERGENCES = 10_000
@@ -255,6 +256,10 @@ class Result(Printable):
     ``divergences`` holds the first MAX_DIVERGENCES of ``diverged``. ``assumed`` counts mappings
     that a partial trace never showed and its results prove, ``cleared`` those that they prove gone.
     ``description`` is the trace's, ``notes`` are those of a log.
+    ``believed`` counts calls that failed in a partial trace and that the model would have granted;
+    ``at_limit`` is the first of them that the number of VMAs explains. ``beyond_limit``: with so
+    many VMAs a call succeeded that vm.max_map_count, as the trace has it, would have refused; 0:
+    none did.
     """
 
     shown_by = "vmatrace.render.summary:write_result"
@@ -273,6 +278,9 @@ class Result(Printable):
     diverged: int = 0
     assumed: int = 0
     cleared: int = 0
+    believed: int = 0
+    at_limit: AtLimit | None = None
+    beyond_limit: int = 0
     past_peak: int = 0
     passed: int = 0
     failures: list[Failure] = field(default_factory=list)

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from vmatrace import abi, kernels
 from vmatrace.calls import BIRTHS, CALLS, DEATHS, EXECS, shares_memory
 from vmatrace.diagnostic import Diagnostic, TraceError
-from vmatrace.engine import region, view
+from vmatrace.engine import view
 from vmatrace.engine.limits import STACK_DEFAULT, Limits
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls import (
@@ -27,10 +27,10 @@ from vmatrace.engine.syscalls import (
 from vmatrace.engine.world import World
 from vmatrace.event import Arg, Event, Expectation, Expr, Fd
 from vmatrace.kernels import Kernel
-from vmatrace.replayer import assumptions
+from vmatrace.replayer import assumptions, believed
 from vmatrace.replayer.expectations import check
 from vmatrace.replayer.files import Files
-from vmatrace.replayer.handlers import HANDLERS, Ints, truncated
+from vmatrace.replayer.handlers import HANDLERS, truncated
 from vmatrace.replayer.processes import Processes
 from vmatrace.replayer.result import Divergence, ProcessResult, Result, Step
 from vmatrace.trace.file import Item, Trace
@@ -44,6 +44,10 @@ _MASK: Final = abi.ULONG_MAX
 _BATCH: Final = 64
 #: PIDFD_SELF_THREAD_GROUP before 6.17.
 _OLD_GROUP: Final = -20000
+#: What a call says that would make one VMA too many; mremap says so a little before.
+_TOO_MANY: Final = (-abi.ENOMEM, -abi.EAGAIN)
+_NEAR_LIMIT: Final = 8
+_NO_LIMIT: Final = (1 << 31) - 1
 
 
 class Replay:
@@ -60,6 +64,7 @@ class Replay:
             trace.sysctl.overcommit_memory,
             trace.sysctl.mmap_min_addr,
             trace.sysctl.nr_hugepages,
+            trace.arch or (None if trace.partial else "x86_64"),
         )
         self._files = Files(trace, kernel)
         self._contexts: dict[int | str, int] = {}
@@ -166,25 +171,24 @@ class Replay:
             )
         self.world.event = event
         name, recorded = event.name, event.recorded
-        if self._partial and recorded is not None and name in assumptions.PLACED:
-            if recorded < 0 and assumptions.believed(name, arguments):
-                return self._refused(event, recorded)
-            self.result.cleared += assumptions.clear(mm, name, arguments, recorded)
-        if name == "mmap":
-            addr, length, prot, flags, fd, offset = arguments
-            file = None if flags & abi.MAP_ANONYMOUS else self._files.of(fd)
-            result = mapping.mmap(
-                mm, addr & _MASK, length & _MASK, prot, flags, file, offset & _MASK, recorded
-            )
+        if self._partial and recorded is not None:
+            if recorded < 0 or name == "brk":
+                if name not in _FOREIGN and (recorded < 0 or arguments[0] not in (0, recorded)):
+                    return self._failed(mm, event, arguments, recorded)
+                if name == "brk" and arguments[0]:
+                    self.result.assumed += assumptions.fill_heap(mm, recorded)
+            elif name in assumptions.PLACED:
+                self.result.cleared += assumptions.clear(mm, name, arguments, recorded)
+                if name == "mremap":
+                    self.result.assumed += assumptions.obstruct(mm, arguments, recorded)
+        handler = HANDLERS.get(name)
+        result: int | None
+        if handler is not None:
+            result = handler(mm, arguments, recorded)
         else:
-            handler = HANDLERS.get(name)
-            if handler is not None:
-                result = handler(mm, arguments, recorded)
-            else:
-                special = self._special(mm, event, arguments)
-                if special is None:
-                    return None
-                result = special
+            result = self._call(mm, event, arguments, recorded)
+            if result is None:
+                return None
         totals = self.result
         if recorded is not None and recorded != result:
             if self._partial:
@@ -200,28 +204,62 @@ class Replay:
             mm.peak_vmas = mm.vmas.count
         return result
 
-    def _refused(self, event: Event, recorded: int) -> int:
+    def _call(self, mm: Mm, event: Event, arguments: Any, recorded: int | None) -> int | None:
+        """Make one call; its result, or None where it is not modelled (which is noted)."""
+        name = event.name
+        if name == "mmap":
+            addr, length, prot, flags, fd, offset = arguments
+            file = None if flags & abi.MAP_ANONYMOUS else self._files.of(fd)
+            return mapping.mmap(
+                mm, addr & _MASK, length & _MASK, prot, flags, file, offset & _MASK, recorded
+            )
+        handler = HANDLERS.get(name)
+        if handler is not None:
+            return handler(mm, arguments, recorded)
+        return self._special(mm, event, arguments)
+
+    def _failed(self, mm: Mm, event: Event, arguments: Any, recorded: int) -> int | None:
         """Of a partial trace: a call that failed, maybe for reasons that it does not show."""
-        self.result.events += 1
-        self.result.errors += 1
+        known = len(self.unsupported)
+        if event.name == "brk":
+            self.result.assumed += assumptions.fill_heap(mm, recorded)
+        settled = believed.settle(
+            mm, event.name, arguments, recorded,
+            lambda where: self._call(where, event, arguments, recorded),
+        )  # fmt: skip
+        if len(self.unsupported) > known:
+            return None
+        totals = self.result
+        if settled.granted:
+            totals.believed += 1
+            if totals.at_limit is None and settled.crowded:
+                totals.at_limit = believed.at_limit(mm, event, totals.assumed)
+        elif settled.modelled != recorded:
+            totals.diverge(Divergence(totals.events, event, recorded, settled.modelled))
+        totals.events += 1
+        totals.errors += recorded < 0
         if event.label is not None:
             self._labels[event.label] = recorded
+        mm.peak_vmas = max(mm.peak_vmas, mm.vmas.count)
         return recorded
 
     def _assume(
         self, mm: Mm, event: Event, arguments: tuple[object, ...], recorded: int, result: int
     ) -> int:
         """Of a partial trace: make true what the record proves; the result as it is then."""
-        name = event.name
-        if recorded < 0 <= result and name == "mmap":
-            # Refused for reasons that the trace does not show; what it says is a divergence.
-            region.unmap(mm, result, result + _pages(mm, cast(int, arguments[1])))
-        if recorded >= 0 > result and (needs := assumptions.range_of(name, arguments)):
+        if recorded < 0 or result >= 0:
+            return result
+        again = False
+        if result in _TOO_MANY and mm.vmas.count >= self.world.max_map_count - _NEAR_LIMIT:
+            self.world.max_map_count = _NO_LIMIT
+            self.result.beyond_limit = mm.vmas.count
+            again = True
+        if needs := assumptions.range_of(event.name, arguments):
             filled = assumptions.fill(mm, *needs)
             self.result.assumed += filled
-            if filled and (handler := HANDLERS.get(name)) is not None:
-                return handler(mm, cast(Ints, arguments), recorded)
-        return result
+            again = again or filled > 0
+        changed = self._call(mm, event, arguments, recorded) if again else None
+        return result if changed is None else changed
 
     # --- calls that are more than numbers and one address space --------------------------------
 

@@ -99,7 +99,16 @@ _SUMMARY: Final = record(
         "peak_vmas": NUMBER, "mergeable": NUMBER, "merges": _COUNTS, "splits": NUMBER,
         "blocked": table(NUMBER), "blocked_only_by_mergeable": NUMBER,
     },
-    {"assumed": NUMBER, "cleared": NUMBER, "max_map_count": NUMBER, "blocked_sides": NUMBER},
+    {
+        "assumed": NUMBER, "cleared": NUMBER, "max_map_count": NUMBER, "blocked_sides": NUMBER,
+        "believed": NUMBER,
+        "at_limit": nullable(
+            record(
+                {"line": LINE, "call": TEXT, "maps": NUMBER, "unseen": NUMBER,
+                 "max_map_count": NUMBER}
+            )
+        ),
+    },
 )  # fmt: skip
 
 _REPLAY: Final = record(

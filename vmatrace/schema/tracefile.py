@@ -162,6 +162,11 @@ _TOP: Final[dict[str, Callable[[], Schema]]] = {
     "page_size": lambda: {
         "description": "In bytes. Default: 4096.", "enum": list(abi.PAGE_SIZES)
     },
+    "arch": lambda: {
+        "description": "The architecture, as `uname -m` calls it: how far addresses go. Default: "
+        "x86_64, of a log any.",
+        "enum": list(abi.TASK_SIZES),
+    },
     "sysctl": _sysctl,
     "process": _process,
     "files": _files,

@@ -12,8 +12,9 @@ from copy import copy
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO, Union
+from typing import Any, BinaryIO, Final, Union
 
+from vmatrace import inputsize
 from vmatrace.diagnostic import BrokenError, Collector, Diagnostic, Source, TraceError
 from vmatrace.event import Arg, Event, Expectation, Fd, File
 from vmatrace.layout import Layout
@@ -24,11 +25,20 @@ from vmatrace.trace.items import items
 from vmatrace.trace.literal import ItemLike, node, plain
 from vmatrace.trace.values import Values
 from vmatrace.trace.writer import header, item_line, snapshot
-from vmatrace.trace.yamlstream import Node, SequenceNode, YamlReader, decode_errors, position
+from vmatrace.trace.yamlstream import (
+    Node,
+    Scalar,
+    SequenceNode,
+    YamlReader,
+    decode_errors,
+    position,
+)
 
 __all__ = ["Diagnostic", "ProcessState", "Sysctl", "Trace", "TraceError", "load_trace"]
 
 Item = Union[Event, Expectation]
+#: How many times their text's memory nodes take.
+_NODES: Final = 16
 
 
 @dataclass(repr=False)
@@ -49,6 +59,7 @@ class Trace:
     description: str = ""
     kernel: str | None = None
     page_size: int = 4096
+    arch: str | None = None
     sysctl: Sysctl = field(default_factory=Sysctl)
     process: ProcessState = field(default_factory=ProcessState)
     files: Mapping[int | str, File] = field(default_factory=dict)
@@ -266,8 +277,21 @@ class _Document:
             if key.value == "events" and self.column == 1 and reader.can_stream(value):
                 self.streaming = True
                 return
+            if key.value == "events":
+                self._check_size(key, errors)
             self.nodes[key.value] = reader.node(value, 1)
         reader.finish()
+
+    def _check_size(self, key: Scalar, errors: Collector) -> None:
+        """Events that are no stream become nodes, which take much more than their text.
+
+        Raises BrokenError.
+        """
+        limit = inputsize.most() // _NODES
+        if len(self.source.data) > limit:
+            what = inputsize.too_large("a trace with its events in this place or form", limit)
+            errors.add(*position(key), f"{what}; a block list at its end has no limit")
+            raise BrokenError
 
     def check_keys(self, errors: Collector) -> None:
         """Report a required key that is missing, and events that are no list."""

@@ -13,16 +13,17 @@ from vmatrace import abi
 from vmatrace.calls import CALLS, Call, Param
 from vmatrace.diagnostic import quoted, suggestion
 from vmatrace.event import Arg, Expr, ExprTree, Fd
-from vmatrace.trace.tokens import TOKEN, CallError, Tokens, check_range, number
+from vmatrace.trace.tokens import TOKEN, CallError, Tokens, check_range, number, unescaped
 
 #: Deepest parentheses and most operators of one argument.
 MAX_DEPTH: Final = 32
 MAX_OPERATORS: Final = 100
 
 _FD_WITH_PATH: Final = re.compile(
-    r"(?P<number>-?[0-9]{1,10})<(?P<path>(?:[^<>]|<[^<>]*>)*)>(?:\(deleted\))?"
+    r"(?P<number>-?[0-9]{1,10})<(?P<path>[^\n]*?)>(?P<deleted>\(deleted\))?(?: \[[^\[\]]*\])?"
+    r"(?=\s*(?:[,)]|\Z))"
 )
-_DEVICE_SUFFIX: Final = re.compile(r"<[^<>]*>\Z")  # strace -yy: 3</dev/fuse<char 10:229>>
+_DEVICE_SUFFIX: Final = re.compile(r"<(?:char|block) [^<>]*>\Z")  # -yy: 3</dev/fuse<char 10:229>>
 _RESULT_NOTE: Final = re.compile(r"(?:\s*\([^()]*\))?(?:\s*<[0-9.]+>)?\s*\Z")
 _ERRNO_NUMBER: Final = re.compile(r"\(errno ([0-9]{1,4})\)\s*\Z")
 _PRECEDENCE: Final = {"|": 1, "<<": 2, "+": 3, "-": 3, "*": 4}
@@ -53,6 +54,11 @@ class ParsedCall(NamedTuple):
 def is_reserved(name: str) -> bool:
     """Whether *name* means something already, so that no label or file may be called so."""
     return name == "PAGE_SIZE" or name in NUMBERS or name in abi.CONSTANTS
+
+
+def shown_path(path: str, deleted: str | None) -> str:
+    """The path that strace -y prints in angle brackets, *deleted* behind them: as /proc has it."""
+    return unescaped(_DEVICE_SUFFIX.sub("", path)) + (" (deleted)" if deleted else "")
 
 
 def is_symbolic(arg: Arg) -> bool:
@@ -122,7 +128,7 @@ class Grammar(Tokens):
             return self._string()
         if param.kind == "fd" and (match := _FD_WITH_PATH.match(self.text, self.position)):
             self.position = match.end()
-            return Fd(int(match["number"]), _DEVICE_SUFFIX.sub("", match["path"]))
+            return Fd(int(match["number"]), shown_path(match["path"], match["deleted"]))
         start = self.position
         tree = self._expression(param)
         if isinstance(tree, int):
@@ -256,7 +262,11 @@ class Grammar(Tokens):
         except CallError:
             pass
         self.position = start
-        return self._opaque()
+        text = self._opaque()
+        for match in TOKEN.finditer(text):
+            if match.lastgroup == "number":  # also in braces: whoever reads it there relies on it
+                number(match[0], start + match.start())
+        return text
 
 
 _ANY: Final = Param("the value", "any", ())

@@ -13,15 +13,16 @@ from typing import Any, Final
 from vmatrace import abi
 from vmatrace.diagnostic import Collector, quoted, suggestion
 from vmatrace.event import File
-from vmatrace.layout import Layout, LayoutError, parse_layout
+from vmatrace.layout import Layout, LayoutError
+from vmatrace.snapshots import parse_snapshot
 from vmatrace.trace.grammar import is_reserved
 from vmatrace.trace.values import Values, parse_integer
 from vmatrace.trace.yamlstream import MappingNode, Node, position
 
 VERSION: Final = 1
 KEYS: Final = (
-    "vmatrace", "name", "description", "kernel", "page_size", "sysctl", "process", "files", "maps",
-    "partial", "events",
+    "vmatrace", "name", "description", "kernel", "page_size", "arch", "sysctl", "process", "files",
+    "maps", "partial", "events",
 )  # fmt: skip
 #: RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK and RLIMIT_STACK, as a trace spells them.
 RLIMITS: Final = ("as", "data", "memlock", "stack")
@@ -74,6 +75,7 @@ class Header:
         self.description = self.values.text(nodes.get("description")) or ""
         self.kernel = self._kernel()
         self.page_size = self._page_size()
+        self.arch = self._one_of(nodes.get("arch"), abi.TASK_SIZES, "architecture")
         self.sysctl = self._sysctl()
         self.process = self._process()
         self.files = self._files()
@@ -83,8 +85,8 @@ class Header:
     def fields(self) -> tuple[Any, ...]:
         """What Trace holds of it, in its order."""
         return (
-            self.description, self.kernel, self.page_size, self.sysctl, self.process, self.files,
-            self.maps, self.partial,
+            self.description, self.kernel, self.page_size, self.arch, self.sysctl, self.process,
+            self.files, self.maps, self.partial,
         )  # fmt: skip
 
     def _check_version(self) -> None:
@@ -205,7 +207,7 @@ def read_layout(node: Any, page_size: int, errors: Collector) -> Layout:
         where = (first + line, indent + 1) if literal else (first, column)
         errors.add(*where, message)
 
-    lines = text.splitlines()
+    lines = text.split("\n")
     for number, line in enumerate(lines, 1):
         head = _MAPS_HEAD.match(line)
         if head and (int(head[1], 16) % page_size or int(head[2], 16) % page_size):
@@ -217,7 +219,7 @@ def _parse_all(lines: list[str], report: Callable[[int, str], None]) -> Layout:
     """The layout of *lines*; every bad line is reported, not just the first."""
     while True:
         try:
-            return parse_layout("\n".join(lines))
+            return parse_snapshot("\n".join(lines))
         except LayoutError as error:
             report(error.line, error.message)
             # Without the bad line and its smaps fields, what follows can be read on its own.

@@ -22,6 +22,7 @@ TOKEN: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _ESCAPE: Final = re.compile(r"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|.)", re.DOTALL)
+_ESCAPES: Final = re.compile(rf"(?:{_ESCAPE.pattern})+", re.DOTALL)
 _ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r", "v": "\v", "f": "\f", "a": "\a", "b": "\b"}
 _BRACKETS: Final = {"(": ")", "[": "]", "{": "}"}
 
@@ -55,7 +56,7 @@ class Tokens:
         kind, token = self._next()
         if kind != "string":
             raise CallError(start, "the string has no closing quote")
-        return _ESCAPE.sub(_unescape, token[1:-1])
+        return unescaped(token[1:-1])
 
     def _opaque(self) -> str:
         """Text up to the comma or parenthesis that ends the argument; brackets must balance."""
@@ -129,10 +130,7 @@ class Tokens:
 def number(token: str, start: int) -> int:
     """A C integer: decimal, 0x hex, 0 octal."""
     try:
-        if len(token) > 66 or "_" in token:
-            raise ValueError
-        octal = token[0] == "0" and token.isdigit()
-        value = int(token, 8 if octal else 16 if token[:2] in ("0x", "0X") else 10)
+        value = abi.c_integer(token)
     except ValueError:
         raise CallError(start, f"{quoted(token)} is not a number") from None
     return check_range(value, start)
@@ -145,10 +143,25 @@ def check_range(value: int, start: int) -> int:
     return value
 
 
-def _unescape(match: re.Match[str]) -> str:
-    code = match[1]
+def unescaped(text: str) -> str:
+    """A string as C and strace write it, without its quotes, as it was: bytes in UTF-8.
+
+    Bytes that are no UTF-8 stay escapes (``\\xff``), as everywhere that names are shown.
+    """
+    if "\\" not in text:
+        return text
+    return _ESCAPES.sub(lambda run: _decoded(run[0]), text)
+
+
+def _decoded(escapes: str) -> str:
+    """Escapes in a row: together they may be one character."""
+    codes = [match[1] for match in _ESCAPE.finditer(escapes)]
+    return b"".join(map(_byte, codes)).decode("utf-8", "backslashreplace")
+
+
+def _byte(code: str) -> bytes:
     if code[0] == "x" and len(code) > 1:
-        return chr(int(code[1:], 16))
+        return bytes([int(code[1:], 16)])
     if code[0] in "01234567":
-        return chr(int(code, 8))
-    return _ESCAPED.get(code, code)
+        return bytes([int(code, 8) & 0xFF])
+    return _ESCAPED.get(code, code).encode("utf-8", "surrogatepass")

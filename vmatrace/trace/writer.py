@@ -75,6 +75,7 @@ def header(
     description: str = "",
     kernel: str | None = None,
     page_size: int = 4096,
+    arch: str | None = None,
     sysctl: Sysctl | None = None,
     maps: Layout | None = None,
     partial: bool = False,
@@ -87,6 +88,8 @@ def header(
         lines.append(f"kernel: {kernel}")
     if page_size != 4096:
         lines.append(f"page_size: {page_size}")
+    if arch is not None:
+        lines.append(f"arch: {arch}")
     if sysctl is not None and (knobs := _knobs(sysctl)):
         lines.append(f"sysctl: {{{knobs}}}")
     if state := _state(process):

@@ -338,6 +338,22 @@ def _openings(line: str) -> int:
     return sum(map(line.count, "[{")) - sum(map(line.count, "]}"))
 
 
+def is_collection(data: bytes, cut: bool) -> bool:
+    """Whether *data* is YAML, and more than one scalar. *cut*: it is only the start of it."""
+    import yaml
+
+    loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+    last = data.count(b"\n")
+    found = False
+    try:
+        for event in yaml.parse(data, loader):
+            found = found or isinstance(event, yaml.CollectionStartEvent)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        return cut and found and mark is not None and mark.line >= last
+    return found
+
+
 def _parser(data: bytes) -> Any:
     """The parser of libyaml, or the pure Python one where PyYAML was built without."""
     import yaml

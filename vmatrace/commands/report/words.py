@@ -9,7 +9,7 @@ from vmatrace import abi
 from vmatrace.commands.report.patterns import Pattern
 from vmatrace.commands.report.question import Count, Landmark, ProcessReport, Report
 from vmatrace.event import CALLS, format_flags
-from vmatrace.render import words
+from vmatrace.render import lognotes, words
 
 #: The remark where KSM by default was never in force.
 OFF: Final = (
@@ -101,6 +101,8 @@ def _log_remarks(found: Report) -> list[str]:
     assumed = max(result.assumed for result in found.results)
     if assumed:
         said.append(f"{words.plural(assumed, 'mapping')} that the log never showed were assumed.")
+    for text in lognotes.failures(found.results[0]):
+        said.append(f"{text[0].upper()}{text[1:]}.")
     if notes is not None and notes.misread_count:
         said.append(f"{words.plural(notes.misread_count, 'line')} were not understood.")
     return said

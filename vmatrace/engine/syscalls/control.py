@@ -10,7 +10,7 @@ from typing import Final
 
 from vmatrace import abi, kernels
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.vma import NO_EXTRA, Vma, some
+from vmatrace.engine.vma import NO_EXTRA, Vma, VmFile, some
 from vmatrace.engine.walk import Holes, Visit, walk
 
 _NAME_MAX: Final = 80  # ANON_VMA_NAME_MAX_LEN, with the terminating NUL
@@ -93,7 +93,7 @@ def _set_vma_name(mm: Mm, what: int, addr: int, length: int, name: int | str) ->
 
 
 def _name_one(mm: Mm, vma: Vma, start: int, end: int, name: str | None) -> Vma | int:
-    if vma.file is not None and vma.file.path != "/dev/zero (deleted)":
+    if vma.file is not None and not _is_nameable(mm, vma.file):
         return -abi.EBADF
     old = vma.extra
     extra = some((old or NO_EXTRA)._replace(name=name))
@@ -101,6 +101,17 @@ def _name_one(mm: Mm, vma: Vma, start: int, end: int, name: str | None) -> Vma |
         return vma
     changed = mm.modify(vma, start, end, vma.flags, extra)
     return -abi.EAGAIN if changed == -abi.ENOMEM else changed
+
+
+def _is_nameable(mm: Mm, file: VmFile) -> bool:
+    """Whether memory backed by *file* counts as anonymous for a name (vma_is_anon_shmem()).
+
+    So does shmem whose file has no link any more: shared anonymous memory, a memfd, what was
+    unlinked (shmem_mmap() looks at i_nlink); not what another driver has wrapped (SysV segments).
+    """
+    if file is mm.world.assumed:
+        return True
+    return file.is_shmem and (file.path.endswith(" (deleted)") or file.path.startswith("/memfd:"))
 
 
 def mseal(mm: Mm, addr: int, length: int, flags: int) -> int:

@@ -33,7 +33,7 @@ def brk(mm: Mm, addr: int, recorded: int | None = None) -> int:
         mm.brk = addr
         return addr
     following = vmas.find(old)
-    if new > abi.TASK_SIZE or vmas.count > world.max_map_count:
+    if new > world.task_size or vmas.count > world.max_map_count:
         return mm.brk
     if following is not None:
         floor = following.start

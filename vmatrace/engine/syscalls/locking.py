@@ -50,7 +50,7 @@ def mlockall(mm: Mm, flags: int) -> int:
         mm.def_flags |= wanted
     if flags & abi.MCL_CURRENT:
         _apply_to_all(mm, wanted)
-        populate(mm, 0, abi.TASK_SIZE)
+        populate(mm, 0, mm.world.task_size)
     return 0
 
 

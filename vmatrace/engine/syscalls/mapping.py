@@ -92,7 +92,7 @@ def _place(
     """The address of the mapping, given or chosen, or -errno (__get_unmapped_area())."""
     if not flags & _FIXED:
         return _choose_address(mm, addr, length, flags, file, offset, recorded)
-    if length > abi.TASK_SIZE or addr > abi.TASK_SIZE - length:
+    if length > mm.world.task_size or addr > mm.world.task_size - length:
         return -abi.ENOMEM
     if addr & mm.world.page_mask:
         return -abi.EINVAL
@@ -236,7 +236,7 @@ def _choose_address(
     hint &= ~world.page_mask
     if hint and hint < world.min_addr:
         hint = abi.page_align(world.min_addr, world.page_mask)
-    if length > abi.TASK_SIZE:
+    if length > mm.world.task_size:
         return -abi.ENOMEM
     if recorded is not None and recorded > 0 and is_free(mm, recorded, length):
         return recorded
@@ -246,7 +246,7 @@ def _choose_address(
 
 def is_free(mm: Mm, addr: int, length: int) -> bool:
     """Whether a mapping of *length* bytes could be at *addr* with nothing in its way."""
-    if addr & mm.world.page_mask or addr > abi.TASK_SIZE - length:
+    if addr & mm.world.page_mask or addr > mm.world.task_size - length:
         return False
     vma = mm.vmas.find(addr)
     return vma is None or vma.start >= addr + length
@@ -316,6 +316,8 @@ def _wants_huge_alignment(
 def _common_flags(mm: Mm, prot: int, flags: int) -> int:
     """calc_vm_prot_bits(), calc_vm_flag_bits() and def_flags."""
     vm_flags = (prot & abi.VM_ACCESS_FLAGS) | mm.def_flags | abi.VM_MAY_ALL
+    if prot & ~abi.VM_ACCESS_FLAGS:
+        vm_flags |= mm.world.arch_flags(prot)
     if flags & abi.MAP_GROWSDOWN:
         vm_flags |= abi.VM_GROWSDOWN
     if flags & abi.MAP_LOCKED:
@@ -385,7 +387,7 @@ def _account(mm: Mm, vm_flags: int, flags: int, file: VmFile | None = None) -> i
 def munmap(mm: Mm, addr: int, length: int) -> int:
     """munmap(2): 0 or -errno."""
     mask = mm.world.page_mask
-    if addr & mask or addr > abi.TASK_SIZE or length > abi.TASK_SIZE - addr:
+    if addr & mask or addr > mm.world.task_size or length > mm.world.task_size - addr:
         return -abi.EINVAL
     length = abi.page_align(length, mask)
     if not length:

@@ -20,7 +20,7 @@ _MODE_FLAGS: Final = _STATIC | _RELATIVE | _BALANCING
 _KNOWN_MF: Final = 0x7  # MPOL_MF_STRICT | MPOL_MF_MOVE | MPOL_MF_MOVE_ALL
 _MODES: Final = 7
 _MAX_NODES: Final = 1024
-_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|\d+")
+_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
 
 Policy = tuple[object, ...]
 
@@ -65,7 +65,7 @@ def _nodes(nodemask: int | str, maxnode: int) -> int:
         return -abi.EFAULT
     value = 0
     for i, word in enumerate(_NUMBER.findall(nodemask)):
-        value |= int(word, 0) << (64 * i)
+        value |= abi.c_integer(word) << (64 * i)
     value &= (1 << bits) - 1
     return -abi.EINVAL if value >> _MAX_NODES else value
 

@@ -13,6 +13,8 @@ from vmatrace.engine.walk import Holes, walk
 
 _GROWS: Final = abi.PROT_GROWSDOWN | abi.PROT_GROWSUP
 _KNOWN_PROT: Final = abi.PROT_READ | abi.PROT_WRITE | abi.PROT_EXEC | abi.PROT_SEM
+#: What mprotect takes from its argument (VM_ACCESS_FLAGS and VM_ARCH_CLEAR).
+_GIVEN: Final = abi.VM_ACCESS_FLAGS | abi.VM_ARM64_BTI
 _NEVER_CHARGED: Final = (
     abi.VM_ACCOUNT | abi.VM_WRITE | abi.VM_HUGETLB | abi.VM_SHARED | abi.VM_NORESERVE
 )
@@ -31,7 +33,7 @@ def mprotect(mm: Mm, addr: int, length: int, prot: int, pkey: int = -1) -> int:
     start, end = addr, addr + abi.page_align(length, mask)
     if end > abi.ULONG_MAX:
         return -abi.ENOMEM
-    if prot & ~(_KNOWN_PROT | _GROWS):
+    if prot & ~(_KNOWN_PROT | _GROWS | mm.world.arch_prot(prot)):
         return -abi.EINVAL
     vma = mm.vmas.find(start)
     if vma is None:
@@ -48,7 +50,7 @@ def mprotect(mm: Mm, addr: int, length: int, prot: int, pkey: int = -1) -> int:
         return -abi.EINVAL  # on these architectures no VMA grows up
     if mm.world.seals_first and any_sealed(mm, start, end):
         return -abi.EPERM
-    access = prot & abi.VM_ACCESS_FLAGS
+    access = (prot & abi.VM_ACCESS_FLAGS) | mm.world.arch_flags(prot)
     return walk(mm, vma, start, end, Holes.FATAL, _protect, access, pkey)
 
 
@@ -70,16 +72,18 @@ def pkey_mprotect(
 def _valid(mm: Mm, addr: int, length: int, prot: int) -> bool:
     """Whether the checks before that of the key pass."""
     end = addr + abi.page_align(length, mm.world.page_mask)
-    return addr < end <= abi.ULONG_MAX and not prot & ~(_KNOWN_PROT | _GROWS)
+    return addr < end <= abi.ULONG_MAX and not prot & ~(
+        _KNOWN_PROT | _GROWS | mm.world.arch_prot(prot)
+    )
 
 
 def _protect(mm: Mm, vma: Vma, start: int, end: int, access: int, pkey: int) -> Vma | int:
     """Protect [start, end) of one VMA; the VMA that holds it afterwards, or -errno."""
     old = vma.flags
-    new = (old & ~abi.VM_ACCESS_FLAGS) | access
+    new = (old & ~_GIVEN) | access  # VM_MTE stays once it is there
     if pkey >= 0:
         new = (new & ~abi.VM_PKEY_MASK) | pkey << abi.VM_PKEY_SHIFT
-    if access & ~(new >> 4):
+    if access & abi.VM_ACCESS_FLAGS & ~(new >> 4):
         return -abi.EACCES
     if mm.mdwe and _denied(old, new):
         return -abi.EACCES

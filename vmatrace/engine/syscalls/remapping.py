@@ -62,7 +62,7 @@ def mremap(
         if flags & abi.MREMAP_DONTUNMAP and old_len != new_len:
             return -abi.EINVAL
         return _mremap_old(remap)
-    if rounded_new > abi.TASK_SIZE:
+    if rounded_new > remap.mm.world.task_size:
         return -abi.EINVAL
     error = _check_target(remap) if flags & _IMPLIES_ADDRESS else 0
     if not error and mm.world.map_count_anew:
@@ -77,9 +77,9 @@ def mremap(
 def _check_target(remap: Remap) -> int:
     """The checks of a given new address: check_mremap_params(), before 6.17 mremap_to()."""
     mm, new_addr, new_len = remap.mm, remap.new_addr, remap.new_len
-    if new_addr & mm.world.page_mask or new_len > abi.TASK_SIZE:
+    if new_addr & mm.world.page_mask or new_len > remap.mm.world.task_size:
         return -abi.EINVAL
-    if new_addr > abi.TASK_SIZE - new_len:
+    if new_addr > remap.mm.world.task_size - new_len:
         return -abi.EINVAL
     if remap.flags & abi.MREMAP_DONTUNMAP and remap.old_len != new_len:
         return -abi.EINVAL
@@ -233,7 +233,7 @@ def _shrink_in_place(remap: Remap) -> int:
     if remap.old_len > remap.new_len:
         start = remap.addr + remap.new_len
         end = remap.addr + remap.old_len
-        if end > abi.TASK_SIZE:
+        if end > remap.mm.world.task_size:
             return -abi.EINVAL
         error = unmap(remap.mm, start, end)
         if error:
@@ -277,7 +277,7 @@ def _choose(remap: Remap, vma: Vma, hint: int) -> int:
     recorded = remap.recorded
     if recorded is not None and recorded > 0 and is_free(remap.mm, recorded, remap.new_len):
         return recorded
-    if remap.new_len > abi.TASK_SIZE:
+    if remap.new_len > remap.mm.world.task_size:
         return -abi.ENOMEM
     shared = bool(vma.flags & abi.VM_MAYSHARE)
     offset = remap.addr + vma.skew

@@ -35,7 +35,7 @@ def shmat(
             return -abi.EINVAL
     elif not addr and flags & abi.SHM_REMAP:
         return -abi.EINVAL
-    size = segment.size or SEGMENT_SIZE
+    size = segment.size or _room(mm, recorded)
     if (
         addr
         and not flags & abi.SHM_REMAP
@@ -49,11 +49,19 @@ def shmat(
         prot |= abi.PROT_EXEC
     # Each attachment has a struct file of its own, with a close hook (shm_vm_ops).
     attached = VmFile(
-        segment.path, segment.fs, "legacy", writable=not read_only, close=True, size=size,
+        segment.path, segment.fs, "legacy", writable=not read_only, close=True,
+        size=segment.size,
         inode=segment.inode,
     )  # fmt: skip
     kind = abi.MAP_SHARED | (abi.MAP_FIXED if addr else 0)
     return mmap(mm, addr, size, prot, kind, attached, 0, recorded)
+
+
+def _room(mm: Mm, recorded: int | None) -> int:
+    """Bytes that a segment of unknown size takes at most at the recorded address."""
+    following = mm.vmas.find(recorded) if recorded is not None and recorded > 0 else None
+    gap = following.start - recorded if following is not None and recorded is not None else 0
+    return min(gap, SEGMENT_SIZE) if gap > 0 else SEGMENT_SIZE
 
 
 def _taken(mm: Mm, addr: int, size: int) -> bool:

@@ -94,9 +94,9 @@ def _bits(text: str) -> int | None:
     total = 0
     for word in text.split("|"):
         value = abi.CONSTANTS.get(word)
-        if value is None and not word[0].isdigit():
+        if value is None and not ("0" <= word[0] <= "9"):
             return None
-        total |= int(word, 0) if value is None else value
+        total |= abi.c_integer(word) if value is None else value
     return total
 
 
@@ -117,7 +117,7 @@ def _check_range(mm: Mm, start: int, length: int) -> int:
     world = mm.world
     if start < world.min_addr and not world.kernel.has(kernels.UFFD_BELOW_MIN_ADDR):
         return -abi.EINVAL
-    return -abi.EINVAL if start >= abi.TASK_SIZE or length > abi.TASK_SIZE - start else 0
+    return -abi.EINVAL if start >= mm.world.task_size or length > mm.world.task_size - start else 0
 
 
 def _eligible(mm: Mm, context: int, vma: Vma, modes: int) -> bool:

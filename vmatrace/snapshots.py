@@ -1,0 +1,220 @@
+"""Snapshots of an address space as other programs print them -> Layout.
+
+Knows pmap -X and -XX, the memory map of an Android tombstone, gdb's `info proc mappings`, lldb's
+`memory region --all` and rr's maps, beside /proc's own maps and smaps (layout). What a form does
+not print is 0 or unknown in a Mapping; nothing else is made of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from vmatrace.layout import (
+    Layout,
+    LayoutError,
+    Mapping,
+    collect,
+    flags_from_perms,
+    is_field,
+    parse_layout,
+)
+
+#: A line's number, and the mapping that it starts or the field of one that it holds.
+_Lines = Iterator[tuple[int, "Mapping | None", str]]
+
+_PERMS: Final = re.compile(r"[r-][w-][x-][ps]?\Z")
+
+
+def parse_snapshot(text: str) -> Layout:
+    """The layout in *text*, of whichever form. Raises LayoutError with the line."""
+    lines = text.split("\n")
+    for looks, read in _FORMS:
+        at = next((i for i, line in enumerate(lines) if looks.match(line)), None)
+        if at is not None:
+            return collect(read(lines, at))
+    return parse_layout(text)
+
+
+def is_snapshot(lines: list[str]) -> bool:
+    """Whether text that starts with *lines* is one: then its first mapping is among them."""
+    if any(looks.match(line) for looks, _ in _FORMS for line in lines):
+        return True
+    return next((True for line in lines if _PROC.match(line)), False)
+
+
+_PROC: Final = re.compile(
+    r"[0-9a-f]{1,16}-[0-9a-f]{1,16} [r-][w-][x-][sp] [0-9a-f]{1,16} [0-9a-f]+:[0-9a-f]+ [0-9]+"
+)
+
+
+def _mapping(
+    line: int, start: str, end: int, perms: str, offset: str = "0", name: str = "", *,
+    device: str = "00:00", inode: str = "0",
+) -> Mapping:  # fmt: skip
+    """Numbers as text are hexadecimal, the inode decimal; *end* 0 or below is an error."""
+    low = int(start, 16)
+    if not low < end <= 1 << 64:
+        raise LayoutError(line, "the mapping ends before it starts")
+    return Mapping(
+        low, end, flags_from_perms(perms if len(perms) == 4 else perms + "p"), int(offset, 16),
+        name, device, int(inode), flags_known=False,
+    )  # fmt: skip
+
+
+# --- pmap -------------------------------------------------------------------------------------
+
+_PMAP: Final = re.compile(r"\s*Address\s+Perm\s+Offset\s+Device\s+Inode\s+Size\s")
+
+
+def _pmap(lines: list[str], at: int) -> _Lines:
+    """Pmap -X or -XX: columns under their names, as wide as what is in them."""
+    names = lines[at].split()
+    counters = names.index("VmFlags") if "VmFlags" in names else len(names) - 1
+    for number, line in enumerate(lines[at + 1 :], at + 2):
+        words = line.split()
+        if not words or words[0].startswith("=") or (len(words) < 5 and words[0].isdecimal()):
+            if words and words[0].startswith("="):
+                return
+            continue
+        if len(words) < counters or not _PERMS.match(words[1]):
+            raise LayoutError(number, "not a line of pmap -X (ADDRESS PERM OFFSET DEVICE INODE …)")
+        try:
+            size = int(words[names.index("Size")]) << 10
+            rest = words[counters:]
+            codes = []
+            while "VmFlags" in names and rest and re.fullmatch(r"[a-z?]{2}", rest[0]):
+                codes.append(rest.pop(0))
+            yield number, _mapping(
+                number, words[0], int(words[0], 16) + size, words[1], words[2], " ".join(rest),
+                device=words[3], inode=words[4],
+            ), ""  # fmt: skip
+            if "Anonymous" in names:
+                yield number, None, f"Anonymous: {int(words[names.index('Anonymous')])} kB"
+        except ValueError:
+            raise LayoutError(number, "a number of pmap cannot be read") from None
+        if codes:
+            yield number, None, f"VmFlags: {' '.join(codes)}"
+
+
+# --- Android's tombstones -----------------------------------------------------------------------
+
+_TOMBSTONE: Final = re.compile(r"\s*memory map\b.*:")
+_TOMBSTONE_LINE: Final = re.compile(
+    r"(?:\s*-*>?)\s*(?P<start>[0-9a-f']{8,17})-(?P<end>[0-9a-f']{8,17}) (?P<perms>[r-][w-][x-])"
+    r"\s+(?P<offset>[0-9a-f]+)\s+[0-9a-f]+(?:\s+(?P<name>.*?))?\s*\Z"
+)
+_BUILD_ID: Final = re.compile(r"(?: \(BuildId: [0-9a-f]+\))?(?: \(load bias 0x[0-9a-f]+\))?\Z")
+
+
+def _tombstone(lines: list[str], at: int) -> _Lines:
+    """The memory map of a tombstone, the ends of which are the last bytes."""
+    for number, line in enumerate(lines[at + 1 :], at + 2):
+        match = _TOMBSTONE_LINE.match(line)
+        if match is not None:
+            end = int(match["end"].replace("'", ""), 16) + 1
+            name = _BUILD_ID.sub("", match["name"] or "")
+            start = match["start"].replace("'", "")
+            yield number, _mapping(number, start, end, match["perms"], match["offset"], name), ""
+        elif is_field(line.strip()):
+            yield number, None, line.strip()
+        elif line.strip() and not line.lstrip().startswith("--->"):
+            return
+
+
+# --- debuggers ----------------------------------------------------------------------------------
+
+_GDB: Final = re.compile(r"\s*Start Addr\s+End Addr\s+Size\s+Offset")
+_GDB_LINE: Final = re.compile(
+    r"\s*0x(?P<start>[0-9a-f]+)\s+0x(?P<end>[0-9a-f]+)\s+0x[0-9a-f]+\s+0x(?P<offset>[0-9a-f]+)"
+    r"(?:\s+(?P<perms>[r-][w-][x-][ps]))?(?:\s+(?P<name>.*?))?\s*\Z"
+)
+
+
+def _gdb(lines: list[str], at: int) -> _Lines:
+    """Gdb's `info proc mappings`; before gdb 12 it has no permissions."""
+    if "Perms" not in lines[at]:
+        raise LayoutError(at + 1, "this gdb printed no permissions (expected those of gdb 12)")
+    for number, line in enumerate(lines[at + 1 :], at + 2):
+        match = _GDB_LINE.match(line)
+        if match is None:
+            if line.strip():
+                return
+            continue
+        if match["perms"] is None:
+            raise LayoutError(number, "the mapping has no permissions")
+        end = int(match["end"], 16)
+        yield number, _mapping(
+            number, match["start"], end, match["perms"], match["offset"], match["name"] or ""
+        ), ""  # fmt: skip
+
+
+_LLDB: Final = re.compile(
+    r"\[0x(?P<start>[0-9a-f]+)-0x(?P<end>[0-9a-f]+)\) (?P<perms>[r-][w-][x-])"
+)
+_LLDB_NAME: Final = re.compile(r"\s*(.*?)(?: PT_[A-Z]+\[[0-9]+\]| \.\w+)*\s*\Z")
+
+
+def _lldb(lines: list[str], at: int) -> _Lines:
+    """Lldb's `memory region --all`, which shows holes as memory without permissions or a name."""
+    for number, line in enumerate(lines[at:], at + 1):
+        match = _LLDB.match(line)
+        if match is None:
+            continue
+        name = _LLDB_NAME.match(line, match.end())
+        shown = name[1] if name else ""
+        if match["perms"] != "---" or shown:
+            end = int(match["end"], 16)
+            yield number, _mapping(number, match["start"], end, match["perms"], name=shown), ""
+
+
+_RR: Final = re.compile(
+    r"\s*0x(?P<start>[0-9a-f]+)-0x(?P<end>[0-9a-f]+) (?P<perms>[r-][w-][x-][ps]) "
+    r"(?P<offset>[0-9a-f]+) (?P<device>[0-9a-f]+:[0-9a-f]+) (?P<inode>[0-9]{1,20})\s*(?P<name>.*?)"
+    r"(?:\s*\(f:0x[0-9a-f]+\))?\s*\Z"
+)
+
+
+def _rr(lines: list[str], at: int) -> _Lines:
+    """Rr's own list of what is mapped."""
+    for number, line in enumerate(lines[at:], at + 1):
+        match = _RR.match(line)
+        if match is not None:
+            end = int(match["end"], 16)
+            yield number, _mapping(
+                number, match["start"], end, match["perms"], match["offset"], match["name"],
+                device=match["device"], inode=match["inode"],
+            ), ""  # fmt: skip
+
+
+# --- what is none -------------------------------------------------------------------------------
+
+
+def _refused(message: str) -> Callable[[list[str], int], _Lines]:
+    def read(lines: list[str], at: int) -> _Lines:
+        raise LayoutError(at + 1, message)
+
+    return read
+
+
+#: By the line that tells it: the reader of each form, given all lines and which of them that is.
+_FORMS: Final[tuple[tuple[re.Pattern[str], Callable[[list[str], int], _Lines]], ...]] = (
+    (
+        re.compile(r"[0-9a-f]+-[0-9a-f]+ .*\[rollup\]"),
+        _refused("smaps_rollup is the sum of all mappings (expected the text of smaps)"),
+    ),
+    (
+        re.compile(r"[0-9a-f]{6,16} (?:default|bind|prefer|interleave|local)[\w:=, -]*(?: |$)"),
+        _refused("numa_maps shows where mappings start, not where they end (expected smaps)"),
+    ),
+    (_PMAP, _pmap),
+    (
+        re.compile(r"\s*Address\s+Kbytes\s|[0-9a-f]{16}\s+\d+K [r-][w-][x-]"),
+        _refused("this pmap prints too little (expected pmap -XX)"),
+    ),
+    (_TOMBSTONE, _tombstone),
+    (_GDB, _gdb),
+    (_LLDB, _lldb),
+    (_RR, _rr),
+)
