@@ -29,6 +29,7 @@ from vmatrace.calls import (
     used_by,
 )
 from vmatrace.event import Event, Fd, File, format_call
+from vmatrace.importers.machine import Machine
 from vmatrace.importers.strace.reader import Reader
 from vmatrace.kernels import DEFAULT, get_kernel
 from vmatrace.notes import Notes
@@ -95,7 +96,7 @@ def replayed(call: Call) -> bool:
 def imported(call: Call) -> bool:
     """Whether a line of a log about it becomes an event."""
     result = "-1 EPERM (Operation not permitted)" if call.name not in DEATHS else "?"
-    reader = Reader("log", Notes("strace", "none"), False)
+    reader = Reader("log", Notes("strace", "none"), False, Machine(None, 4096))
     events = reader.chunk([f"{written(call)} = {result}"])
     return call.name in {event.name for event in events}
 

@@ -25,6 +25,7 @@ from vmatrace.commands.explain import question as explanations
 from vmatrace.commands.explain.address import parse_address
 from vmatrace.commands.replay.question import outcome
 from vmatrace.commands.report import question as reports
+from vmatrace.importers.format import Reading
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout
 from vmatrace.replayer.result import Result, Step
@@ -37,21 +38,29 @@ TraceLike = Union[Trace, str, PathLike[str], BinaryIO, TextIO]
 KernelLike = Union[str, Kernel]
 
 
-def open_trace(source: TraceLike, *, assume_faulted: str | None = None) -> Trace:
+def open_trace(
+    source: TraceLike,
+    *,
+    assume_faulted: str | None = None,
+    page_size: int | None = None,
+    arch: str | None = None,
+) -> Trace:
     """The trace in *source*: a trace file or a log of strace, compressed or not.
 
     *assume_faulted* ("none" or "writable") says what of a log, which has no page faults, counts as
-    written to; the default is "writable". The events are read when somebody asks for them. Raises
-    TraceError.
+    written to; the default is "writable". *page_size* in bytes and *arch* (as `uname -m` says) are
+    of the machine that a log is of, where it does not show them. The events are read when somebody
+    asks for them. Raises TraceError.
     """
     if isinstance(source, Trace):
         return source
+    reading = Reading(assume_faulted, None, page_size, arch)
     if isinstance(source, (str, PathLike)):
-        return importers.open_trace(os.fspath(source), assume_faulted)
+        return importers.open_trace(os.fspath(source), reading)
     if not hasattr(source, "read"):
         kind = type(source).__name__
         raise TypeError(f"a trace is a Trace, a path or an open file, not {kind}")
-    return importers.open_trace(_binary(source), assume_faulted)
+    return importers.open_trace(_binary(source), reading)
 
 
 def _binary(file: BinaryIO | TextIO) -> BinaryIO:

@@ -19,6 +19,7 @@ from stracelogs import FOLDER, outcome
 
 from vmatrace.diagnostic import TraceError
 from vmatrace.importers import open_trace
+from vmatrace.importers.format import Reading
 from vmatrace.kernels import get_kernel
 from vmatrace.replayer.run import replay
 
@@ -173,7 +174,7 @@ def test_a_set_with_times_is_read_in_their_order(tmp_path: Path) -> None:
         f"00:00:01 {call.format('0x7f0000003000')}\n"
     )
     (tmp_path / "a.9").write_text(f"00:00:00 {call.format('0x7f0000001000')}\n")
-    events = list(open_trace(str(tmp_path / "a"), "none").items())
+    events = list(open_trace(str(tmp_path / "a"), Reading("none")).items())
     assert [(e.pid, getattr(e, "name", "")) for e in events] == [
         ("main", "execve"), ("main", "clone"), ("9", "mmap"), ("main", "mmap"),
     ]  # fmt: skip

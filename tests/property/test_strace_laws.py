@@ -17,6 +17,7 @@ from stracelogs import LOGS, SETS, check_counts, outcome
 
 from vmatrace.diagnostic import TraceError
 from vmatrace.importers import open_trace, tracefile
+from vmatrace.importers.format import Reading
 from vmatrace.kernels import get_kernel
 from vmatrace.replayer.run import replay
 from vmatrace.trace.file import Trace, load_trace
@@ -109,7 +110,7 @@ def read_mangled(seed: int, folder: Path) -> Trace | None:
     path = folder / "log"
     path.write_bytes(mangled(seed))
     try:
-        trace = open_trace(str(path), ("none", "writable")[seed % 2])
+        trace = open_trace(str(path), Reading(("none", "writable")[seed % 2]))
     except TraceError:
         return None
     if trace.notes is None:
@@ -138,7 +139,7 @@ def test_a_mangled_log_and_the_trace_made_of_it_replay_alike(seed: int) -> None:
 @pytest.mark.parametrize("faulted", ["none", "writable"])
 @pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
 def test_a_log_and_the_trace_made_of_it_replay_alike(path: Path, faulted: str) -> None:
-    trace = open_trace(str(path), faulted)
+    trace = open_trace(str(path), Reading(faulted))
     _check_import(trace)
     assert trace.notes is not None
     check_counts(trace.notes)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
+    from vmatrace.importers.format import Reading
     from vmatrace.trace.file import Trace, TraceError
 
 OK: Final = 0
@@ -23,12 +24,12 @@ BAD: Final = 2
 def each(
     sources: Iterable[str | TraceError],
     show: Callable[[Trace], int],
-    assume_faulted: str | None = None,
+    reading: Reading | None = None,
     refuse: Callable[[TraceError], None] = lambda _: None,
 ) -> int:
     """The worst status of *show* over all traces; one in error is reported and passed over.
 
-    *assume_faulted* is for logs (importers.open_trace()); *refuse* is told of each error too.
+    *reading* is for logs (importers.open_trace()); *refuse* is told of each error too.
     """
     from vmatrace.trace.file import TraceError
 
@@ -37,7 +38,7 @@ def each(
         try:
             if isinstance(source, TraceError):
                 raise source
-            status = max(status, show(opened(source, assume_faulted)))
+            status = max(status, show(opened(source, reading)))
         except TraceError as error:
             sys.stdout.flush()
             click.echo(str(error), err=True)
@@ -49,13 +50,13 @@ def each(
     return status
 
 
-def opened(source: str, assume_faulted: str | None = None) -> Trace:
+def opened(source: str, reading: Reading | None = None) -> Trace:
     """importers.open_trace(); of another kind of file the error names the command that takes it."""
     from vmatrace.importers import open_trace
     from vmatrace.trace.file import TraceError
 
     try:
-        return open_trace(source, assume_faulted)
+        return open_trace(source, reading)
     except TraceError as error:
         from vmatrace.commands.start.question import recognised
 
@@ -83,13 +84,17 @@ def _below(directory: str) -> list[str | TraceError]:
     from vmatrace.trace.file import TraceError
 
     unreadable: list[OSError] = []
-    found = sorted(
+    named = sorted(
         os.path.join(folder, file)
         for folder, _, files in os.walk(directory, onerror=unreadable.append)
         for file in files
         if file.endswith(".yaml")
     )
+    # Opening a pipe would wait for somebody to write into it, and nobody asked for this one.
+    special = [path for path in named if os.path.exists(path) and not os.path.isfile(path)]
+    found = [path for path in named if path not in special]
     errors = [(str(e.filename), f"cannot be read: {e.strerror}") for e in unreadable]
+    errors += [(path, "it is no file but a pipe, socket or device") for path in special]
     if not found and not errors:
         errors = [
             (directory, f"no trace in this directory (expected *.yaml files{_else(directory)})")

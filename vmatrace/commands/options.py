@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vmatrace import abi
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -143,9 +145,33 @@ def ksm(function: _F) -> _F:
     )(function)  # fmt: skip
 
 
-def assume_faulted(function: _F) -> _F:
-    """The option --assume-faulted."""
-    return click.option(
-        "--assume-faulted", type=click.Choice(["none", "writable"]),
-        help="Of a log, which has no page faults: what counts as written to.  [default: writable]",
-    )(function)  # fmt: skip
+def reading(function: _F) -> _F:
+    """The options that say how a log is read, together the parameter *reading* (a Reading)."""
+    from functools import wraps
+
+    @wraps(function)
+    def read(
+        *args: Any, assume_faulted: str | None, page_size: str | None, arch: str | None, **rest: Any
+    ) -> Any:
+        from vmatrace.importers.format import Reading
+
+        size = None if page_size is None else int(page_size)
+        return function(*args, reading=Reading(assume_faulted, None, size, arch), **rest)
+
+    for option in (
+        click.option(
+            "--arch", metavar="NAME", type=click.Choice(list(abi.TASK_SIZES)),
+            help="Of a log: the machine, as `uname -m` there says.  [default: as the log shows]",
+        ),
+        click.option(
+            "--page-size", metavar="BYTES", type=click.Choice([str(n) for n in abi.PAGE_SIZES]),
+            help="Of a log: the page size there.  [default: as the log shows, else 4096]",
+        ),
+        click.option(
+            "--assume-faulted", type=click.Choice(["none", "writable"]),
+            help="Of a log, which has no page faults: what counts as written to.  "
+            "[default: writable]",
+        ),
+    ):  # fmt: skip
+        read = option(read)
+    return read  # type: ignore[return-value]

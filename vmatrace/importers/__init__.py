@@ -1,45 +1,130 @@
-"""Other people's formats as traces, and which of them an input is: ``open_trace()``."""
+"""Other people's formats as traces: the table of them, and which one an input is.
+
+``open_trace()`` is what every command opens its inputs with.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from io import BytesIO
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from vmatrace.diagnostic import Diagnostic
 from vmatrace.importers.sources import Input, set_of
-from vmatrace.importers.strace import logline
-from vmatrace.importers.strace.log import HEAD, head_lines, log_trace, set_trace
 from vmatrace.trace.file import Trace, TraceError, load_trace
 
-__all__ = ["open_trace"]
+if TYPE_CHECKING:
+    from vmatrace.importers.format import Format, Reading
+    from vmatrace.importers.text import Text
 
-#: What is said of text that is no trace file at all; then it may have been meant for a log.
-_NO_MAPPING = "expected a mapping with the keys vmatrace"
-_NEITHER = "nor is it a log of strace (expected lines such as 'brk(NULL) = 0x55d0c8a5f000')"
+__all__ = ["formats", "open_trace"]
+
+_EXPECTED: Final = (
+    "neither a trace (expected a mapping with the keys vmatrace and events) nor {known} (expected"
+    " lines such as 'brk(NULL) = 0x55d0c8a5f000')"
+)
+_NAMES: Final = (".yaml", ".yml")
+_NESTED: Final = 3  # prefixes before one line: a name, a time, a quotation
 
 
-def open_trace(source: str | BinaryIO, assume_faulted: str | None = None) -> Trace:
-    """The trace in *source*, a path, "-" or an open binary file: a trace file or a log of strace,
-    compressed or not.
+def formats() -> tuple[Format, ...]:
+    """All formats but that of traces, the likeliest first. A new one is a module and a row here."""
+    from vmatrace.importers.strace import log as strace
 
-    A path that does not exist is the set of files PATH.PID that strace -ff writes, if there are
-    any. *assume_faulted* ("none" or "writable") says what of a log counts as written to; None: as
-    strace.DEFAULT_FAULTED. Raises TraceError.
+    return (strace.FORMAT,)
+
+
+def open_trace(source: str | BinaryIO, reading: Reading | None = None) -> Trace:
+    """The trace in *source*, a path, "-" or an open binary file: a trace file or a text of one of
+    formats(), compressed or not.
+
+    A path that does not exist is the set of files that a format made of it (strace -ff: PATH.PID).
+    *reading* says how to read what is no trace file. Raises TraceError.
     """
     path = source if isinstance(source, str) else "-"
     if path != "-" and not os.path.exists(path) and (files := set_of(path)):
-        lines = head_lines(Input(files[0]).head(HEAD))
-        return set_trace(path, files, lines, assume_faulted)
+        return _open_set(path, files, reading)
     found = Input(source)
-    lines = head_lines(found.head(HEAD))
-    if logline.looks_like_log(lines):
-        return log_trace(found, lines, assume_faulted)
-    try:
-        if path != "-" and not found.packed and os.path.isfile(path):
-            return load_trace(path)
-        return load_trace(BytesIO(b"".join(found.blocks())), found.name)
-    except TraceError as error:
-        if error.diagnostics[0].message.startswith(_NO_MAPPING):
-            error.diagnostics.append(Diagnostic(found.name, 0, 0, _NEITHER))
-        raise
+    if found.starts_as_trace and (reading is None or reading.form is None):
+        return _load(path, found)
+    return _open_other(path, found, reading)
+
+
+def _load(source: str, found: Input) -> Trace:
+    if source != "-" and not found.packed and os.path.isfile(source):
+        return load_trace(source)
+    return load_trace(BytesIO(found.whole()), found.name)
+
+
+def _open_other(source: str, found: Input, reading: Reading | None) -> Trace:
+    """What does not start as trace files do."""
+    from vmatrace.importers import looks
+    from vmatrace.importers.format import Reading
+    from vmatrace.importers.text import Text
+
+    text = Text(found)
+    if looks.is_trace(text.head):
+        return _load(source, found)
+    if looks.starts_as_yaml(text.head):  # or as what somebody prints before a log
+        like = looks.what(found.head(512), text.head)
+        if like is None and looks.is_yaml(text.head, text.cut):
+            return _load(source, found)
+    reading = reading or Reading()
+    known = recognised(text)
+    if known is not None:
+        form, text = known
+        if reading.form not in (None, form.name):
+            what = f"it is {form.what} (vmatrace import {form.name} reads it)"
+            raise TraceError([Diagnostic(found.name, 0, 0, what)])
+        return form.open(text, reading)
+    like = looks.what(found.head(512), text.head)
+    if like is None and source.endswith(_NAMES):
+        return _load(source, found)
+    what = _refusal(text, like or looks.behind(text.head))
+    raise TraceError([Diagnostic(found.name, 0, 0, what)])
+
+
+def _refusal(text: Text, like: str | None) -> str:
+    if not any(line.strip() for line in text.head):
+        return "it is empty (expected a trace or a log)"
+    if like is not None:
+        return f"it looks like {like}"
+    wanted = [form.what for form in formats()]
+    return _EXPECTED.format(known=" nor ".join(wanted))
+
+
+def recognised(text: Text) -> tuple[Format, Text] | None:
+    """The format of *text*, and the text without what stands before each of its lines."""
+    for dressed in _undressed(text):
+        for form in formats():
+            if form.looks_like(dressed.head):
+                return form, dressed
+    return None
+
+
+def _undressed(text: Text) -> Iterator[Text]:
+    """*text* as it is, and without one prefix, two, three."""
+    from vmatrace.importers.prefixes import PREFIXES
+
+    layer = [text]
+    for _ in range(_NESTED + 1):
+        yield from layer
+        layer = [
+            dressed.without(prefix)
+            for dressed in layer
+            for prefix in PREFIXES
+            if prefix.on(dressed.head)
+        ]
+
+
+def _open_set(source: str, files: Sequence[str], reading: Reading | None) -> Trace:
+    from vmatrace.importers.format import Reading
+    from vmatrace.importers.text import Text
+
+    texts = [Text(Input(file)) for file in files]
+    for form in formats():
+        if form.open_set is not None and any(form.looks_like(text.head) for text in texts):
+            return form.open_set(source, texts, reading or Reading())
+    what = f"no such file, and its namesakes such as {files[0]} are no logs"
+    raise TraceError([Diagnostic(source, 0, 0, what)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import re
 import stat
 import sys
 import weakref
@@ -18,11 +19,14 @@ from functools import partial
 from importlib import import_module
 from typing import Any, BinaryIO, Final, Protocol
 
+from vmatrace import inputsize
 from vmatrace.diagnostic import Diagnostic, TraceError
 
 #: Bytes read at once; fewer of compressed ones, which become more.
 BLOCK: Final = 1 << 15
 _PACKED: Final = 1 << 13
+_START: Final = 4096
+_TRACE: Final = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t]*(?:#[^\n]*)?\r?\n)*vmatrace:")
 _NO_ZSTD: Final = (
     "it is compressed with zstd, which nothing here can read (expected Python 3.14, the package"
     " zstandard as pip install 'vmatrace[zstd]' has it, or the program zstd)"
@@ -64,8 +68,11 @@ class Input:
                 with open(path, "rb") as stream:
                     self._keep(stream)
             with self._open() as file:
-                self._unpack = _unpacker(file.read(8))
+                start = file.read(_START)
+        self._unpack = _unpacker(start)
         self.packed = self._unpack is not None
+        #: Whether its first line that is no comment is the first key of a trace.
+        self.starts_as_trace = _TRACE.match(start) is not None
 
     def head(self, size: int) -> bytes:
         """The first bytes of the content, *size* or some more. Raises TraceError."""
@@ -84,6 +91,19 @@ class Input:
                 yield from iter(partial(file.read, BLOCK), b"")
             else:
                 yield from self._unpack(file)
+
+    def whole(self) -> bytes:
+        """All of the content, which is held in memory. Raises TraceError; inputsize has a limit."""
+        limit = inputsize.most()
+        parts: list[bytes] = []
+        size = 0
+        for block in self.blocks():
+            parts.append(block)
+            size += len(block)
+            if size > limit:
+                what = inputsize.too_large("it" if not self.packed else "it, unpacked,", limit)
+                raise TraceError([Diagnostic(self.name, 0, 0, what)])
+        return b"".join(parts)
 
     def _keep(self, stream: BinaryIO) -> None:
         """Store all of *stream*, but of what is no text only the start: /dev/zero has no end."""
@@ -199,6 +219,10 @@ _UNPACK: Final[dict[bytes, Callable[[BinaryIO], Iterator[bytes]]]] = {
 }
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
 def set_of(path: str) -> list[str]:
     """The files that strace -ff wrote for *path*, LOG.PID, by number; empty if there are none."""
     folder, base = os.path.split(path)
@@ -206,6 +230,6 @@ def set_of(path: str) -> list[str]:
         names = os.listdir(folder or ".")
     except (OSError, ValueError):
         return []
-    numbered = [n for n in names if n.startswith(base + ".") and n[len(base) + 1 :].isdecimal()]
+    numbered = [n for n in names if n.startswith(base + ".") and _is_number(n[len(base) + 1 :])]
     numbered.sort(key=lambda name: int(name[len(base) + 1 :]))
     return [os.path.join(folder, name) for name in numbered] if base else []

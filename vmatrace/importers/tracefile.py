@@ -7,6 +7,7 @@ events. Nothing of it is kept but the files.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TextIO
 
 from vmatrace.calls import BIRTHS, EXECS
@@ -38,10 +39,13 @@ def write(trace: Trace, files: dict[int | str, File], out: TextIO) -> None:
     notes = trace.notes
     assert notes is not None
     out.write("".join(comment(text) for text in _summary(notes, trace.path)))
-    head = header(trace.name, files, trace.process, partial=True)
+    items = trace.items()
+    first = next(items, None)
+    head = header(trace.name, files, trace.process, page_size=trace.page_size, arch=trace.arch,
+                  partial=True)  # fmt: skip
     # An empty list would end the line.
-    out.write(head if notes.events else head.removesuffix("\n") + " []\n")
-    for event in trace.items():
+    out.write(head if first is not None else head.removesuffix("\n") + " []\n")
+    for event in chain(() if first is None else (first,), items):
         assert isinstance(event, Event)
         out.write("".join(f"  # {line}\n" for line in _remarks(event)))
         out.write(f"{event_line(event, result=True)}\n")

@@ -243,8 +243,8 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, run: RunProgram
         ("", "no mapping in it (expected the text of /proc/PID/smaps or maps)"),
         ("Size: 4 kB\n", "no mapping in it (expected"),
         ("Foo: 4 kB\n", ":1:1: error: a field before the first mapping"),
-        ("10000000-10001000 rw-p 00000000 00:00 0\nVmFlags: zz\n", ":2:1: error: unknown VmFlags"),
-        ("\x00\xff\n", ":1:1: error: not a line"),
+        ("10000000-10001000 rw-p 00000000 00:00 0\nVmFlags: zzz\n", ":2:1: error: unknown VmFlags"),
+        ("\x00\xff\n", ": error: it looks like a binary file"),
     ],
 )
 def test_what_is_no_snapshot_is_refused(
@@ -259,7 +259,7 @@ def test_what_is_no_snapshot_is_refused(
 
 def test_what_cannot_be_read_is_said(tmp_path: Path, run: RunProgram) -> None:
     assert "No such file" in run("audit", str(tmp_path / "none")).err
-    assert "Is a directory" in run("audit", str(tmp_path)).err
+    assert "no snapshot in this directory" in run("audit", str(tmp_path)).err
     assert "no such process" in run("audit", "4194305").err
     assert run("audit", "4194305").status == 2
 

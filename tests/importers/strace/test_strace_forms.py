@@ -10,6 +10,7 @@ from stracelogs import FOLDER, LOGS, check_counts
 
 from vmatrace.event import Event, Fd
 from vmatrace.importers import open_trace
+from vmatrace.importers.format import Reading
 from vmatrace.kernels import get_kernel
 from vmatrace.notes import Notes
 from vmatrace.replayer.run import replay
@@ -20,7 +21,7 @@ _WHOLE = [path for path in LOGS if path.stem not in _OTHER]
 
 
 def read(path: Path, faulted: str = "none") -> tuple[list[Event], Notes]:
-    trace = open_trace(str(path), faulted)
+    trace = open_trace(str(path), Reading(faulted))
     events = [event for event in trace.items() if isinstance(event, Event)]
     assert trace.notes is not None
     return events, trace.notes

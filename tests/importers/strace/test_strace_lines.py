@@ -11,6 +11,7 @@ from vmatrace import abi
 from vmatrace.diagnostic import TraceError
 from vmatrace.event import Event
 from vmatrace.importers import open_trace
+from vmatrace.importers.format import Reading
 from vmatrace.kernels import get_kernel
 from vmatrace.notes import Notes
 from vmatrace.replayer.run import replay
@@ -23,7 +24,7 @@ FIRST = 'execve("./a", ["a"], 0x7ffc /* 2 vars */) = 0\n'
 def read(tmp_path: Path, text: str | bytes, faulted: str = "none") -> tuple[list[Event], Notes]:
     path = tmp_path / "a.log"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    trace = open_trace(str(path), faulted)
+    trace = open_trace(str(path), Reading(faulted))
     events = [event for event in trace.items() if isinstance(event, Event)]
     assert trace.notes is not None
     check_counts(trace.notes)
@@ -264,5 +265,5 @@ def test_a_call_that_changes_memory_and_is_not_modelled_is_said_to_be(tmp_path: 
 
 def test_of_a_file_that_is_neither_trace_nor_log_both_is_said(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("a = mmap(1)\nsome words\n")
-    with pytest.raises(TraceError, match=r"(?s)the keys vmatrace and events.*nor is it a log"):
+    with pytest.raises(TraceError, match=r"the keys vmatrace and events\) nor a log of strace"):
         open_trace(str(tmp_path / "notes.txt"))

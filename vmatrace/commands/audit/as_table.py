@@ -80,11 +80,14 @@ def _notes(audit: Audit) -> list[str]:
     notes = []
     if not audit.snapshot.flags_known:
         notes.append(
-            "This is a maps text, without VmFlags: whether neighbours differ in mg, in locking or "
+            "This snapshot is without VmFlags: whether neighbours differ in mg, in locking or "
             "in advice cannot be told. /proc/PID/smaps has them."
         )
     elif not audit.snapshot.counted:
         notes.append("Without the Anonymous counters it cannot be told what was written to.")
+    if audit.foreign:
+        codes = ", ".join(audit.foreign)
+        notes.append(f"Not known among VmFlags: {codes}; who differs there is not alike.")
     if audit.kernel is None:
         notes.append("Of which kernel this is makes a difference; --kernel says it.")
     return notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 Examples:
   vmatrace audit 1234                         a running process
   vmatrace audit smaps.txt --kernel 6.12      a saved /proc/PID/smaps
+  vmatrace audit dumps/ app-*.smaps           several, and all in a folder
   ssh host cat /proc/1234/smaps | vmatrace audit - --kernel 6.6
   vmatrace audit 1234 --format json | jq .savable
 
@@ -32,7 +34,8 @@ its release; a distribution may have put later fixes into it.
 Exit status: 0 no neighbours that look alike are apart; 1 some are;
 2 bad usage or bad input.""",
 )
-@click.argument("source", metavar="SMAPS|PID", shell_complete=options.complete_files)
+@click.argument("sources", metavar="SMAPS|PID...", nargs=-1, required=True,
+                shell_complete=options.complete_files)  # fmt: skip
 @click.option("-k", "--kernel", type=options.Model(), metavar="MODEL",
               help="The kernel that the snapshot is of (see `vmatrace kernels`).  [default: of a "
               "PID the running one]")  # fmt: skip
@@ -41,22 +44,33 @@ Exit status: 0 no neighbours that look alike are apart; 1 some are;
               "65530]")  # fmt: skip
 @forms.option(__package__)
 def command(
-    source: str, kernel: Kernel | None, max_map_count: int | None, wanted: tuple[forms.Wanted, ...]
+    sources: tuple[str, ...],
+    kernel: Kernel | None,
+    max_map_count: int | None,
+    wanted: tuple[forms.Wanted, ...],
 ) -> int:
     """Find neighbours that look alike and are two VMAs, in one snapshot of a process.
 
     The snapshot is the text of /proc/PID/smaps (or of maps, which tells less) in a file or on
-    standard input (-), or a number: that of a running process.
+    standard input (-), or a number: that of a running process. pmap -XX, an Android tombstone,
+    and the maps of gdb, lldb and rr are read too; of a folder, every snapshot below it.
     """
     from vmatrace.commands.audit.question import Audit, audit
-    from vmatrace.commands.audit.snapshot import open_snapshot
+    from vmatrace.commands.audit.snapshot import named, open_snapshot
     from vmatrace.diagnostic import TraceError
 
-    try:
-        found = audit(open_snapshot(source), kernel, max_map_count)
-    except TraceError as error:
-        click.echo(str(error), err=True)
-        return BAD
+    status = OK
     with forms.Forms[Audit](__package__, wanted) as out:
-        out.write(found)
-    return DIFFERS if found.savable else OK
+        for source in named(sources):
+            try:
+                if isinstance(source, TraceError):
+                    raise source
+                found = audit(open_snapshot(source), kernel, max_map_count)
+            except TraceError as error:
+                sys.stdout.flush()
+                click.echo(str(error), err=True)
+                status = BAD
+                continue
+            out.write(found)
+            status = max(status, DIFFERS if found.savable else OK)
+    return status

@@ -110,6 +110,11 @@ class Audit(Printable):
         return len(self.snapshot.layout)
 
     @property
+    def foreign(self) -> list[str]:
+        """VmFlags codes that nobody here knows, sorted."""
+        return sorted({code for mapping in self.snapshot.layout for code in mapping.foreign})
+
+    @property
     def mergeable(self) -> int:
         """How many VMAs have VM_MERGEABLE."""
         return sum(bool(m.vm_flags & abi.VM_MERGEABLE) for m in self.snapshot.layout)
@@ -171,6 +176,8 @@ def _difference(below: Mapping, above: Mapping) -> int | None:
     """The vm_flags in which two differ that touch and are alike in all else, else None."""
     if below.end != above.start or _name(below) != _name(above):
         return None
+    if below.foreign != above.foreign:
+        return None  # by flags that nobody here knows
     if (below.device, below.inode) != (above.device, above.inode):
         return None
     if is_file(below) and below.offset + below.end - below.start != above.offset:

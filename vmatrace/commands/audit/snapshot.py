@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import BinaryIO, Final, TextIO, Union
 
+import click
+
 from vmatrace.diagnostic import Diagnostic, TraceError
-from vmatrace.layout import Layout, LayoutError, parse_layout
+from vmatrace.importers import looks
+from vmatrace.importers.sources import Input
+from vmatrace.importers.text import HEAD, Text, lines_of
+from vmatrace.layout import Layout, LayoutError
+from vmatrace.snapshots import is_snapshot, parse_snapshot
 
 _SYSCTL: Final = "/proc/sys/vm/max_map_count"
 # The page counters of smaps, three quarters of its text, that an audit has no use for.
@@ -43,11 +49,11 @@ class Snapshot:
 def read(text: str, source: str = "<text>", live: bool = False) -> Snapshot:
     """A snapshot from its text. Raises LayoutError."""
     try:
-        layout = parse_layout(_COUNTERS.sub("", text))
+        layout = parse_snapshot(_COUNTERS.sub("", text))
     except LayoutError:
-        layout = parse_layout(text)  # fails too, and knows the line
+        layout = parse_snapshot(text)  # fails too, and knows the line
     known = all(mapping.flags_known for mapping in layout)
-    counted = re.search("^Anonymous:", text, re.MULTILINE) is not None
+    counted = re.search(r"^ *(?:Address .* )?Anonymous[: ]", text, re.MULTILINE) is not None
     return Snapshot(layout, known, counted, source, live)
 
 
@@ -56,10 +62,16 @@ def open_snapshot(source: SnapshotLike) -> Snapshot:
     path, data = _bytes(source)
     live = path.startswith("/proc/")
     # A path in it may be in any encoding; it is only compared and shown.
-    text = data.decode("utf-8", "backslashreplace")
+    text = "\n".join("\n".join(lines) for lines in lines_of([data])) + "\n"
     try:
         snapshot = read(text, path, live)
     except LayoutError as error:
+        if is_snapshot(text[:HEAD].split("\n")):
+            raise _error(path, text, error) from None
+        like = looks.what(data[:512], text[:HEAD].split("\n"))
+        if like is not None:
+            what = f"it looks like {like} (expected the text of /proc/PID/smaps or maps)"
+            raise TraceError([Diagnostic(path, 0, 0, what)]) from None
         from vmatrace.commands.start.question import recognised
 
         wanted = "the text of /proc/PID/smaps or maps"
@@ -69,6 +81,38 @@ def open_snapshot(source: SnapshotLike) -> Snapshot:
             "no mapping in it (expected the text of /proc/PID/smaps or maps)")  # fmt: skip
         raise TraceError([Diagnostic(path, 0, 0, what)])
     return snapshot
+
+
+def named(sources: Sequence[str]) -> list[str | TraceError]:
+    """The snapshots that *sources* name, and an error for each that names none."""
+    if sources.count("-") > 1:
+        raise click.UsageError("standard input ('-') can be read only once")
+    found: list[str | TraceError] = []
+    for source in sources:
+        folder = source != "-" and not source.isdigit() and os.path.isdir(source)
+        found += _below(source) if folder else [source]
+    return found
+
+
+def _below(folder: str) -> list[str | TraceError]:
+    """The snapshots in *folder*, sorted; other files are passed over, and so is what is no file."""
+    unreadable: list[OSError] = []
+    paths = sorted(
+        os.path.join(where, name)
+        for where, _, names in os.walk(folder, onerror=unreadable.append)
+        for name in names
+    )
+    found: list[str | TraceError] = []
+    for path in filter(os.path.isfile, paths):
+        try:
+            if is_snapshot(Text(Input(path)).head):
+                found.append(path)
+        except TraceError as error:
+            found.append(error)
+    errors = [(str(e.filename), f"cannot be read: {e.strerror}") for e in unreadable]
+    if not found and not errors:
+        errors = [(folder, "no snapshot in this directory (expected text of smaps or maps)")]
+    return [*found, *(TraceError([Diagnostic(path, 0, 0, what)]) for path, what in errors)]
 
 
 def max_map_count() -> int | None:
@@ -81,7 +125,7 @@ def max_map_count() -> int | None:
 
 
 def _error(path: str, text: str, error: LayoutError) -> TraceError:
-    line = text.splitlines()[error.line - 1]
+    line = text.split("\n")[error.line - 1]
     return TraceError([Diagnostic(path, error.line, 1, error.message, line)])
 
 
@@ -95,17 +139,17 @@ def _bytes(source: SnapshotLike) -> tuple[str, bytes]:
     path = os.fspath(source) if not isinstance(source, int) else str(source)
     if path.isascii() and path.isdigit():
         path = f"/proc/{path}/smaps"
-    if path == "-":
-        return "<stdin>", sys.stdin.buffer.read()
     try:
-        with open(path, "rb") as file:
-            return path, file.read()
-    except OSError as error:
-        why = f"cannot be read: {error.strerror}"
-        if path.startswith("/proc/") and isinstance(error, PermissionError):
-            why += " (expected a process of your own, or root)"
-        elif path.startswith("/proc/") and isinstance(
-            error, FileNotFoundError | ProcessLookupError
-        ):
+        found = Input(path)
+        return found.name, found.whole()
+    except TraceError as error:
+        cause = error.__cause__
+        if not path.startswith("/proc/"):
+            raise
+        if isinstance(cause, PermissionError):
+            why = f"cannot be read: {cause.strerror} (expected a process of your own, or root)"
+        elif isinstance(cause, (FileNotFoundError, ProcessLookupError)):
             why = "there is no such process"
+        else:
+            raise
         raise TraceError([Diagnostic(path, 0, 0, why)]) from None

@@ -14,8 +14,10 @@ from typing import Any, Final
 from vmatrace import abi, kernels
 from vmatrace.commands.diff.sides import DiffSide, Totals, of_snapshot
 from vmatrace.diagnostic import Diagnostic, TraceError, quoted
+from vmatrace.importers.sources import Input
 from vmatrace.kernels import Kernel
-from vmatrace.layout import CODED_FLAGS, Layout, LayoutError, Mapping, parse_layout
+from vmatrace.layout import CODED_FLAGS, Layout, LayoutError, Mapping
+from vmatrace.snapshots import parse_snapshot
 from vmatrace.trace.file import Trace
 
 FORMAT: Final = "vmatrace-replay/1"
@@ -89,13 +91,11 @@ def open_side(name: str) -> Kernel | Baseline:
     except kernels.UnknownKernel:
         if not os.path.lexists(name):
             raise
+    data = Input(name).whole()
     try:
-        with open(name, encoding="utf-8") as file:
-            return Baseline(name, file.read())
+        return Baseline(name, data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise _error(name, "is not UTF-8 text") from None
-    except OSError as error:
-        raise _error(name, f"cannot be read: {error.strerror}") from None
 
 
 def _error(path: str, message: str, line: int = 0, column: int = 1) -> TraceError:
@@ -107,7 +107,7 @@ def _error(path: str, message: str, line: int = 0, column: int = 1) -> TraceErro
 
 def _snapshot(path: str, text: str) -> DiffSide:
     try:
-        layout = parse_layout(text)
+        layout = parse_snapshot(text)
     except LayoutError as error:
         raise _error(path, error.message, error.line) from None
     sizes = [int(size) << 10 for size in _KERNEL_PAGE.findall(text)]

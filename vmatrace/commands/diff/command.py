@@ -11,6 +11,7 @@ from vmatrace.commands.inputs import BAD, DIFFERS, OK, each, sources
 
 if TYPE_CHECKING:
     from vmatrace.commands.diff.question import Source
+    from vmatrace.importers.format import Reading
     from vmatrace.trace.file import Trace
 
 _FROM, _TO = "pre-patch", "post-patch"
@@ -59,7 +60,7 @@ Exit status: 0 equal; 1 different; 2 bad usage or bad input.""",
               "(6.4..6.18), a list (6.12,6.12.117,post-patch), or both.")  # fmt: skip
 @click.option("--steps", is_flag=True, help="Show all events that differ, not only the first.")
 @options.ksm
-@options.assume_faulted
+@options.reading
 @forms.option(__package__)
 def command(
     traces: tuple[str, ...],
@@ -68,7 +69,7 @@ def command(
     across: str | None,
     steps: bool,
     ksm: bool | None,
-    assume_faulted: str | None,
+    reading: Reading,
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
     """Compare what traces lead to under two models, or across several.
@@ -85,8 +86,8 @@ def command(
                 raise click.UsageError(
                     f"--across does not go with --format {form} (expected {', '.join(known)})"
                 )
-        return _across(traces, across, ksm, assume_faulted, wanted)
-    return _two(traces, (from_ or _FROM, to or _TO), steps, ksm, assume_faulted, wanted)
+        return _across(traces, across, ksm, reading, wanted)
+    return _two(traces, (from_ or _FROM, to or _TO), steps, ksm, reading, wanted)
 
 
 def _two(
@@ -94,7 +95,7 @@ def _two(
     names: tuple[str, str],
     steps: bool,
     ksm: bool | None,
-    assume_faulted: str | None,
+    reading: Reading,
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
     from vmatrace.commands.diff.question import Comparison, Diff
@@ -121,14 +122,14 @@ def _two(
         return OK if found.equal else DIFFERS
 
     with out:
-        return each(named, show, assume_faulted, out.refuse)
+        return each(named, show, reading, out.refuse)
 
 
 def _across(
     traces: tuple[str, ...],
     text: str,
     ksm: bool | None,
-    assume_faulted: str | None,
+    reading: Reading,
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
     from vmatrace.commands.diff.across.question import Across, across, parse_models
@@ -148,7 +149,7 @@ def _across(
         return OK if found.equal else DIFFERS
 
     with out:
-        return each(named, show, assume_faulted, out.refuse)
+        return each(named, show, reading, out.refuse)
 
 
 def _side(name: str, option: str) -> Source:

@@ -11,6 +11,7 @@ from vmatrace.commands import forms, options
 from vmatrace.commands.inputs import DIFFERS, OK, each
 
 if TYPE_CHECKING:
+    from vmatrace.importers.format import Reading
     from vmatrace.kernels import Kernel
     from vmatrace.trace.file import Trace
 
@@ -49,7 +50,7 @@ input.""",
 @click.option("--models/--no-models", default=True, show_default=True,
               help="Say what the other models make of it.")  # fmt: skip
 @options.ksm
-@options.assume_faulted
+@options.reading
 @forms.option(__package__)
 def command(
     trace: str,
@@ -60,7 +61,7 @@ def command(
     pid: str | None,
     models: bool,
     ksm: bool | None,
-    assume_faulted: str | None,
+    reading: Reading,
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
     """Explain what is at ADDRESS at the end of TRACE, and why it is not one with its neighbours.
@@ -97,4 +98,4 @@ def command(
         return DIFFERS if hole else OK
 
     with out:
-        return each([trace], show, assume_faulted, out.refuse)
+        return each([trace], show, reading, out.refuse)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,18 +12,61 @@ from vmatrace.commands import options
 from vmatrace.commands.inputs import BAD, OK
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from vmatrace.importers.format import Reading
     from vmatrace.trace.file import Trace
+
+
+class _Form(click.ParamType):  # type: ignore[type-arg]
+    """The name of a format."""
+
+    name = "format"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """*value*, which has to be one."""
+        from vmatrace.diagnostic import quoted, suggestion
+        from vmatrace.importers import formats
+
+        names = [form.name for form in formats()]
+        if value not in names:
+            hint = suggestion(value, names) or f" (expected {', '.join(names)})"
+            if os.path.exists(value):
+                hint = f" (expected FORMAT FILE, such as {names[0]} {value})"
+            self.fail(f"unknown format {quoted(value)}{hint}", param, ctx)
+        return str(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The formats whose names start so."""
+        from vmatrace.importers import formats
+
+        return options.matching([form.name for form in formats()], incomplete)
+
+
+def _list(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    """--list: the formats, each with a command that makes one."""
+    if not wanted or ctx.resilient_parsing:
+        return
+    from vmatrace.importers import formats
+
+    width = max(len(form.name) for form in formats())
+    for form in formats():
+        click.echo(f"{form.name:{width}}  {form.what}: {form.made}")
+    ctx.exit()
 
 
 @click.command(
     "import",
-    short_help="Write a strace log as a trace file.",
+    short_help="Write a log as a trace file.",
     epilog="""\b
 Examples:
   strace -f -y -o run.log python3 -c pass
   vmatrace import strace run.log -o run.yaml
   vmatrace import strace run.log.xz | less
   vmatrace import strace LOG -o run.yaml     the files LOG.PID of strace -ff
+  vmatrace import --list
 
 \b
 Every command reads a log where it takes a trace; a trace file can be edited,
@@ -34,26 +77,30 @@ file's first lines count them; lines that cannot be understood are shown.
 Exit status: 0 done; 2 bad usage or bad input, or (--strict) a line that was
 not understood.""",
 )
-@click.argument("form", metavar="strace", type=click.Choice(["strace"]))
-@click.argument("log", metavar="LOG")
+@click.argument("form", metavar="FORMAT", type=_Form())
+@click.argument("file", metavar="FILE", shell_complete=options.complete_files)
+@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list,
+              help="List the formats and exit.")  # fmt: skip
 @click.option("-o", "--output", metavar="TRACE", default="-",
               help="Where to write the trace.  [default: standard output]")  # fmt: skip
-@options.assume_faulted
+@options.reading
 @click.option("--strict", is_flag=True, help="Exit 2 when a line was not understood.")
-def command(form: str, log: str, output: str, assume_faulted: str | None, strict: bool) -> int:
+def command(form: str, file: str, output: str, reading: Reading, strict: bool) -> int:
     """Write the log of a program's system calls as a trace.
 
-    LOG is what strace wrote (also compressed with gzip, xz or zstd), the name that was given to
-    strace -ff, or - for standard input.
+    FORMAT is one of those that --list lists. FILE is the log (also compressed with gzip, xz or
+    zstd), the name that was given to strace -ff, or - for standard input.
     """
+    from dataclasses import replace
+
     from vmatrace.importers import open_trace
     from vmatrace.trace.file import TraceError
 
     try:
-        trace = open_trace(log, assume_faulted)
+        trace = open_trace(file, replace(reading, form=form))
         if trace.notes is None:
-            raise click.UsageError(f"{log} is a trace file already (expected a log of strace)")
-        if os.path.exists(output) and os.path.exists(log) and os.path.samefile(output, log):
+            raise click.UsageError(f"{file} is a trace file already (expected a log)")
+        if os.path.exists(output) and os.path.exists(file) and os.path.samefile(output, file):
             raise click.UsageError(f"{output} is the log (expected another file to write)")
         return _write(trace, output, strict)
     except TraceError as error:

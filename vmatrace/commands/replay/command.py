@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from vmatrace.commands import forms, options
 from vmatrace.commands.inputs import BAD, DIFFERS, OK, each, sources
 
 if TYPE_CHECKING:
+    from vmatrace.importers.format import Reading
     from vmatrace.kernels import Kernel
     from vmatrace.trace.file import Trace
 
@@ -42,7 +44,7 @@ Exit status: 0 done; 1 a failed expectation or (--strict) a divergence;
 @options.traces
 @options.model
 @options.ksm
-@options.assume_faulted
+@options.reading
 @click.option("--steps", is_flag=True, help="Show what every call did (table and json).")
 @click.option("--strict", is_flag=True, help="Exit 1 when a recorded result differs, 2 when "
               "a line of a log was not understood.")  # fmt: skip
@@ -53,7 +55,7 @@ def command(
     features_on: tuple[str, ...],
     features_off: tuple[str, ...],
     ksm: bool | None,
-    assume_faulted: str | None,
+    reading: Reading,
     steps: bool,
     strict: bool,
     wanted: tuple[forms.Wanted, ...],
@@ -82,9 +84,12 @@ def command(
             result = outcome(trace, kernel, ksm)
         again = partial(Replay, trace, kernel, ksm)
         out.write(Replayed(trace, result, again if steps else None))
-        if strict and trace.notes is not None and trace.notes.misread_count:
+        if strict and trace.notes is not None and (missed := trace.notes.misread_count):
+            lines = "1 line was" if missed == 1 else f"{missed} lines were"
+            sys.stdout.flush()
+            click.echo(f"{trace.path}: error: {lines} not understood (--strict)", err=True)
             return BAD
         return DIFFERS if result.failures or (strict and result.divergences) else OK
 
     with out:
-        return each(named, show, assume_faulted, out.refuse)
+        return each(named, show, reading, out.refuse)

@@ -10,6 +10,7 @@ from vmatrace.commands import forms, options
 from vmatrace.commands.inputs import OK, each, sources
 
 if TYPE_CHECKING:
+    from vmatrace.importers.format import Reading
     from vmatrace.kernels import Kernel
     from vmatrace.trace.file import Trace
 
@@ -39,7 +40,7 @@ Exit status: 0 done, also where the two models differ; 2 bad usage or input.""",
 @click.option("--to", "after", type=options.Model(), metavar="MODEL", default="post-patch",
               show_default=True, help="The model it is compared to.")  # fmt: skip
 @options.ksm
-@options.assume_faulted
+@options.reading
 @forms.option(__package__)
 @click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False),
               help="Write there instead of to standard output; the suffix (.html, .json, .txt) "
@@ -49,7 +50,7 @@ def command(
     before: Kernel,
     after: Kernel,
     ksm: bool | None,
-    assume_faulted: str | None,
+    reading: Reading,
     wanted: tuple[forms.Wanted, ...],
     output: str | None,
 ) -> int:
@@ -73,7 +74,7 @@ def command(
         return OK
 
     with out:
-        return each(named, show, assume_faulted, out.refuse)
+        return each(named, show, reading, out.refuse)
 
 
 def _to_file(wanted: tuple[forms.Wanted, ...], output: str) -> tuple[forms.Wanted, ...]:

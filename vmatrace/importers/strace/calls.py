@@ -13,8 +13,8 @@ from typing import Final
 from vmatrace import abi
 from vmatrace.calls import CALLS, Call
 from vmatrace.event import Arg, Fd, File, format_flags
-from vmatrace.importers.strace import logline
-from vmatrace.importers.strace.descriptors import Names
+from vmatrace.importers.strace import line as logline
+from vmatrace.importers.strace.descriptors import Names, Open
 from vmatrace.importers.strace.processes import Process
 
 _INT_MAX: Final = 0x7FFFFFFF
@@ -32,7 +32,8 @@ OTHER_NAMES: Final = {
 }
 
 _WORD: Final = re.compile(r"\w+")
-_INT: Final = re.compile(r"0x[0-9a-f]+|\d+")
+_PIDFD: Final = re.compile(r"pid:([0-9]+)")
+_INT: Final = re.compile(r"0x[0-9a-f]{1,16}\b|[0-9]{1,20}\b")
 
 
 #: The calls that Adjuster.adjust() has something to do for.
@@ -68,6 +69,17 @@ def concerns_memory(name: str, text: str) -> bool:
     return chosen is not None and chosen[0] in spellings
 
 
+def _offset_in_bytes(parts: list[str]) -> str:
+    """The offset of an mmap2: strace prints bytes, but with -e raw units of 4096 (then the length
+    is in hex too), as other tracers do.
+    """
+    try:
+        offset = abi.c_integer(parts[-1])
+    except ValueError:
+        return parts[-1]
+    return hex(offset << 12) if parts[1].startswith("0x") or offset & 0xFFF else parts[-1]
+
+
 class Adjuster:
     """Puts what a log means in place of what it says, for one run through it."""
 
@@ -87,8 +99,11 @@ class Adjuster:
         """A call under another name: its text and name as a trace has them."""
         own, count = OTHER_NAMES[name]
         inside, closed, result = text[len(name) + 1 :].partition(")")
+        parts = inside.split(", ")
         if name.startswith("syscall_"):
-            inside = ", ".join(inside.split(", ")[:count])
+            inside = ", ".join(parts[:count])
+        elif name == "mmap2" and len(parts) == count:
+            inside = ", ".join([*parts[:-1], _offset_in_bytes(parts)])
         return f"{own}({inside}{closed}{result}", own
 
     def adjust(
@@ -153,6 +168,9 @@ class Adjuster:
         if isinstance(args[1], int):
             raise NotShownError("the ranges are not shown (strace -e raw hides them)")
         fd = args[0].key if isinstance(args[0], Fd) else args[0]
+        shown = _PIDFD.match(args[0].path or "") if isinstance(args[0], Fd) else None
+        if shown is not None and isinstance(fd, int):
+            process.table.put(fd, Open("anon_inode:[pidfd]", pid=shown[1]), True)
         opened = process.table.opened.get(fd) if isinstance(fd, int) else None
         if opened is None or opened.pid is None:
             return (fd if isinstance(fd, int) else -1, *args[1:])

@@ -13,34 +13,25 @@ from typing import Final
 
 from vmatrace import abi
 from vmatrace.event import Fd, File
-from vmatrace.importers.strace.logline import number as number_of
-from vmatrace.trace.grammar import is_reserved
+from vmatrace.importers.strace.line import number as number_of
+from vmatrace.trace.grammar import is_reserved, shown_path
 from vmatrace.trace.header import file_system
+from vmatrace.trace.tokens import unescaped
 
 _O_CLOEXEC: Final = 0o2000000
 #: So many names are remembered; a file that comes later is only numbered.
 _NAMES: Final = 4096
 
 _STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_RESULT: Final = re.compile(r"(0x[0-9a-f]+|\d+)(?:<(.*)>(?:\(deleted\))?)?\Z")
-_NUMBER: Final = re.compile(r"(0x[0-9a-fA-F]+|-?\d+)")
-_DEVICE: Final = re.compile(r"<[^<>]*>\Z")
-_AT: Final = re.compile(r"(?:AT_FDCWD|(-100|0xffffff9c|\d+)(?: /\*.*?\*/)?)(?:<(.*?)>)?, ")
-_ESCAPE: Final = re.compile(r"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
-_ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r", "v": "\v", "f": "\f"}
+_RESULT: Final = re.compile(
+    r"(0x[0-9a-f]{1,16}|[0-9]{1,20})(?:<(.*)>(\(deleted\))?(?: \[[^\[\]]*\])?)?\Z"
+)
+_NUMBER: Final = re.compile(r"(0x[0-9a-fA-F]{1,16}\b|-?[0-9]{1,20}\b)")
+_AT: Final = re.compile(r"(?:AT_FDCWD|(-100|0xffffff9c|[0-9]+)(?: /\*.*?\*/)?)(?:<(.*?)>)?, ")
 _WORD: Final = re.compile(r"\W+")
-
-
-def unescaped(text: str) -> str:
-    """A string as strace prints it, without its quotes, as it was."""
-
-    def one(match: re.Match[str]) -> str:
-        code = match[1]
-        if code[0] == "x":
-            return chr(int(code[1:], 16))
-        return chr(int(code, 8)) if code[0] in "01234567" else _ESCAPED.get(code, code)
-
-    return _ESCAPE.sub(one, text) if "\\" in text else text
+_DELETED: Final = " (deleted)"
+#: What is no file: TCP:[…], socket:[…], pipe:[…], anon_inode:…, {eventfd-count=0x1}
+_NO_FILE: Final = re.compile(r"[\w+-]+:\[|anon_inode:|\{|pid:")
 
 
 def first_string(text: str) -> str:
@@ -59,21 +50,32 @@ def guessed_file_system(path: str) -> str:
         return "proc"
     if path == "/secretmem" or path.startswith("/secretmem "):
         return "secretmem"
-    if (path.startswith("/dev/") and path != "/dev/zero") or path.startswith("anon_inode:"):
+    if (path.startswith("/dev/") and path != "/dev/zero") or _NO_FILE.match(path):
         return "legacy"  # drivers that were never converted are the rule
     return file_system(path)
 
 
 class Open:
-    """One open file description: its path, how it was opened, and the Fd of its mappings."""
+    """One open file description: its path, how it was opened, and the Fd of its mappings.
 
-    __slots__ = ("_fd", "mode", "path", "pid")
+    ``shown``: the path is the one that strace -y prints, not the one that was given to open.
+    """
 
-    def __init__(self, path: str, mode: str = "rw", pid: str | None = None) -> None:
+    __slots__ = ("_fd", "mode", "path", "pid", "shown")
+
+    def __init__(
+        self, path: str, mode: str = "rw", pid: str | None = None, shown: bool = False
+    ) -> None:
         self.path = path
         self.mode = mode
+        self.shown = shown
         self.pid = pid  # of a pidfd: whose
         self._fd: Fd | None = None
+
+    @property
+    def mapped(self) -> bool:
+        """Whether a mapping of it has been seen: its name stays what it was then."""
+        return self._fd is not None
 
     def fd(self, names: Names) -> Fd:
         """The argument that stands for it, the same each time."""
@@ -138,21 +140,29 @@ class Table:
         One whose opening is not in the log is taken for one file as long as it has that number.
         """
         file = self.opened.get(number)
-        if file is None or (path is not None and file.path != path):
-            if file is not None and path is not None and _same(file.path, path):
-                file.path = path
-            else:
-                file = Open(f"fd:{number}" if path is None else path)
+        if file is None:
+            file = Open(f"fd:{number}" if path is None else path, shown=path is not None)
+            self.put(number, file)
+        elif path is not None and file.path != path:
+            if not _same(file, path):
+                file = Open(path, shown=True)
                 self.put(number, file)
+            elif not file.mapped:
+                file.path, file.shown = path, True
         return file.fd(names)
 
 
-def _same(opened: str, shown: str) -> bool:
-    """Whether the path given to open may be the absolute one that -y shows.
+def _same(file: Open, shown: str) -> bool:
+    """Whether *file* may be what -y shows to be at the path *shown*.
 
-    A symbolic link may lie between the two, so the last part need not agree either.
+    The path given to open may be relative, and a symbolic link may lie between the two; an open
+    file's own path changes where it is deleted.
     """
-    return not opened.startswith(("fd:", "/memfd:")) and not shown.startswith(("/memfd:", "anon_"))
+    if file.shown:
+        return file.path.removesuffix(_DELETED) == shown.removesuffix(_DELETED)
+    if file.path.startswith("fd:"):
+        return True
+    return not file.path.startswith("/memfd:") and not shown.startswith(("/memfd:", "anon_"))
 
 
 # --- calls ----------------------------------------------------------------------------------------
@@ -165,13 +175,14 @@ def follow(table: Table, name: str, inside: str, result: str) -> None:
     """
     done = _RESULT.match(result)
     if done is not None:
-        _CALLS[name](table, inside, number_of(done[1]), done[2])
+        shown = None if done[2] is None else shown_path(done[2], done[3])
+        _CALLS[name](table, inside, number_of(done[1]), shown)
 
 
 def _path(inside: str, shown: str | None) -> str:
     """The path in the arguments of an open; the one that -y printed with the result, if any."""
     if shown is not None:
-        return unescaped(_DEVICE.sub("", shown))
+        return shown
     string = _STRING.search(inside)
     if string is None:
         return "?"
@@ -185,13 +196,13 @@ def _path(inside: str, shown: str | None) -> str:
 def _open(table: Table, inside: str, number: int, shown: str | None) -> None:
     flags = inside[string.end() :] if (string := _STRING.search(inside)) else inside
     mode, cloexec = _mode(flags)
-    table.put(number, Open(_path(inside, shown), mode), cloexec)
+    table.put(number, Open(_path(inside, shown), mode, shown=shown is not None), cloexec)
 
 
 def _openat2(table: Table, inside: str, number: int, shown: str | None) -> None:
     _, _, flags = inside.partition("flags=")
     mode, cloexec = _mode(", " + flags)
-    table.put(number, Open(_path(inside, shown), mode), cloexec)
+    table.put(number, Open(_path(inside, shown), mode, shown=shown is not None), cloexec)
 
 
 def _mode(flags: str) -> tuple[str, bool]:
@@ -212,7 +223,8 @@ def _open_raw(table: Table, inside: str, number: int, shown: str | None, first: 
     arguments = inside.split(", ")
     flags = arguments[first] if first < len(arguments) else "2"
     mode, cloexec = _mode(flags)
-    table.put(number, Open(f"fd:{number}" if shown is None else _path("", shown), mode), cloexec)
+    path = f"fd:{number}" if shown is None else shown
+    table.put(number, Open(path, mode, shown=shown is not None), cloexec)
 
 
 def _opened(flags_at: int) -> Callable[[Table, str, int, str | None], None]:
@@ -226,7 +238,7 @@ def _opened(flags_at: int) -> Callable[[Table, str, int, str | None], None]:
 
 
 def _creat(table: Table, inside: str, number: int, shown: str | None) -> None:
-    table.put(number, Open(_path(inside, shown), "w"))
+    table.put(number, Open(_path(inside, shown), "w", shown=shown is not None))
 
 
 def _memfd(table: Table, inside: str, number: int, shown: str | None) -> None:
@@ -236,7 +248,9 @@ def _memfd(table: Table, inside: str, number: int, shown: str | None) -> None:
     if "MFD_HUGETLB" in flags or bits & abi.CONSTANTS["MFD_HUGETLB"]:
         path = "/anon_hugepage (deleted)"
     table.put(
-        number, Open(path), "MFD_CLOEXEC" in flags or bool(bits & abi.CONSTANTS["MFD_CLOEXEC"])
+        number,
+        Open(path, shown=True),
+        "MFD_CLOEXEC" in flags or bool(bits & abi.CONSTANTS["MFD_CLOEXEC"]),
     )
 
 

@@ -1,105 +1,77 @@
 """Logs of strace as traces: one file, or the set of files that strace -ff writes.
 
-Knows how the bytes of a log become lines, and in which order the files of a set are read; what a
-line means is the reader's.
+Knows in which order the files of a set are read; what a line means is the reader's.
 """
 
 from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import PurePath
 from typing import Final
 
 from vmatrace.event import Event
-from vmatrace.importers.sources import Input
-from vmatrace.importers.strace import logline
+from vmatrace.importers.format import Format, Reading
+from vmatrace.importers.machine import Machine
+from vmatrace.importers.strace import line as logline
 from vmatrace.importers.strace.reader import Reader
+from vmatrace.importers.text import Text
 from vmatrace.notes import Notes
 from vmatrace.trace.file import Trace
 
-#: What counts as written to, unless somebody says otherwise.
-DEFAULT_FAULTED: Final = "writable"
-#: So much of an input is looked at to see what it is.
-HEAD: Final = 1 << 16
-_LONGEST: Final = 1 << 20  # a longer line is cut there
-_COLOURS: Final = re.compile(r"\x1b\[[0-9;:]*[A-Za-z]")
 _DAY: Final = 86400.0  # seconds
 _HALF_DAY: Final = _DAY / 2
-_CHILDREN: Final = re.compile(r"^.*(?:fork|clone3?)\(.* = (\d+)", re.MULTILINE)
+_CHILDREN: Final = re.compile(r"^.*(?:fork|clone3?)\(.* = ([0-9]+)", re.MULTILINE)
 
 
-def lines_of(blocks: Iterable[bytes]) -> Iterator[list[str]]:
-    """The lines in *blocks*, without line breaks and colours, in lists as large as a block.
-
-    What is not UTF-8 is shown as escapes; the last line may lack its line break.
-    """
-    rest = b""
-    for block in blocks:
-        whole, found, tail = block.rpartition(b"\n")
-        if not found:
-            rest += block
-            if len(rest) > _LONGEST:
-                yield _decoded(rest)
-                rest = b""
-            continue
-        yield _decoded(rest + whole)
-        rest = tail
-    if rest:
-        yield _decoded(rest)
-
-
-def _decoded(data: bytes) -> list[str]:
-    text = data.decode("utf-8", "backslashreplace")
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").removesuffix("\r")
-    if "\x1b" in text:
-        text = _COLOURS.sub("", text)
-    return text.split("\n")
-
-
-def head_lines(head: bytes) -> list[str]:
-    """The lines of an input's beginning, which may end within one."""
-    return [line for lines in lines_of([head[:HEAD]]) for line in lines]
-
-
-def log_trace(source: Input, lines: list[str], assume_faulted: str | None) -> Trace:
-    """The trace that the log *source* is; *lines* are its first."""
-    faulted = assume_faulted or DEFAULT_FAULTED
-    notes = Notes(_form(lines), faulted)
+def _open(text: Text, reading: Reading) -> Trace:
+    """The trace that a log in one file is."""
+    notes = Notes(_form(text), reading.faulted)
+    machine = reading.machine(text.head)
 
     def read() -> Iterator[Event]:
         notes.reset()
-        reader = Reader(source.name, notes, faulted == "writable")
-        for chunk in lines_of(source.blocks()):
-            yield from reader.chunk(chunk)
+        notes.assumed += reading.remarks(machine)
+        reader = Reader(text.name, notes, reading.faulted == "writable", machine)
+        named = logline.has_names(text.head)
+        for chunk in text.chunks():
+            yield from reader.chunk(list(map(logline.unnamed, chunk)) if named else chunk)
         yield from reader.end()
 
-    return Trace(source.name, _name(source.name), read, partial=True, notes=notes)
+    return _trace(text.name, read, machine, notes)
 
 
-def set_trace(path: str, files: list[str], lines: list[str], assume_faulted: str | None) -> Trace:
-    """The trace that the *files* of strace -ff are; *lines* are the first of one of them."""
-    faulted = assume_faulted or DEFAULT_FAULTED
-    notes = Notes(_form(lines, "-ff"), faulted)
+def _open_set(path: str, texts: Sequence[Text], reading: Reading) -> Trace:
+    """The trace that the files of strace -ff are."""
+    notes = Notes(_form(texts[0], "-ff"), reading.faulted)
+    machine = reading.machine([line for text in texts for line in text.head])
 
     def read() -> Iterator[Event]:
         notes.reset()
-        reader = Reader(path, notes, faulted == "writable")
-        for file, number, line in _merged(files):
-            reader.own = file.rpartition(".")[2]
-            reader.place = (file, number)
-            yield from reader.chunk([line])
+        notes.assumed += reading.remarks(machine)
+        reader = Reader(path, notes, reading.faulted == "writable", machine)
+        named = any(logline.has_names(text.head) for text in texts)
+        for text, number, line in _merged(texts):
+            reader.own = _pid(text)
+            reader.place = (text.name, number)
+            yield from reader.chunk([logline.unnamed(line) if named else line])
         yield from reader.end()
 
-    return Trace(path, _name(path), read, partial=True, notes=notes)
+    return _trace(path, read, machine, notes)
 
 
-def _form(lines: list[str], first: str = "") -> str:
-    options = " ".join(filter(None, (first, logline.options(lines))))
-    return f"strace {options}".rstrip()
+def _trace(path: str, read: Callable[[], Iterator[Event]], machine: Machine, notes: Notes) -> Trace:
+    return Trace(
+        path, _name(path), read, page_size=machine.page_size, arch=machine.arch, partial=True,
+        notes=notes,
+    )  # fmt: skip
+
+
+def _form(text: Text, first: str = "") -> str:
+    options = " ".join(filter(None, ("strace", first, logline.options(text.head))))
+    return options + text.dressed
 
 
 def _name(path: str) -> str:
@@ -113,36 +85,36 @@ def _name(path: str) -> str:
 
 # --- the files of strace -ff ----------------------------------------------------------------------
 
-_Line = tuple[str, int, str]  # which file, which line of it, the line
+_Line = tuple[Text, int, str]  # which file, which line of it, the line
 
 
-def _numbered(file: str) -> Iterator[_Line]:
+def _pid(text: Text) -> str:
+    return text.name.rpartition(".")[2]
+
+
+def _numbered(text: Text) -> Iterator[_Line]:
     number = count(1)
-    for lines in lines_of(Input(file).blocks()):
+    for lines in text.chunks():
         for line in lines:
-            yield file, next(number), line
+            yield text, next(number), line
 
 
-def _merged(files: list[str]) -> Iterator[_Line]:
-    """The lines of all *files*: by their times where they have some, else by turns."""
-    first = {file: _first_time(file) for file in files}
-    if all(re.fullmatch(r"[\d:]+\.?\d*", time) for time in first.values()):
-        return _by_time(first)
-    return _by_turns(files)
+def _merged(texts: Sequence[Text]) -> Iterator[_Line]:
+    """The lines of all *texts*: by their times where they have some, else by turns."""
+    first = [logline.time_of(text.head[0]) if text.head else "" for text in texts]
+    # Those of -r are since the line before, which says nothing about the other files.
+    if all(re.fullmatch(r"(?:[0-9]+:[0-9:]+|[0-9]{8,})(?:\.[0-9]+)?", time) for time in first):
+        return _by_time(texts, first)
+    return _by_turns(texts)
 
 
-def _first_time(file: str) -> str:
-    lines = head_lines(Input(file).head(1))
-    return logline.time_of(lines[0]) if lines else ""
-
-
-def _by_time(first: dict[str, str]) -> Iterator[_Line]:
+def _by_time(texts: Sequence[Text], first: Sequence[str]) -> Iterator[_Line]:
     """As strace-log-merge does; a file is open only from its first line to its last."""
-    clock = any(":" in time for time in first.values())  # and not a date
-    seconds = {file: _sortable(time) for file, time in first.items()}
-    evening = clock and max(seconds.values()) - min(seconds.values()) > _HALF_DAY
+    clock = any(":" in time for time in first)  # and not a date
+    seconds = [_sortable(time) for time in first]
+    evening = clock and max(seconds) - min(seconds) > _HALF_DAY
     heap: list[tuple[float, int, _File]] = []
-    for i, (file, time) in enumerate(seconds.items()):
+    for i, (file, time) in enumerate(zip(texts, seconds, strict=True)):
         day = _DAY if evening and time < _HALF_DAY else 0.0
         heap.append((time + day, i, _File(file, day)))
     heapq.heapify(heap)
@@ -164,8 +136,8 @@ def _by_time(first: dict[str, str]) -> Iterator[_Line]:
 class _File:
     """One file of a set: its present line, and by how many seconds its clock has wrapped."""
 
-    def __init__(self, path: str, day: float) -> None:
-        self.path = path
+    def __init__(self, text: Text, day: float) -> None:
+        self.text = text
         self.day = day
         self.line: _Line | None = None
         self._rest: Iterator[_Line] | None = None
@@ -173,7 +145,7 @@ class _File:
     def advance(self) -> str | None:
         """The text of the next line, None at the end."""
         if self._rest is None:
-            self._rest = _numbered(self.path)
+            self._rest = _numbered(self.text)
         self.line = next(self._rest, None)
         return None if self.line is None else self.line[2]
 
@@ -185,13 +157,15 @@ def _sortable(time: str) -> float:
     return seconds
 
 
-def _by_turns(files: list[str]) -> Iterator[_Line]:
+def _by_turns(texts: Sequence[Text]) -> Iterator[_Line]:
     """A line of each process at a time, from its birth on: the order between them is not known."""
-    by_pid = {file.rpartition(".")[2]: file for file in files}
-    children = {pid for file in files for pid in _births(file)} & by_pid.keys()
-    roots = [file for pid, file in by_pid.items() if pid not in children] or files[:1]
-    waiting = {pid: file for pid, file in by_pid.items() if file not in roots}
-    running = [_numbered(file) for file in roots]
+    by_pid = {_pid(text): text for text in texts}
+    children = {pid for text in texts for pid in _births(text)} & by_pid.keys()
+    roots = {pid: text for pid, text in by_pid.items() if pid not in children}
+    if not roots:
+        roots = {_pid(texts[0]): texts[0]}
+    waiting = {pid: text for pid, text in by_pid.items() if pid not in roots}
+    running = [_numbered(text) for text in roots.values()]
     while running:
         for lines in running[:]:
             item = next(lines, None)
@@ -206,8 +180,14 @@ def _by_turns(files: list[str]) -> Iterator[_Line]:
             running.append(_numbered(waiting.pop(next(iter(waiting)))))
 
 
-def _births(file: str) -> Iterator[str]:
-    for lines in lines_of(Input(file).blocks()):
+def _births(text: Text) -> Iterator[str]:
+    for lines in text.chunks():
         for line in lines:
             if "clone" in line or "fork" in line:
                 yield from _CHILDREN.findall(line)
+
+
+FORMAT: Final = Format(
+    "strace", "a log of strace", "strace -f -y -o LOG COMMAND", logline.looks_like_log, _open,
+    _open_set,
+)  # fmt: skip

@@ -14,7 +14,7 @@ from vmatrace import abi
 from vmatrace.calls import BIRTHS, CALLS, shares_memory
 from vmatrace.event import Event
 from vmatrace.importers.strace.descriptors import Table
-from vmatrace.importers.strace.logline import without_comments
+from vmatrace.importers.strace.line import without_comments
 from vmatrace.notes import Notes
 from vmatrace.trace.names import MAIN
 
@@ -136,7 +136,7 @@ class Processes:
             self._threads_of_main = True
         if len(self._announced) > _SAID * 100:
             self._announced.clear()
-        if not self._started and threads is not None:
+        if not self._started:  # strace -p, or -D: nobody bore it
             self._started = True
             self._alive[number] = Process(MAIN, number)
 
@@ -234,6 +234,16 @@ class Processes:
         text = f"exit({status})" if status is not None else "exit()"
         self._emit(Event("exit", args, text, line, 1, process.name))
         self._forget(process)
+
+    def reaped(self, number: str, line: int) -> None:
+        """Somebody has waited for process *number*, or was told that it has ended."""
+        process = self._alive.get(number)
+        if process is not None and len(process.group) == 1:
+            self.end(process, line, "it was waited for")
+
+    def is_expected(self, number: str | None) -> bool:
+        """Whether there is a process *number*, or somebody who may be about to bear it."""
+        return self.find(number) is not None or self._in_labour(number or "") is not None
 
     def _forget(self, process: Process) -> None:
         if process is self._unnumbered:

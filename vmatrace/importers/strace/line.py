@@ -7,37 +7,50 @@ Sources: strace(1), print_leader(), printleader() and syscall_exiting_trace() of
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 #: More than any pid: PID_MAX_LIMIT of 64-bit kernels. A larger number at the start is a time.
 _PID_MAX: Final = 4194304
 
-_TIME: Final = r"(?:\d{1,2}:\d\d:\d\d(?:\.\d+)?|\d+\.\d+|\d{8,})"
+_TIME: Final = r"(?:[0-9]{1,2}:[0-9][0-9]:[0-9][0-9](?:\.[0-9]+)?|[0-9]+\.[0-9]+|[0-9]{8,})"
 #: pid in brackets or bare, with the name of its process (-Y) and its number inside (pidns); -t,
 #: -tt, -ttt or -r; -r beside one of them; -n; -i.
 _PREFIX: Final = re.compile(
-    r"\s*(?:\[pid\s+(?P<pid>\d+)(?:<[^>]*>)?(?: /\*.*?\*/)?\]\s+"
-    r"|(?P<bare>\d{1,7})(?:<[^>]*>)?(?: /\*.*?\*/)?\s+)?"
-    rf"(?P<time>{_TIME}\s+)?(?:\(\+\s*\d+\.\d+\)\s+)?"
-    r"(?:\[\s*\d+\]\s+)?(?:\[\s*(?:[0-9a-f]{8,16}|\?{8,16})\]\s+)?"
+    r"\s*(?:\[pid\s+(?P<pid>[0-9]+)(?:<[^>]*>)?(?: \[[^\[\]]*\])?(?: /\*.*?\*/)?\]\s+"
+    r"|(?P<bare>[0-9]{1,7})(?:<[^>]*>)?(?: \[[a-z_][^\[\]]*:[^\[\]]*\])?(?: /\*.*?\*/)?[ ]+)?"
+    rf"(?P<time>{_TIME}\s+)?(?:\(\+\s*[0-9]+\.[0-9]+\)\s+)?"
+    r"(?:\[\s*[0-9]+\]\s+)?(?:\[\s*(?:[0-9a-f]{8,16}|\?{8,16})\]\s+)?"
 )
 _CALL: Final = re.compile(r"([a-z_][a-z0-9_]*)\(")
 _WHOLE: Final = re.compile(
-    r"[a-z_][a-z0-9_]*\(.*(?:\)\s+=\s+(?:\?|-?\d|0x[0-9a-f])|<unfinished \.\.\.>|<detached \.\.\.>"
-    r"|strace: Process \d+ attached)"
+    r"[a-z_][a-z0-9_]*\(.*(?:\)\s+=\s+(?:\?|-?[0-9]|0x[0-9a-f])|<(?:unfinished|detached) \.\.\.>"
+    r"|Process [0-9]+ (?:attached|detached|suspended|resumed)\b)"
 )
 _RESUMED: Final = re.compile(r"<\.\.\. (?:([a-z_][a-z0-9_]*) )?resumed>(?: (?=\)))?")
-_ATTACHED: Final = re.compile(r"strace: Process (\d+) attached(?: with (\d+) threads)?\Z")
-_SUMMARY: Final = re.compile(
-    r"% time +seconds|-{6} -{8,}|\s*\d+\.\d+ +\d+\.\d+ +\d* +\d+ |System call usage summary"
+#: What strace says of itself goes to where its log goes, also into the middle of a line. The name
+#: in front is that by which it was run; strace before 4.20 has none.
+_MESSAGE: Final = re.compile(
+    r"(?:(?:\A[^\s(\"={},|]*/|(?=\.{0,2}/)[^\s\"]*/)?strace[\w.+-]*: |\A[^\s(\"={},]+: )?"
+    r"Process (?P<pid>[0-9]+) (?:(?P<attached>attached)(?: with (?P<threads>[0-9]+) threads)?"
+    r"(?: \(waiting for parent\))?|detached|suspended|resumed(?: \(parent [0-9]+ ready\))?)"
+    r"(?: - interrupt to quit)?\s*\Z"
 )
-_SPENT: Final = re.compile(r" <\d+\.\d+>\Z")
+_OTHER_MESSAGE: Final = re.compile(
+    r"(?:[^\s(\"={},|]*/)?strace[\w.+-]*: |\[ Process |\[\S* Process PID=|Exit of unknown pid "
+)
+_SUMMARY: Final = re.compile(
+    r"% time +seconds|-{6} -{8,}|System call usage summary"
+    r"|\s*[0-9]+\.[0-9]+ +[0-9]+\.[0-9]+ +[0-9]* +[0-9]+ "
+)
+_SPENT: Final = re.compile(r" <[0-9]+\.[0-9]+>\Z")
 #: ``= 12``, ``= 0xc`` (-e raw), ``= 12<name>`` (-Y), ``= 2 /* 12 in strace's PID NS */``
 _CHILD: Final = re.compile(
-    r" = (0x[0-9a-f]{1,8}|\d{1,10})(?:<[^>]*>)?(?: /\* (\d{1,10}) in strace's PID NS \*/)?\Z"
+    r" = (0x[0-9a-f]{1,8}|[0-9]{1,10})(?:<[^>]*>)?(?: /\* ([0-9]{1,10}) in strace's PID NS \*/)?\Z"
 )
-_SUPERSEDED: Final = re.compile(r"\+\+\+ superseded by execve in pid (\d{1,10})")
-_EXITED: Final = re.compile(r"\+\+\+ exited with (\d{1,9}) ")
+_SUPERSEDED: Final = re.compile(r"\+\+\+ superseded by execve in pid ([0-9]{1,10})")
+_EXITED: Final = re.compile(r"\+\+\+ exited with ([0-9]{1,9}) ")
+_DEAD: Final = re.compile(r"si_code=CLD_(?:EXITED|KILLED|DUMPED), si_pid=([0-9]{1,7})\b")
 _COMMENT: Final = re.compile(r" ?/\*.*?\*/")
 _FRAME: Final = re.compile(r" > (?P<file>.*?)\((?P<symbol>.*)\+0x[0-9a-f]+\) \[0x[0-9a-f]+\]")
 _BARE_FRAME: Final = re.compile(r" > (?P<file>.*?)\(\) \[0x[0-9a-f]+\]")
@@ -73,7 +86,9 @@ def taken_apart(text: str) -> Line:
 
 def is_pid(number: str) -> bool:
     """Whether a process can have that pid."""
-    return number.isdecimal() and len(number) <= 7 and 0 < int(number) <= _PID_MAX
+    return (
+        number.isascii() and number.isdecimal() and len(number) <= 7 and 0 < int(number) <= _PID_MAX
+    )
 
 
 def time_of(text: str) -> str:
@@ -104,15 +119,21 @@ def resumed(text: str) -> tuple[str | None, str] | None:
     return (match[1], text[match.end() :]) if match else None
 
 
-def attached(text: str) -> re.Match[str] | None:
-    """Strace's announcement at the end of *text*: group 1 the pid, 2 how many threads."""
-    return _ATTACHED.search(text)
+def message(text: str) -> re.Match[str] | None:
+    """What strace says of a process at the end of *text*, in groups: pid, attached, threads."""
+    return _MESSAGE.search(text) if "Process " in text else None
 
 
 def is_cut(text: str) -> bool:
-    """Whether strace's announcement interrupts a line, which the next one continues."""
-    match = attached(text) if text.endswith((" attached", " threads")) else None
-    return match is not None and match.start() > 0
+    """Whether strace's message interrupts a line, which the next one continues."""
+    found = message(text)
+    return found is not None and found.start() > 0
+
+
+def is_message(text: str) -> bool:
+    """Whether the line *text* is such a message and nothing else."""
+    found = message(text)
+    return found is not None and found.start() == 0
 
 
 def chatter(line: str, text: str) -> str | None:
@@ -124,7 +145,7 @@ def chatter(line: str, text: str) -> str | None:
         return "blank"
     if text.startswith("--- "):
         return "signal"
-    if text.startswith(("strace: ", "[ Process PID=", "[ Process ")):
+    if _OTHER_MESSAGE.match(text) or is_message(text):
         return "strace's messages"
     return "summary" if _SUMMARY.match(line) else None
 
@@ -142,6 +163,11 @@ def cleaned(text: str) -> str:
     return f"{text[: at + 1]} {result}" if padded else text
 
 
+def is_unanswered(text: str) -> bool:
+    """Whether strace never learned what became of the call (the process ended in it, or worse)."""
+    return text.endswith((" = ?", " = ? <unavailable>"))
+
+
 def is_injected(text: str) -> bool:
     """Whether strace answered the call instead of the kernel."""
     return text.endswith(" (INJECTED)")
@@ -154,6 +180,12 @@ def child(text: str) -> str | None:
         return None
     pid = number(match[2] or match[1])
     return str(pid) if 0 < pid <= _PID_MAX else None
+
+
+def dead(text: str) -> str | None:
+    """The pid of the child that a siginfo in *text* says has ended."""
+    match = _DEAD.search(text) if "CLD_" in text else None
+    return match[1] if match else None
 
 
 def number(text: str) -> int:
@@ -194,14 +226,63 @@ def frame(text: str) -> tuple[str, bool] | None:
     return (f"{file}({symbol})" if symbol else file), _WRAPPERS.match(file) is not None
 
 
+# --- names of arguments ---------------------------------------------------------------------------
+
+_NAMED: Final = re.compile(
+    r"(?:mmap2?|mprotect|munmap|brk|mremap|madvise)\((?:old_)?addr(?:ess)?="
+    r"|(?:open|openat|execve|access|stat)\((?:dirfd|pathname|filename|path)=|(?:close|read|write)\(fd="
+)
+#: What brackets and quotes hold is no argument of the call itself.
+_PIECE: Final = re.compile(
+    r'"(?:[^"\\]|\\.)*"|[0-9]<[^>]*>|/\*.*?\*/|[\[{]|[\]}]|(?<=[(,])( ?)[a-z_][a-z0-9_]*=(?!>)'
+)
+
+
+def has_names(lines: Sequence[str]) -> bool:
+    """Whether *lines* are of strace -N (--arg-names), which calls arguments by name."""
+    return any(_NAMED.match(taken_apart(line).text) for line in lines)
+
+
+def unnamed(line: str) -> str:
+    """*line* without the names of the call's arguments; those in structures stay."""
+    if "clone" in line or "=" not in line:
+        return line  # there everybody has them
+    if "{" not in line and '"' not in line and "<" not in line:
+        return _PIECE.sub(r"\1", line) if "[" not in line else _unnamed(line)
+    return _unnamed(line)
+
+
+def _unnamed(line: str) -> str:
+    depth = 0
+    parts: list[str] = []
+    last = 0
+    for piece in _PIECE.finditer(line):
+        if piece[0] in "[{":
+            depth += 1
+        elif piece[0] in "]}":
+            depth -= 1
+        elif piece[1] is not None and not depth:
+            parts += line[last : piece.start()], piece[1]
+            last = piece.end()
+    return "".join(parts) + line[last:]
+
+
 # --- recognising a log ----------------------------------------------------------------------------
 
 
-def looks_like_log(lines: list[str]) -> bool:
-    """Whether some of *lines* is one that only strace prints, and none starts a trace file."""
-    if any(line.startswith(("vmatrace:", '"vmatrace"', "{")) for line in lines):
+def looks_like_log(lines: Sequence[str]) -> bool:
+    """Whether some of *lines* is one that only strace prints."""
+    texts = [taken_apart(line).text for line in lines]
+    if any(map(_LIBRARY.match, texts)) and not any(map(_KERNEL.match, texts)):
+        return False  # ltrace's calls look the same
+    if any(map(_DTRUSS.match, lines)):
         return False
-    return any(_is_strace(taken_apart(line).text) for line in lines)
+    return any(map(_is_strace, texts))
+
+
+_LIBRARY: Final = re.compile(r"__libc_start_main\(|[a-z][\w.+-]*->\w+\(|\w+@[\w.+-]+\(")
+_DTRUSS: Final = re.compile(r"SYSCALL\(args\)\s+= return|\s*PID/THRD\s+SYSCALL")
+_KERNEL: Final = re.compile(r"(?:mmap2?|munmap|mprotect|brk|execve|openat|read|write|close)\(.* = ")
 
 
 def _is_strace(text: str) -> bool:
@@ -210,7 +291,7 @@ def _is_strace(text: str) -> bool:
     )
 
 
-def options(lines: list[str]) -> str:
+def options(lines: Sequence[str]) -> str:
     """The options that strace was given, as far as *lines* show them: ``-f -tt -T``."""
     found: list[str] = []
 
@@ -224,17 +305,18 @@ def options(lines: list[str]) -> str:
         time = (match["time"] or "").strip()
         note("-f", bool(match["pid"]))
         note("-f -o", bool(match["bare"]))
-        note("-t", bool(re.fullmatch(r"[\d:]+", time)) and ":" in time)
+        note("-t", bool(re.fullmatch(r"[0-9:]+", time)) and ":" in time)
         note("-tt", ":" in time and "." in time)
-        note("-ttt", bool(re.fullmatch(r"\d{8,}(\.\d+)?", time)))
-        note("-r", "(+" in match[0] or bool(re.fullmatch(r"\d{1,7}\.\d+", time)))
-        note("-n", bool(re.search(r"\[\s*\d{1,4}\] ", match[0])))
+        note("-ttt", bool(re.fullmatch(r"[0-9]{8,}(\.[0-9]+)?", time)))
+        note("-r", "(+" in match[0] or bool(re.fullmatch(r"[0-9]{1,7}\.[0-9]+", time)))
+        note("-n", bool(re.search(r"\[\s*[0-9]{1,4}\] ", match[0])))
         note("-i", bool(re.search(r"\[([0-9a-f]{16}|\?{16})\] ", match[0])))
-        note("-Y", bool(re.match(r"\s*(\[pid\s+)?\d+<", match[0])))
+        note("-Y", bool(re.match(r"\s*(\[pid\s+)?[0-9]+<", match[0])))
         text = line[match.end() :]
         note("-T", bool(_SPENT.search(text)))
-        note("-y", bool(re.search(r"\b\d+</", text)))
+        note("-y", bool(re.search(r"\b[0-9]+</", text)))
         note("-k", frame(line) is not None)
+        note("-N", _NAMED.match(text) is not None)
         note("-X verbose", bool(re.match(r"\w+\(.*0x[0-9a-f]+ /\* [A-Z_]+(\||[ ]\*/)", text)))
         raw = re.match(r"mmap\((NULL|0x[0-9a-f]+|0), \w+, 0x", text)
         note("-X raw", raw is not None and "/*" not in text)

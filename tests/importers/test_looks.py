@@ -1,0 +1,141 @@
+"""What is neither a trace nor of a known format: told what it looks like, never YAML's errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from program import RunProgram
+
+from vmatrace.diagnostic import TraceError
+from vmatrace.importers import open_trace
+
+BRK = "brk(NULL) = 0x55d0c8a5f000\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "like"),
+    [
+        ("% time     seconds  usecs/call     calls    errors syscall\n", "table of counts"),
+        (" 0.1 ( 0.0 ms): a/1 mmap(len: 8192) = 0x7f\n", "perf trace"),
+        ("I0101 10:00:00.000000  1 strace.go:567] [ 1: 1] a X brk(0x0) = 0\n", "gVisor"),
+        ("# tracer: nop\n#\n", "ftrace"),
+        ("Attaching 2 probes...\n", "bpftrace"),
+        ("1234: mmap(0x0,8192,0x3,0x1002,-1,0x0) = 34359738368 (0x800000000)\n", "truss"),
+        ("SYSCALL(args) \t = return\nmprotect(0x10763E000, 0x4000, 0x1)\t = 0 0\n", "dtruss"),
+        (" 1234 sh       CALL  mmap(0,0x1000)\n", "ktrace"),
+        ("malloc(8) = 0x1\nlibc.so.6->brk(0) = 0\n", "ltrace"),
+        ("==1234== Memcheck, a memory error detector\n", "Valgrind"),
+        ("type=SYSCALL msg=audit(1.1:1): arch=c000003e syscall=9\n", "auditd"),
+        ("<!DOCTYPE html>\n<html>\n", "HTML"),
+        ('{"format": "vmatrace-replay/1", "trace": "x"}\n', "saved result"),
+        ("4321:   prog\n         Address Perm   Offset Device Inode Size\n", "pmap"),
+        ("1000-2000 rw-p 00000000 00:00 0\n", "snapshot"),
+        ("memory map (1 entry):\n", "tombstone"),
+        ("", "empty"),
+        ("some words\n", "neither a trace"),
+    ],
+)
+def test_text_is_told_what_it_looks_like(tmp_path: Path, text: str, like: str) -> None:
+    path = tmp_path / "x"
+    path.write_text(text)
+    with pytest.raises(TraceError) as caught:
+        open_trace(str(path))
+    assert len(caught.value.diagnostics) == 1
+    assert like in caught.value.diagnostics[0].message
+
+
+@pytest.mark.parametrize(
+    ("start", "like"),
+    [
+        (b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x04\0", "a core file"),
+        (b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x03\0", "a program or shared library"),
+        (b"PERFILE2", "perf record"),
+        (b"PK\x03\x04", "zip"),
+        (b"BZh91AY", "bzip2"),
+        (b"\0\1\2\3", "a binary file"),
+    ],
+)
+def test_binaries_are_told_what_they_look_like(tmp_path: Path, start: bytes, like: str) -> None:
+    (tmp_path / "x").write_bytes(start)
+    with pytest.raises(TraceError, match=like):
+        open_trace(str(tmp_path / "x"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"vmatrace : 1\nevents:\n  -\n    {BRK}",
+        f"vmtrace: 1\nevents:\n  -\n    {BRK}",
+        f"name: x\nevnts:\n  -\n    {BRK}",
+        f"# a comment\n---\nevents:\n- >\n {BRK}",
+        f'{{"vmatrace": 1,\n "events": [\n"\n{BRK}"]}}',
+        f'{{\n"vmatrace": 1,\n "events": [\n"\n{BRK}"]}}',
+    ],
+)
+def test_what_is_yaml_is_never_a_log(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x"
+    path.write_text(text)
+    if text.startswith(("vmatrace", "{")):
+        assert open_trace(str(path)).notes is None
+    else:
+        with pytest.raises(TraceError, match="the key 'vmatrace' is missing"):
+            open_trace(str(path))
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["Starting: now\n", "events: 5\n", '{"a": 1}\n', "- item\n", "--- SIGCHLD {} ---\n",
+     "==12== words\n", "strace: Process 7 attached\n"],
+)  # fmt: skip
+def test_what_a_program_prints_into_a_log_makes_it_no_yaml(tmp_path: Path, before: str) -> None:
+    path = tmp_path / "x"
+    path.write_text(before + BRK + "munmap(0x1000, 4096) = 0\n")
+    assert open_trace(str(path)).notes is not None
+
+
+def test_births_alone_are_a_trace_that_can_be_read(tmp_path: Path, run: RunProgram) -> None:
+    log = tmp_path / "a.log"
+    log.write_text("100 read(3, <unfinished ...>\n101 futex(0x7f00, 0x109) = 0\n")
+    written = tmp_path / "a.yaml"
+    assert run("import", "strace", str(log), "-o", str(written)).status == 0
+    assert run("replay", str(written)).status == 0
+
+
+def test_a_line_in_other_digits_is_none_of_strace_s(tmp_path: Path, run: RunProgram) -> None:
+    log = tmp_path / "a.log"
+    log.write_text("access()           = 0\n１ execve(\n", encoding="utf-8")
+    assert run("replay", str(log)).status == 0
+    status, out, err = run("replay", str(log), "--strict", "--format", "json")
+    assert (status, out.count("\n")) == (2, 1)
+    assert err == f"{log}: error: 1 line was not understood (--strict)\n"
+
+
+def test_octal_in_braces_is_octal(tmp_path: Path, run: RunProgram) -> None:
+    path = tmp_path / "a.yaml"
+    ioctl = '  - "ioctl(5, UFFDIO_REGISTER, {{range={{start=0x10000, len={}}}, mode=0}}) = 0"\n'
+    for number, status in (("017", 0), ("09", 2), ("0x1" + "0" * 80, 2)):
+        path.write_text("vmatrace: 1\nevents:\n" + ioctl.format(number))
+        assert run("replay", str(path)).status == status
+
+
+def test_a_pipe_in_a_folder_is_said_and_not_waited_for(tmp_path: Path, run: RunProgram) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "a.yaml")
+    status, _, err = run("check", str(tmp_path))
+    assert status == 2
+    assert "it is no file but a pipe" in err
+
+
+def test_events_that_are_held_in_memory_have_a_limit(
+    tmp_path: Path, run: RunProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.yaml"
+    call = '"munmap(0x1000, 4096) = 0"'
+    path.write_text(f'{{"vmatrace": 1, "events": [{", ".join([call] * 100)}]}}')
+    assert run("replay", str(path)).status == 0
+    monkeypatch.setenv("VMATRACE_MAX_INPUT", "16000")
+    status, _, err = run("replay", str(path))
+    assert status == 2
+    assert "VMATRACE_MAX_INPUT=BYTES raises it" in err

@@ -1,0 +1,137 @@
+"""What an input looks like that is neither a trace nor of a known format, for the error about it.
+
+Knows how other files of the trade begin. Also which text is a trace, with whatever is wrong in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from vmatrace.diagnostic import quoted
+from vmatrace.trace.yamlstream import is_collection
+
+_TRACE_KEY: Final = re.compile(r"""\s*\{?\s*["']?vmatrace["']?[ \t]*:(?:\s|$)""")
+_EVENTS: Final = re.compile(r"""["']?events["']?[ \t]*:\s*(?:#.*)?$""")
+#: How YAML starts that is no plain text: a key, a list, JSON.
+_YAML_START: Final = re.compile(r"""[\[{]|- |---\s*$|["']?[\w.-]+["']?[ \t]*:(?:\s|$)""")
+
+#: By the first bytes: what a binary file is, and what is to be done with it.
+_MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
+    (b"PERFILE2", "data of perf record (expected text: perf script, or perf trace)"),
+    (b"tracing", "data of trace-cmd (expected text: trace-cmd report)"),
+    (b"\xd4\xc3\xb2\xa1", "a packet capture"),
+    (b"PK\x03\x04", "a zip archive (expected what is in it)"),
+    (b"BZh", "compressed with bzip2 (expected gzip, xz, zstd, or text)"),
+    (b"\x04\x22\x4d\x18", "compressed with lz4 (expected gzip, xz, zstd, or text)"),
+    (b"7z\xbc\xaf", "a 7z archive (expected what is in it)"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89PNG", "an image"),
+    (b"SQLite format 3", "a database of SQLite"),
+)
+_ELF: Final = {
+    4: "a core file (expected its memory map as text: gdb's `info proc mappings`, for audit)",
+    2: "a program (expected a log of it: strace -f -y -o LOG PROGRAM)",
+    3: "a program or shared library (expected a log of it: strace -f -y -o LOG PROGRAM)",
+    1: "an object file",
+}
+
+_SNAPSHOT: Final = (
+    "a snapshot of memory, which has no calls (vmatrace audit reads it; in a trace it stands under"
+    " maps:)"
+)
+#: By a line of the text, the first that matches: what it is.
+_TEXT: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
+    (re.compile(pattern), what)
+    for pattern, what in (
+        (r'\s*\{"format": "vmatrace-([a-z]+)/', "a saved result of vmatrace (a side for diff)"),
+        (r'.*"MESSAGE"\s*:.*"__REALTIME', "the journal as JSON (expected journalctl -o cat)"),
+        (r"__CURSOR=", "the journal's export format (expected journalctl -o cat)"),
+        (r"[0-9a-f]{1,16}-[0-9a-f]{1,16} [r-][w-][x-][sp] [0-9a-f]+ ", _SNAPSHOT),
+        (r"\s+Start Addr\s+End Addr\s+Size", _SNAPSHOT),
+        (r"\s*Address\s+(Perm|Kbytes)\s", "the output of pmap (vmatrace audit reads pmap -XX)"),
+        (r"memory map \(\d+ entr", "an Android tombstone (vmatrace audit reads its memory map)"),
+        (r"% time +seconds +usecs/call|-+ -+ -+ -+ -+ -+$",
+         "strace's table of counts (-c), which has no calls (expected a log without -c, or -C)"),
+        (r"\s+\d+\.\d+ \(\s*\d+\.\d+ ms\): |\s+\? \(\s*\): ",
+         "a log of perf trace"),
+        (r"(?:[IWDEF]\d{4} \d\d:\d\d:\d\d|.*\bstrace\.go:\d+\]).* [EX] \w+\(",
+         "a log of gVisor's strace"),
+        (r"# tracer: ", "the text of ftrace"),
+        (r"\s*\S.*-\d+\s+\[\d{3}\]\s+\S*\s*\d+\.\d+: ", "the text of ftrace or trace-cmd"),
+        (r"\s*\S+\s+\d+\s+(?:\[\d+\]\s+)?\d+\.\d+:\s+\S+:\S+: ", "the text of perf script"),
+        (r"Attaching \d+ probes?\.\.\.", "the output of bpftrace"),
+        (r"\s*\d+ +\S+ +(?:CALL|RET|NAMI|PSIN) ", "a log of ktrace (BSD)"),
+        (r"(?:\d+: )?\w+\(.*\)\s+(?:= -?\d+ \(0x[0-9a-f]+\)|ERR#\d+)", "a log of truss"),
+        (r"SYSCALL\(args\)\s+= return|\s*PID/THRD\s+", "a log of dtruss (macOS)"),
+        (r"(?:\[pid \d+\] )?(?:__libc_start_main|[\w.+-]+->\w+|\w+@[\w.+-]+)\(",
+         "a log of ltrace, which has calls of libraries (expected strace, or ltrace -S)"),
+        (r"==\d+==", "a report of Valgrind or a sanitizer"),
+        (r"type=SYSCALL msg=audit\(", "the log of auditd, which lacks arguments of mmap"),
+        (r"(?:\(gdb\)|#\d+ +0x[0-9a-f]+ in )", "a session of gdb"),
+        (r"(?i)<!doctype html|<html", "a page in HTML (expected the text itself)"),
+        (r"\{.*\}\s*$", "JSON (expected a trace: {\"vmatrace\": 1, \"events\": […]})"),
+    )
+)  # fmt: skip
+#: A call with its result behind something else on the line.
+_BEHIND: Final = re.compile(
+    r"(?P<prefix>.{1,80}?)\b(?:mmap2?|munmap|mprotect|brk|madvise|mremap|execve|openat)"
+    r"\([^()]*\)\s+= (?:0|-1|0x)"
+)
+
+
+def is_trace(lines: Sequence[str]) -> bool:
+    """Whether text that starts with *lines* is meant for a trace, whatever is wrong in it."""
+    if any(map(_TRACE_KEY.match, lines)):
+        return True
+    for i, line in enumerate(lines):
+        if _EVENTS.match(line) and any(
+            following.lstrip().startswith("-") for following in lines[i + 1 : i + 2]
+        ):
+            return True
+    return False
+
+
+def starts_as_yaml(lines: Sequence[str]) -> bool:
+    """Whether the first line that is no comment may be YAML's."""
+    first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    return _YAML_START.match(first) is not None
+
+
+def is_yaml(lines: Sequence[str], cut: bool) -> bool:
+    """Whether text that starts with *lines* is YAML, and more than a word: that is no log.
+
+    *cut*: the text goes on.
+    """
+    if not starts_as_yaml(lines):
+        return False
+    return is_collection("\n".join(lines).encode("utf-8", "surrogatepass"), cut)
+
+
+def what(start: bytes, lines: Sequence[str]) -> str | None:
+    """What an input looks like that starts with the bytes *start*, the text *lines*; None: nothing.
+
+    For a message: "it looks like …".
+    """
+    if start.startswith(b"\x7fELF") and len(start) > 17:
+        return _ELF.get(start[16] or start[17], "a binary file")
+    for magic, name in _MAGIC:
+        if start.startswith(magic):
+            return name
+    if b"\0" in start[:512]:
+        return "a binary file"
+    for pattern, name in _TEXT:
+        if any(map(pattern.match, lines)):
+            return name
+    return None
+
+
+def behind(lines: Sequence[str]) -> str | None:
+    """As what(): a log of strace's whose lines start with something that nobody knows."""
+    for line in lines:
+        found = _BEHIND.match(line)
+        if found is not None:
+            before = quoted(found["prefix"])
+            return f"a log of strace with {before} before its calls (expected it cut off)"
+    return None

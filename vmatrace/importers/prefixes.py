@@ -1,0 +1,65 @@
+"""What journals, containers, build logs and mail put before each line of a text.
+
+Knows their spellings: journalctl(1) -o short and its kin, RFC 3164 and RFC 5424 of syslog, docker
+and kubectl logs with their options, the files of CRI (kubelet), GitHub Actions, GitLab, ts(1),
+logcat, quoted mail, grep and cat -n.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+_MONTH: Final = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_CLOCK: Final = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
+_ISO: Final = rf"\d{{4}}-\d\d-\d\d[T ]{_CLOCK}(?: ?(?:Z|[+-]\d\d:?\d\d))?"
+_WHO: Final = r"[\w.:-]+ [^\s\[:]+(?:\[\d+\])?: ?"  # host ident[pid]:
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """One such prefix: ``what`` its lines are called, and what it looks like."""
+
+    what: str
+    pattern: str
+    _match: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_match", re.compile(self.pattern))
+
+    def cut(self, lines: Sequence[str]) -> list[str]:
+        """*lines* without it; those that do not start with it stay as they are."""
+        match = self._match.match
+        return [line[found.end() :] if (found := match(line)) else line for line in lines]
+
+    def on(self, lines: Sequence[str]) -> bool:
+        """Whether some of *lines* start with it."""
+        return any(map(self._match.match, lines))
+
+
+#: Those that say most first: a shorter one would leave the rest of a longer one.
+PREFIXES: Final = (
+    Prefix(
+        "lines of syslog (RFC 5424)", rf"(?:<\d+>)?1 {_ISO} \S+ \S+ \S+ \S+ (?:-|\[.*?\])(?: |$)"
+    ),
+    Prefix(
+        "lines of the journal or of syslog",
+        rf"(?:<\d+>)?(?:{_MONTH} [ \d]\d {_CLOCK}|(?:\w{{3}} )?{_ISO}(?: [A-Z]{{2,5}})?|"
+        rf"\[ *\d+\.\d{{6}}\]|\d{{9,10}}\.\d{{6}}) {_WHO}",
+    ),
+    Prefix("a container's log (CRI)", rf"{_ISO} (?:stdout|stderr) [FP](?: |$)"),
+    Prefix("a log of GitLab", rf"{_ISO} \d\d[OE][ +]"),
+    Prefix("a log of GitHub Actions", rf"[^\t]*\t[^\t]*\t\ufeff?{_ISO} ?"),
+    Prefix("lines with a container's name", r"[\w.-]+ +\| ?|\[(?:pod|container)/[^\]]+\] "),
+    Prefix("lines with a time stamp", rf"\ufeff?\[?{_ISO}\]? ?"),
+    Prefix(
+        "lines of logcat",
+        rf"(?:\d{{4}}-)?\d\d-\d\d {_CLOCK} +\d+ +\d+ [VDIWEF] [^:]*: |"
+        r"[VDIWEF]/[^(]*\( *\d+\): ",
+    ),
+    Prefix("lines with a time stamp", rf"{_MONTH} [ \d]\d {_CLOCK} |\[{_CLOCK}\] "),
+    Prefix("quoted mail", r"(?:> ?)+|\| "),
+    Prefix("numbered lines", r" *\d+\t|(?:[\w./-]+:)\d+: ?"),
+)
