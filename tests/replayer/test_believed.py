@@ -190,3 +190,13 @@ def test_every_call_can_be_undone(
             flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
             mapping.mmap(mm, start, length, prot, flags, None, 0)
     do(mm, tried)
+
+
+@pytest.mark.parametrize("result", ["0", "-1 EINVAL"])
+def test_a_name_without_a_range_is_for_no_memory(result: str) -> None:
+    assert run([f"prctl(PR_SET_VMA, 0) = {result}"]).vmas == 0
+
+
+def test_a_mode_that_is_nothing_is_none() -> None:
+    call = "ioctl(5, UFFDIO_REGISTER, {range={start=0x10000, len=4096}, mode=|}) = -1 EINVAL"
+    assert run([call]).diverged == 0

@@ -27,7 +27,7 @@ PLACED: Final = frozenset(call.name for call in CALLS.values() if call.placed is
 
 def range_of(name: str, arguments: tuple[object, ...]) -> tuple[int, int] | None:
     """The bytes [start, end) that the call needs mapped, None where it needs none."""
-    if name == "prctl" and arguments[0] == abi.PR_SET_VMA:
+    if name == "prctl" and arguments[0] == abi.PR_SET_VMA and len(arguments) > 3:
         start, length = arguments[2:4]
     elif CALLS[name].mapped:
         start, length = arguments[:2]

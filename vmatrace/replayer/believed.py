@@ -208,7 +208,7 @@ def _ranges(mm: Mm, name: str, arguments: tuple[object, ...]) -> list[tuple[int,
         if numbers[3] & abi.MREMAP_FIXED and len(numbers) > 4:
             spans.append((numbers[4], numbers[2]))
     elif name == "prctl":
-        spans = [(numbers[2], numbers[3])]
+        spans = [(numbers[2], numbers[3])] if len(numbers) > 3 else []
     elif name == "brk":
         low, high = sorted((mm.brk, numbers[0]))
         spans = [(low, high - low)]

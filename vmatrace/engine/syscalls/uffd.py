@@ -94,7 +94,7 @@ def _bits(text: str) -> int | None:
     total = 0
     for word in text.split("|"):
         value = abi.CONSTANTS.get(word)
-        if value is None and not ("0" <= word[0] <= "9"):
+        if value is None and not "0" <= word[:1] <= "9":
             return None
         total |= abi.c_integer(word) if value is None else value
     return total
