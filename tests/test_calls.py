@@ -29,7 +29,7 @@ from vmatrace.calls import (
     used_by,
 )
 from vmatrace.event import Event, Fd, File, format_call
-from vmatrace.importers.machine import Machine
+from vmatrace.importers.machine import LogMachine
 from vmatrace.importers.strace.reader import Reader
 from vmatrace.kernels import DEFAULT, get_kernel
 from vmatrace.notes import Notes
@@ -43,7 +43,7 @@ from vmatrace.trace.file import Trace
 from vmatrace.verify.generate import generate
 
 PAGE = 4096
-#: Text for a parameter by its kind, and for those that want something of their own.
+#: LogText for a parameter by its kind, and for those that want something of their own.
 TEXTS = {
     "addr": "0x10000000", "size": "0x1000", "int": "0", "flags": "0", "fd": "3", "text": '"/bin/a"',
     "any": "NULL",
@@ -96,7 +96,7 @@ def replayed(call: Call) -> bool:
 def imported(call: Call) -> bool:
     """Whether a line of a log about it becomes an event."""
     result = "-1 EPERM (Operation not permitted)" if call.name not in DEATHS else "?"
-    reader = Reader("log", Notes("strace", "none"), False, Machine(None, 4096))
+    reader = Reader("log", Notes("strace", "none"), False, LogMachine(None, 4096))
     events = reader.chunk([f"{written(call)} = {result}"])
     return call.name in {event.name for event in events}
 

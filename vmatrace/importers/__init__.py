@@ -16,7 +16,7 @@ from vmatrace.trace.file import Trace, TraceError, load_trace
 
 if TYPE_CHECKING:
     from vmatrace.importers.format import Format, Reading
-    from vmatrace.importers.text import Text
+    from vmatrace.importers.text import LogText
 
 __all__ = ["formats", "open_trace"]
 
@@ -61,9 +61,9 @@ def _open_other(source: str, found: Input, reading: Reading | None) -> Trace:
     """What does not start as trace files do."""
     from vmatrace.importers import looks
     from vmatrace.importers.format import Reading
-    from vmatrace.importers.text import Text
+    from vmatrace.importers.text import LogText
 
-    text = Text(found)
+    text = LogText(found)
     if looks.is_trace(text.head):
         return _load(source, found)
     if looks.starts_as_yaml(text.head):  # or as what somebody prints before a log
@@ -85,7 +85,7 @@ def _open_other(source: str, found: Input, reading: Reading | None) -> Trace:
     raise TraceError([Diagnostic(found.name, 0, 0, what)])
 
 
-def _refusal(text: Text, like: str | None) -> str:
+def _refusal(text: LogText, like: str | None) -> str:
     if not any(line.strip() for line in text.head):
         return "it is empty (expected a trace or a log)"
     if like is not None:
@@ -94,7 +94,7 @@ def _refusal(text: Text, like: str | None) -> str:
     return _EXPECTED.format(known=" nor ".join(wanted))
 
 
-def recognised(text: Text) -> tuple[Format, Text] | None:
+def recognised(text: LogText) -> tuple[Format, LogText] | None:
     """The format of *text*, and the text without what stands before each of its lines."""
     for dressed in _undressed(text):
         for form in formats():
@@ -103,7 +103,7 @@ def recognised(text: Text) -> tuple[Format, Text] | None:
     return None
 
 
-def _undressed(text: Text) -> Iterator[Text]:
+def _undressed(text: LogText) -> Iterator[LogText]:
     """*text* as it is, and without one prefix, two, three."""
     from vmatrace.importers.prefixes import PREFIXES
 
@@ -120,9 +120,9 @@ def _undressed(text: Text) -> Iterator[Text]:
 
 def _open_set(source: str, files: Sequence[str], reading: Reading | None) -> Trace:
     from vmatrace.importers.format import Reading
-    from vmatrace.importers.text import Text
+    from vmatrace.importers.text import LogText
 
-    texts = [Text(Input(file)) for file in files]
+    texts = [LogText(Input(file)) for file in files]
     for form in formats():
         if form.open_set is not None and any(form.looks_like(text.head) for text in texts):
             return form.open_set(source, texts, reading or Reading())

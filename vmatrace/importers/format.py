@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from vmatrace.importers.machine import DEFAULT_PAGE_SIZE, Machine, guessed
-from vmatrace.importers.text import Text
+from vmatrace.importers.machine import DEFAULT_PAGE_SIZE, LogMachine, guessed
+from vmatrace.importers.text import LogText
 from vmatrace.trace.file import Trace
 
 #: What of a log counts as written to, unless somebody says otherwise.
@@ -36,12 +36,12 @@ class Reading:
     def faulted(self) -> str:
         return self.assume_faulted or DEFAULT_FAULTED
 
-    def machine(self, lines: Sequence[str]) -> Machine:
+    def machine(self, lines: Sequence[str]) -> LogMachine:
         """The machine that a log is of which starts with *lines*: as said, else as they prove."""
         found = guessed(lines)
-        return Machine(self.arch or found.arch, self.page_size or found.page_size)
+        return LogMachine(self.arch or found.arch, self.page_size or found.page_size)
 
-    def remarks(self, machine: Machine) -> list[str]:
+    def remarks(self, machine: LogMachine) -> list[str]:
         """What to say of a *machine* that was guessed (Notes.assumed)."""
         said = []
         if self.page_size is None and machine.page_size != DEFAULT_PAGE_SIZE:
@@ -68,5 +68,5 @@ class Format:
     what: str
     made: str
     looks_like: Callable[[Sequence[str]], bool]
-    open: Callable[[Text, Reading], Trace]
-    open_set: Callable[[str, Sequence[Text], Reading], Trace] | None = None
+    open: Callable[[LogText, Reading], Trace]
+    open_set: Callable[[str, Sequence[LogText], Reading], Trace] | None = None

@@ -41,17 +41,17 @@ _ENOUGH: Final = {65536: 4, 16384: 6}
 DEFAULT_PAGE_SIZE: Final = abi.PAGE_SIZES[0]
 
 
-class Machine(NamedTuple):
+class LogMachine(NamedTuple):
     """``arch`` is a key of abi.TASK_SIZES, None where nothing shows it. ``page_size`` in bytes."""
 
     arch: str | None
     page_size: int
 
 
-def guessed(lines: Sequence[str]) -> Machine:
+def guessed(lines: Sequence[str]) -> LogMachine:
     """The machine that *lines* are of, as far as they prove it."""
     placed = _placed(lines)
-    return Machine(_arch(lines, placed), _page_size(lines, placed))
+    return LogMachine(_arch(lines, placed), _page_size(lines, placed))
 
 
 def _arch(lines: Sequence[str], placed: Sequence[tuple[int, int]]) -> str | None:

@@ -21,7 +21,7 @@ _BOM: Final = "\ufeff"
 _UTF16: Final = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
-class Text:
+class LogText:
     """The lines of *source*. ``head`` holds the first of them, the last of which may be cut.
 
     ``prefixes``: what is cut off each line that has it, outermost first; without().
@@ -37,9 +37,9 @@ class Text:
         self._whole_head = [line for lines in lines_of([start[:HEAD]]) for line in lines]
         self.head = self._cut(self._whole_head)
 
-    def without(self, prefix: Prefix) -> Text:
+    def without(self, prefix: Prefix) -> LogText:
         """The same text without *prefix* before its lines."""
-        other = Text.__new__(Text)
+        other = LogText.__new__(LogText)
         other.source, other.name, other.cut = self.source, self.name, self.cut
         other.prefixes = (*self.prefixes, prefix)
         other._whole_head = self._whole_head

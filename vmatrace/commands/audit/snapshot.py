@@ -14,7 +14,7 @@ import click
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.importers import looks
 from vmatrace.importers.sources import Input
-from vmatrace.importers.text import HEAD, Text, lines_of
+from vmatrace.importers.text import HEAD, LogText, lines_of
 from vmatrace.layout import Layout, LayoutError
 from vmatrace.snapshots import is_snapshot, parse_snapshot
 
@@ -105,7 +105,7 @@ def _below(folder: str) -> list[str | TraceError]:
     found: list[str | TraceError] = []
     for path in filter(os.path.isfile, paths):
         try:
-            if is_snapshot(Text(Input(path)).head):
+            if is_snapshot(LogText(Input(path)).head):
                 found.append(path)
         except TraceError as error:
             found.append(error)

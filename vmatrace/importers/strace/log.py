@@ -14,10 +14,10 @@ from typing import Final
 
 from vmatrace.event import Event
 from vmatrace.importers.format import Format, Reading
-from vmatrace.importers.machine import Machine
+from vmatrace.importers.machine import LogMachine
 from vmatrace.importers.strace import line as logline
 from vmatrace.importers.strace.reader import Reader
-from vmatrace.importers.text import Text
+from vmatrace.importers.text import LogText
 from vmatrace.notes import Notes
 from vmatrace.trace.file import Trace
 
@@ -26,7 +26,7 @@ _HALF_DAY: Final = _DAY / 2
 _CHILDREN: Final = re.compile(r"^.*(?:fork|clone3?)\(.* = ([0-9]+)", re.MULTILINE)
 
 
-def _open(text: Text, reading: Reading) -> Trace:
+def _open(text: LogText, reading: Reading) -> Trace:
     """The trace that a log in one file is."""
     notes = Notes(_form(text), reading.faulted)
     machine = reading.machine(text.head)
@@ -43,7 +43,7 @@ def _open(text: Text, reading: Reading) -> Trace:
     return _trace(text.name, read, machine, notes)
 
 
-def _open_set(path: str, texts: Sequence[Text], reading: Reading) -> Trace:
+def _open_set(path: str, texts: Sequence[LogText], reading: Reading) -> Trace:
     """The trace that the files of strace -ff are."""
     notes = Notes(_form(texts[0], "-ff"), reading.faulted)
     machine = reading.machine([line for text in texts for line in text.head])
@@ -62,14 +62,16 @@ def _open_set(path: str, texts: Sequence[Text], reading: Reading) -> Trace:
     return _trace(path, read, machine, notes)
 
 
-def _trace(path: str, read: Callable[[], Iterator[Event]], machine: Machine, notes: Notes) -> Trace:
+def _trace(
+    path: str, read: Callable[[], Iterator[Event]], machine: LogMachine, notes: Notes
+) -> Trace:
     return Trace(
         path, _name(path), read, page_size=machine.page_size, arch=machine.arch, partial=True,
         notes=notes,
     )  # fmt: skip
 
 
-def _form(text: Text, first: str = "") -> str:
+def _form(text: LogText, first: str = "") -> str:
     options = " ".join(filter(None, ("strace", first, logline.options(text.head))))
     return options + text.dressed
 
@@ -85,21 +87,21 @@ def _name(path: str) -> str:
 
 # --- the files of strace -ff ----------------------------------------------------------------------
 
-_Line = tuple[Text, int, str]  # which file, which line of it, the line
+_Line = tuple[LogText, int, str]  # which file, which line of it, the line
 
 
-def _pid(text: Text) -> str:
+def _pid(text: LogText) -> str:
     return text.name.rpartition(".")[2]
 
 
-def _numbered(text: Text) -> Iterator[_Line]:
+def _numbered(text: LogText) -> Iterator[_Line]:
     number = count(1)
     for lines in text.chunks():
         for line in lines:
             yield text, next(number), line
 
 
-def _merged(texts: Sequence[Text]) -> Iterator[_Line]:
+def _merged(texts: Sequence[LogText]) -> Iterator[_Line]:
     """The lines of all *texts*: by their times where they have some, else by turns."""
     first = [logline.time_of(text.head[0]) if text.head else "" for text in texts]
     # Those of -r are since the line before, which says nothing about the other files.
@@ -108,7 +110,7 @@ def _merged(texts: Sequence[Text]) -> Iterator[_Line]:
     return _by_turns(texts)
 
 
-def _by_time(texts: Sequence[Text], first: Sequence[str]) -> Iterator[_Line]:
+def _by_time(texts: Sequence[LogText], first: Sequence[str]) -> Iterator[_Line]:
     """As strace-log-merge does; a file is open only from its first line to its last."""
     clock = any(":" in time for time in first)  # and not a date
     seconds = [_sortable(time) for time in first]
@@ -136,7 +138,7 @@ def _by_time(texts: Sequence[Text], first: Sequence[str]) -> Iterator[_Line]:
 class _File:
     """One file of a set: its present line, and by how many seconds its clock has wrapped."""
 
-    def __init__(self, text: Text, day: float) -> None:
+    def __init__(self, text: LogText, day: float) -> None:
         self.text = text
         self.day = day
         self.line: _Line | None = None
@@ -157,7 +159,7 @@ def _sortable(time: str) -> float:
     return seconds
 
 
-def _by_turns(texts: Sequence[Text]) -> Iterator[_Line]:
+def _by_turns(texts: Sequence[LogText]) -> Iterator[_Line]:
     """A line of each process at a time, from its birth on: the order between them is not known."""
     by_pid = {_pid(text): text for text in texts}
     children = {pid for text in texts for pid in _births(text)} & by_pid.keys()
@@ -180,7 +182,7 @@ def _by_turns(texts: Sequence[Text]) -> Iterator[_Line]:
             running.append(_numbered(waiting.pop(next(iter(waiting)))))
 
 
-def _births(text: Text) -> Iterator[str]:
+def _births(text: LogText) -> Iterator[str]:
     for lines in text.chunks():
         for line in lines:
             if "clone" in line or "fork" in line:

@@ -15,7 +15,7 @@ from vmatrace import abi
 from vmatrace.calls import ALIASES, BIRTHS, CALLS, EXECS, LIFE, used_by
 from vmatrace.diagnostic import Diagnostic
 from vmatrace.event import Arg, Event
-from vmatrace.importers.machine import Machine
+from vmatrace.importers.machine import LogMachine
 from vmatrace.importers.strace import descriptors
 from vmatrace.importers.strace import line as logline
 from vmatrace.importers.strace.calls import (
@@ -58,7 +58,7 @@ class Reader:
     calls gathers in ``_out`` and in *notes*.
     """
 
-    def __init__(self, path: str, notes: Notes, faulted: bool, machine: Machine) -> None:
+    def __init__(self, path: str, notes: Notes, faulted: bool, machine: LogMachine) -> None:
         self.path = path
         self.place: tuple[str, int] | None = None
         #: The pid of lines that state none, in a file of its own.
