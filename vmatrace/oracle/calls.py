@@ -83,9 +83,10 @@ def _process_madvise(args: Sequence[int | str], memory: Memory) -> list[int | st
     values = list(args)
     if isinstance(values[1], str):
         pairs = iovec(values[1])
-        if not pairs:
+        if not pairs and values[1].strip() != "[]":
             raise Unsupported(f"process_madvise: no iov_base and iov_len in {values[1]!r}")
-        values[1] = memory(b"".join(struct.pack("<QQ", *pair) for pair in pairs))
+        data = b"".join(struct.pack("<QQ", *pair) for pair in pairs)
+        values[1] = memory(data) if data else 0
     return values
 
 
