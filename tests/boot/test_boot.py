@@ -161,3 +161,10 @@ def test_the_command_verifies_an_exhibit(run: RunProgram) -> None:
     done = run("verify", trace, "--boot", str(images()[-1]))
     assert (done.status, done.err) == (0, "")
     assert "exact" in done.out
+
+
+def test_a_booted_kernel_is_a_side_of_a_comparison(run: RunProgram) -> None:
+    trace = str(ROOT / "traces" / "ksm-adjacent-anon.yaml")
+    done = run("diff", trace, "--from", f"boot:{images()[-1]}", "--to", "pre-patch")
+    assert done.status in (0, 1)
+    assert "ksm-adjacent-anon" in done.out

@@ -6,11 +6,15 @@ Mirrors copy_mm() in kernel/fork.c and exec_mmap() in fs/exec.c at the level of 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from vmatrace import abi, kernels
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma, some
 from vmatrace.replayer.result import child_name
+
+#: The number of the first child whose fork has no recorded result.
+FIRST_CHILD: Final = 2
 
 
 class Processes:
@@ -21,7 +25,7 @@ class Processes:
     def __init__(self, main: Mm) -> None:
         self.alive: dict[str, Mm] = {"main": main}
         self._names: dict[int, str] = {}
-        self._next_pid = 2
+        self._next_pid = FIRST_CHILD
 
     def __getitem__(self, name: str) -> Mm:
         return self.alive[name]

@@ -22,7 +22,8 @@ from vmatrace.schema.shapes import BLOCKED, CALLED, CODES, ERRNO, LAYOUT, LINE, 
 
 _SIDE: Final = record(
     {
-        "name": TEXT, "kind": one_of("model", "result", "snapshot"), "kernel": nullable(TEXT),
+        "name": TEXT, "kind": one_of("model", "kernel", "result", "snapshot"),
+        "kernel": nullable(TEXT),
         "lacks": array(TEXT),
     }
 )  # fmt: skip
@@ -57,6 +58,7 @@ DIFF: Final = record(
         "compared_events": nullable(NUMBER),
         "differing_events": nullable(NUMBER),
         "first": nullable(_EVENT),
+        "features": nullable(array(TEXT)),
         "processes": array(_PROCESS),
         "totals": table(record({**pair(nullable(NUMBER)), "change": nullable(INTEGER)})),
     },

@@ -47,6 +47,7 @@ def _diff(diff: Diff) -> dict[str, Any]:
         "compared_events": diff.events,
         "differing_events": diff.differing,
         "first": None if diff.first is None else event_json(diff.first),
+        "features": None if diff.causes is None else [c.feature.name for c in diff.causes],
         "processes": [_process(process) for process in diff.processes],
         "totals": {
             name: {

@@ -9,7 +9,7 @@ from typing import Any, Final, TextIO
 from vmatrace import abi
 from vmatrace.commands.diff import sidebyside
 from vmatrace.commands.diff.question import Did, Diff, EventDiff, ProcessDiff
-from vmatrace.commands.diff.words import COUNTS, change, labels, limits
+from vmatrace.commands.diff.words import COUNTS, change, labels, limits, reasons
 from vmatrace.commands.forms import Form
 from vmatrace.event import CALLS, format_result
 from vmatrace.layout import FlagDifference, align, flag_differences
@@ -62,6 +62,7 @@ def write(paper: Paper, diff: Diff) -> None:
         paper.paragraph(" ".join(diff.description.split()), "dim")
     _write_limits(paper, diff)
     _write_events(paper, diff)
+    _write_reasons(paper, diff)
     for process in diff.processes:
         _write_process(paper, diff, process)
     _write_totals(paper, diff)
@@ -86,6 +87,14 @@ def _size(diff: Diff) -> str:
 
 
 # --- what cannot be compared ----------------------------------------------------------------------
+
+
+def _write_reasons(paper: Paper, diff: Diff) -> None:
+    found = list(reasons(diff))
+    if found:
+        paper.line("")
+    for text in found:
+        paper.paragraph(text, "cyan")
 
 
 def _write_limits(paper: Paper, diff: Diff) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +21,7 @@ _ACROSS = f"{__package__}.across"
 
 @click.command(
     "diff",
-    short_help="Compare what traces lead to under two models.",
+    short_help="Compare what traces lead to under two models or kernels.",
     epilog="""\b
 Examples:
   vmatrace diff trace.yaml                     pre-patch against post-patch
@@ -32,10 +33,16 @@ Examples:
   vmatrace diff traces/ --from baseline.json --to 6.18
   vmatrace diff trace.yaml --across 6.4..6.18  release by release
 
+  vmatrace diff traces/ --from boot:OLD/vmlinuz --to boot:NEW/vmlinuz
+
 \b
 A side (--from, --to) is a model, a saved result of `vmatrace replay --format
 json` (those of several traces are matched by path, then by name), or the text
 of /proc/PID/smaps or maps. A file called like a model is written ./NAME.
+A real kernel is a side, too: `running` is the one of this machine, and
+boot:VMLINUZ an x86-64 image, booted in QEMU. What it does is measured, not
+modelled; where the models know why two kernels differ, the feature is named.
+A trace that needs what a kernel has not is skipped, and said to be.
 
 \b
 Two sides are equal when every call returned the same and left the same VMAs
@@ -51,9 +58,9 @@ are folded.
 Exit status: 0 equal; 1 different; 2 bad usage or bad input.""",
 )
 @options.traces
-@click.option("--from", "from_", metavar="MODEL|FILE", shell_complete=options.complete_sides,
+@click.option("--from", "from_", metavar="SIDE", shell_complete=options.complete_sides,
               help=f"What to compare with.  [default: {_FROM}]")  # fmt: skip
-@click.option("--to", metavar="MODEL|FILE", shell_complete=options.complete_sides,
+@click.option("--to", metavar="SIDE", shell_complete=options.complete_sides,
               help=f"What is compared.  [default: {_TO}]")  # fmt: skip
 @click.option("--across", metavar="MODELS",
               help="Compare each of several models with the one before it: a range of releases "
@@ -100,29 +107,56 @@ def _two(
 ) -> int:
     from vmatrace.commands.diff.question import Comparison, Diff
     from vmatrace.diagnostic import TraceError
+    from vmatrace.oracle import KernelDied, Unavailable
     from vmatrace.render import progress
+    from vmatrace.verify.setting import Skip
 
     named = sources(traces)
-    try:
-        from_, to = (
-            _side(name, option) for name, option in zip(names, ("--from", "--to"), strict=True)
-        )
-    except TraceError as error:
-        click.echo(str(error), err=True)
-        return BAD
-    out = forms.Forms[Diff](__package__, wanted, len(named))
+    skipped = 0
+    with ExitStack() as kernels:
+        try:
+            from_, to = (
+                _side(name, option, kernels)
+                for name, option in zip(names, ("--from", "--to"), strict=True)
+            )
+        except (TraceError, Unavailable) as error:
+            click.echo(str(error) if isinstance(error, TraceError) else _error(error), err=True)
+            return BAD
+        except KernelDied as died:
+            click.echo(_error(died), err=True)
+            return DIFFERS
+        out = forms.Forms[Diff](__package__, wanted, len(named))
 
-    def show(trace: Trace) -> int:
-        comparison = Comparison(trace, from_, to, ksm)
-        # The whole trace before the first line of output: a trace in error prints nothing.
-        with progress.watching(trace):
-            found = comparison.diff()
-        found.again = comparison.events if steps else None
-        out.write(found)
-        return OK if found.equal else DIFFERS
+        def show(trace: Trace) -> int:
+            nonlocal skipped
+            try:
+                comparison = Comparison(trace, from_, to, ksm)
+                # The whole trace before the first line of output: one in error prints nothing.
+                with progress.watching(trace):
+                    found = comparison.diff()
+            except Skip as reason:
+                skipped += 1
+                click.echo(f"{trace.path}: skipped: {reason}", err=True)
+                return OK
+            except KernelDied as died:
+                click.echo(f"{trace.path}: {_error(died)}", err=True)
+                return DIFFERS
+            found.again = comparison.events if steps else None
+            out.write(found)
+            return OK if found.equal else DIFFERS
 
-    with out:
-        return each(named, show, reading, out.refuse)
+        with out:
+            status = each(named, show, reading, out.refuse)
+    return BAD if skipped == len(named) else status
+
+
+def _error(error: Exception) -> str:
+    from vmatrace.oracle import KernelDied
+
+    if not isinstance(error, KernelDied):
+        return f"vmatrace: error: {error}"
+    lines = "".join(f"\n    {line}" for line in error.console)
+    return f"the kernel {error.how}{lines}"
 
 
 def _across(
@@ -152,10 +186,14 @@ def _across(
         return each(named, show, reading, out.refuse)
 
 
-def _side(name: str, option: str) -> Source:
+def _side(name: str, option: str, real: ExitStack) -> Source:
+    """The source that *name* means; a real kernel is left with *real*."""
     from vmatrace.commands.diff.baseline import open_side
+    from vmatrace.commands.diff.realkernel import RealKernel, is_real
     from vmatrace.kernels import UnknownKernel
 
+    if is_real(name):
+        return real.enter_context(RealKernel(name))
     try:
         return open_side(name)
     except UnknownKernel as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from vmatrace.commands.diff import as_table
 from vmatrace.commands.diff.question import Diff, EventDiff
-from vmatrace.commands.diff.words import changed_totals
+from vmatrace.commands.diff.words import changed_totals, reasons
 from vmatrace.escape import visible
 from vmatrace.render.problems import WARNING, Problem
 
@@ -28,7 +28,7 @@ def _problem(diff: Diff, event: EventDiff | None, which: str) -> Problem:
     sides = f"{diff.from_.name} and {diff.to.name}"
     lines = [] if event is None else as_table.event_text(diff, event)
     if event is None or (diff.first is not None and event.index == diff.first.index):
-        lines.append(changed_totals(diff))
+        lines += [changed_totals(diff), *reasons(diff)]
     line, column = (1, 1) if event is None else (event.line, event.event.column)
     return Problem(
         "models differ", WARNING, diff.path, line, column, "\n".join(lines), f"{sides}\0{which}",

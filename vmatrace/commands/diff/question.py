@@ -1,19 +1,21 @@
 """Two sides of one trace compared: event by event where both have events, and at the end.
 
-A side is a model, replayed here, or a Baseline. Values in, values out: what the differences mean
-is for whoever shows them.
+A side is a model, replayed here, a real kernel, or a Baseline. Values in, values out: what the
+differences mean is for whoever shows them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import tee
 from typing import Any, Union, cast
 
+from vmatrace.commands.diff.attribution import DiffCause, causes, first_partings
 from vmatrace.commands.diff.baseline import Baseline
 from vmatrace.commands.diff.changes import Change, Follower, Key, mapping_of
+from vmatrace.commands.diff.realkernel import RealKernel
 from vmatrace.commands.diff.sides import DiffSide, of_result
 from vmatrace.engine.merge import MergeDecision
 from vmatrace.event import Event
@@ -31,8 +33,8 @@ from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Item, Trace
 
-#: What can be compared: a model, or a file that holds an outcome.
-Source = Union[Kernel, Baseline]
+#: What can be compared: a model, a real kernel, or a file that holds an outcome.
+Source = Union[Kernel, Baseline, RealKernel]
 
 
 @dataclass
@@ -99,7 +101,9 @@ class Diff(Printable):
     ``first`` is the first event that did not do the same on both sides, of ``differing`` in all,
     among ``events``; None and None where a side has no events to compare. ``changed``: a saved
     result is of other calls than the trace has now, so only the ends were compared. ``processes``
-    are those of both sides, in the order of the replay.
+    are those of both sides, in the order of the replay. ``causes``, where a real kernel is on a
+    side and a model or another on the other: the features by which their models differ in the same
+    way; empty if the models do not, None where that was not asked.
     """
 
     shown_by = "vmatrace.commands.diff.as_table:write"
@@ -114,6 +118,7 @@ class Diff(Printable):
     differing: int | None = None
     first: EventDiff | None = None
     changed: bool = False
+    causes: list[DiffCause] | None = None
     #: All events that differ, compared anew at each call; None where they are not asked for.
     again: Callable[[], Iterator[EventDiff]] | None = None
 
@@ -149,10 +154,16 @@ class Comparison:
 
     def __init__(self, trace: Trace, from_: Source, to: Source, ksm: bool | None = None) -> None:
         """*ksm* overrides KSM-by-default at the start of replays. Raises TraceError."""
-        self._trace = trace
         self._ksm = ksm
         self._sources = (from_, to)
-        self._saved = [s.side(trace) if isinstance(s, Baseline) else None for s in (from_, to)]
+        if ksm is not None and any(isinstance(s, RealKernel) for s in self._sources):
+            trace = replace(trace, process=replace(trace.process, ksm=ksm))
+        beside_model = any(isinstance(s, Kernel) for s in self._sources)
+        self._saved = [_saved(source, trace, beside_model) for source in self._sources]
+        started = [side.started for side in self._saved if side is not None and side.started]
+        #: Beside a real kernel, a model starts where that did.
+        self._trace = started[0] if started and beside_model else trace
+        self._started = started[0] if started else None
         self._changed = any(self._is_of_other_calls(side) for side in self._saved if side)
         self._with_events = not self._changed and all(
             side is None or side.events is not None for side in self._saved
@@ -179,7 +190,26 @@ class Comparison:
         diff.changed = self._changed or len({from_.calls, to.calls} - {None}) > 1
         if self._with_events:
             diff.events, diff.differing, diff.first = from_.calls, differing, first
+        if self._started is not None and first is not None:
+            diff.causes = self._causes(self._started, first, from_, to)
         return diff
+
+    def _causes(
+        self, trace: Trace, first: EventDiff, from_: DiffSide, to: DiffSide
+    ) -> list[DiffCause] | None:
+        """The features by which the models of both sides part where the sides do."""
+        models = [
+            source if isinstance(source, Kernel) else side.model
+            for source, side in zip(self._sources, (from_, to), strict=True)
+        ]
+        older, newer = models
+        if older is None or newer is None:
+            return None
+        (parting,) = first_partings([Replay(trace, model) for model in (older, newer)], [(0, 1)])
+        results = (first.from_.result, first.to.result)
+        if parting is None or (parting.index, parting.results) != (first.index, results):
+            return []
+        return causes(trace, older, newer)
 
     def events(self) -> Iterator[EventDiff]:
         """The events that differ, in order; none where events cannot be compared."""
@@ -214,6 +244,15 @@ class Comparison:
             return False
         calls = [(e.pid, e.text) for e in self._trace.items() if isinstance(e, Event)]
         return calls != [(event["pid"], event["call"]) for event in side.events]
+
+
+def _saved(source: Source, trace: Trace, beside_model: bool) -> DiffSide | None:
+    """The side that is there without a replay."""
+    if isinstance(source, Kernel):
+        return None
+    if isinstance(source, RealKernel):
+        return source.side(trace, beside_model)
+    return source.side(trace)
 
 
 #: What one side did in an event: its result, what it changed, and where both come from.

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+from vmatrace.kernels import Kernel
 from vmatrace.layout import CODED_FLAGS, PERMS_FLAGS, Layout
 from vmatrace.replayer.result import Result
+from vmatrace.trace.file import Trace
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class Totals:
 class DiffSide:
     """One side of a comparison.
 
-    ``name`` is the model's, or the path of the file; ``kind`` is "model", "result" (saved by
-    ``vmatrace replay --format json``) or "snapshot" (/proc/PID/smaps or maps). ``processes`` are
-    the final layouts by process. ``flags`` are the vm_flags that it can show. ``events`` are those
-    of a saved result, each as vmatrace-replay has it, or None; ``calls`` is their number. ``lacks``
-    says what it does not know: "events", "counts", "flags", "processes" (all but the first).
+    ``name`` is the model's, the release of a real kernel, or the path of the file; ``kind`` is
+    "model", "kernel", "result" (saved by ``vmatrace replay --format json``) or "snapshot"
+    (/proc/PID/smaps or maps). ``processes`` are the final layouts by process. ``flags`` are the
+    vm_flags that it can show. ``events`` are those of a saved result or a real kernel, each as
+    vmatrace-replay has it, or None; ``calls`` is their number. ``lacks`` says what it does not
+    know: "events", "counts", "flags", "processes" (all but the first).
+    ``started`` is the trace as it started on a real kernel, and ``model`` that kernel's.
     """
 
     name: str
@@ -53,6 +57,8 @@ class DiffSide:
     events: list[dict[str, Any]] | None = None
     lacks: tuple[str, ...] = ()
     calls: int | None = None
+    started: Trace | None = None
+    model: Kernel | None = None
 
 
 def of_result(result: Result) -> DiffSide:

@@ -62,3 +62,20 @@ def limits(diff: Diff) -> Iterator[str]:
         yield (
             "the trace has other calls now than when the result was saved: events are not compared"
         )
+
+
+def reasons(diff: Diff) -> Iterator[str]:
+    """Why two real kernels differ, or a real kernel and a model, as far as the models tell."""
+    if diff.causes is None:
+        return
+    names = " and ".join(sorted({str(side.kernel) for side in (diff.from_, diff.to)}))
+    if not diff.causes:
+        yield f"No feature of the models explains it (the nearest: {names})."
+    for cause in diff.causes:
+        feature = cause.feature
+        where = "" if cause.added else " (no longer there)"
+        text = f"Feature {feature.name}{where}: {feature.summary.rstrip('.')}."
+        if feature.commit:
+            release = f", in {feature.release}" if feature.release else ""
+            text += f" Commit {feature.commit} ({feature.subject}){release}."
+        yield text
