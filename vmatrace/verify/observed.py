@@ -20,7 +20,7 @@ from vmatrace.verify.recording import bare, child_name
 from vmatrace.verify.witness import program
 
 
-class Did(NamedTuple):
+class SeenEvent(NamedTuple):
     """What the kernel did with an event: its result, and the caller's layout right after it.
 
     A birth's result is the number that a replay gives the child. A process that has ended keeps
@@ -41,7 +41,7 @@ class Observed:
     """
 
     trace: Trace
-    events: list[Did]
+    events: list[SeenEvent]
     processes: dict[str, Layout]
 
 
@@ -74,10 +74,10 @@ class _Watch:
         self._space = {"main": "main"}
         self._next = FIRST_CHILD
 
-    def run(self, event: Event) -> Did:
+    def run(self, event: Event) -> SeenEvent:
         result = self._sandbox.run_event(event)
         if event.name in DEATHS:
-            return Did(event, result, self._last[event.pid])
+            return SeenEvent(event, result, self._last[event.pid])
         layout = self._keep(event.pid)
         if event.name in BIRTHS and result > 0:
             name = child_name(event, result)
@@ -87,7 +87,7 @@ class _Watch:
             recorded = event.recorded
             result = recorded if recorded is not None and recorded > 0 else self._next
             self._next = max(self._next, result) + 1
-        return Did(event, result, layout)
+        return SeenEvent(event, result, layout)
 
     def _keep(self, pid: str) -> Layout:
         layout = self._last[pid] = self._sandbox.layout(pid)
