@@ -206,3 +206,11 @@ def test_other_advice_to_a_sealed_vma_is_taken(advice: str) -> None:
 
 def test_a_sealed_writable_vma_can_be_discarded() -> None:
     assert advise(one(KINDS["w"] | abi.VM_SEALED), 0, 4, "DONTNEED") == 0
+
+
+@pytest.mark.parametrize(("kernel", "after"), [("6.16", ""), ("6.18", "sl")])
+def test_asking_not_to_merge_dropped_the_flags_above_before_6_18(kernel: str, after: str) -> None:
+    """As 6.16.12 does, and 6.12.90, 6.17.8 and 6.18.15 do not (ksm_madvise())."""
+    mm = one(KINDS["w"] | abi.VM_MERGEABLE | abi.VM_SEALED, kernel=kernel)
+    assert advise(mm, 0, 4, "UNMERGEABLE") == 0
+    assert vma(mm, 0).flags == KINDS["w"] | (abi.VM_SEALED if after else 0)

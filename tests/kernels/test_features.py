@@ -87,6 +87,15 @@ TOLD_APART: dict[Feature, tuple[str, list[str]]] = {
         ["prctl(PR_SET_MEMORY_MERGE, 1, 0, 0, 0)", 'execve("/bin/true", ["true"], [])', anon(0, 1)],
     ),
     kernels.KSM_BEFORE_MERGE: ("6.17 ksm", [anon(0, 1), anon(1, 1)]),
+    kernels.KSM_UNMERGE_KEEPS_FLAGS: (
+        "6.18",
+        [
+            anon(0, 1),
+            on("madvise", 0, 1, "MADV_MERGEABLE"),
+            on("mseal", 0, 1, "0"),
+            on("madvise", 0, 1, "MADV_UNMERGEABLE"),
+        ],
+    ),
     kernels.REMOVE_ASKS_MAYWRITE: (
         "6.7",
         [

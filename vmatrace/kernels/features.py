@@ -119,6 +119,13 @@ KSM_EXEC_INHERIT: Final = _feature(
     "ksm-exec-inherit", "6.7", "ksm_execve()",
     "PR_SET_MEMORY_MERGE survives execve().",
     "3c6f33b7273a", "mm/ksm: support fork/exec for prctl", matters=("execve",))
+KSM_UNMERGE_KEEPS_FLAGS: Final = _feature(
+    "ksm-unmerge-keeps-flags", "6.18 6.17.8 6.12.90", "ksm_madvise()",
+    "MADV_UNMERGEABLE takes away VM_MERGEABLE alone; before, all vm_flags above it, such as a seal "
+    "or a protection key, which a 32-bit complement cut off.",
+    note="commit not established: mm/ksm: fix flag-dropping behavior in ksm_madvise; 6.16.12 drops "
+    "a seal, 6.12.90 and 6.17.8 do not; older point releases were not measured",
+    matters=("madvise", "process_madvise"))
 KSM_BEFORE_MERGE: Final = _feature(
     "ksm-before-merge", "6.17", "__mmap_region(), do_brk_flags()",
     "A new range gets VM_MERGEABLE before its merge is attempted, where its file allows it.",

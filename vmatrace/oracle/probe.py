@@ -96,6 +96,16 @@ def _ksm_exec_inherit(lab: Lab) -> Answer:
 
 
 @_experiment
+def _ksm_unmerge_keeps_flags(lab: Lab) -> Answer:
+    """A seal is above VM_MERGEABLE among the vm_flags."""
+    lab.map(0, 1)
+    if lab.on("madvise", 0, 1, abi.MADV_MERGEABLE) < 0 or lab.on("mseal", 0, 1, 0) < 0:
+        return None
+    lab.on("madvise", 0, 1, abi.MADV_UNMERGEABLE)
+    return "sl" in lab.codes(0)
+
+
+@_experiment
 def _ksm_before_merge(lab: Lab) -> Answer:
     if not lab.ksm():
         return None

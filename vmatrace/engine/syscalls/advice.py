@@ -134,6 +134,12 @@ def _advise(mm: Mm, vma: Vma, start: int, end: int, advice: int) -> Vma | int:
     if advice == abi.MADV_MERGEABLE and not ksm.compatible(flags, vma.file):
         return vma
     new = (flags & ~change[0]) | change[1]
+    if (
+        advice == abi.MADV_UNMERGEABLE
+        and flags & abi.VM_MERGEABLE
+        and not mm.world.kernel.has(kernels.KSM_UNMERGE_KEEPS_FLAGS)
+    ):
+        new &= abi.VM_MERGEABLE - 1
     if new == flags:
         return vma
     changed = mm.modify(vma, start, end, new, vma.extra)
