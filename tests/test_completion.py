@@ -43,6 +43,9 @@ class Terminal:
             f'exec {sys.executable} -m vmatrace "$@"\n'
         )
         program.chmod(0o755)
+        # Not /dev/null: whatever a machine has there, readline reads as key bindings.
+        inputrc = folder / "inputrc"
+        inputrc.touch()
         ours, theirs = pty.openpty()
         bash = shutil.which("bash")
         assert bash is not None
@@ -50,7 +53,7 @@ class Terminal:
             [bash, "--noprofile", "--norc", "-i"], cwd=ROOT, stdin=theirs, stdout=theirs,
             stderr=theirs, start_new_session=True,
             env={"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "PS1": "$ ",
-                 "TERM": "dumb", "INPUTRC": "/dev/null", "HISTFILE": ""},
+                 "TERM": "dumb", "INPUTRC": str(inputrc), "HISTFILE": ""},
         )  # fmt: skip
         os.close(theirs)
         self.terminal = ours
