@@ -14,7 +14,7 @@ from vmatrace.engine.mm import Mm
 from vmatrace.event import Event
 from vmatrace.kernels import CONFIGURATION, FEATURES, get_kernel
 from vmatrace.replayer.run import Replay
-from vmatrace.trace.file import load_trace
+from vmatrace.trace.file import Trace, load_trace
 from vmatrace.verify.recording import Recording
 from vmatrace.verify.verdict import replay
 
@@ -89,3 +89,31 @@ def test_the_release_by_its_name_is_the_model_that_was_found(path: Path) -> None
     found, named = Recording(str(path)).kernel(), get_kernel(path.name.partition("-")[0])
     differing = found.features ^ named.features
     assert {name for name in differing if FEATURES[name].kind != CONFIGURATION} == set()
+
+
+#: Exhibits that no booted kernel performs, and why.
+NOT_PERFORMED = {
+    "ksm-driver-hooks": "it needs a driver with only .mmap, and one with .mmap_prepare",
+    "ksm-overlay": "a guest has no overlay",
+    "secretmem-locked": "secretmem has no directory to put a file in",
+    "starting-layout-smaps": "a new process does not start with another's layout",
+}
+EXHIBITS = {path.stem: path for path in sorted((HERE.parent.parent / "traces").glob("*.yaml"))}
+
+
+def calls(trace: Trace) -> list[tuple[str, str]]:
+    """Who calls what; a recording spells arguments in its own way."""
+    return [(str(item.pid), item.name) for item in trace.items() if isinstance(item, Event)]
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in whole_recordings() if "-exhibits" in p.id and "6.18.44" not in p.id]
+)
+def test_every_exhibit_was_performed_by_every_booted_kernel(path: Path) -> None:
+    recorded = {trace.name: calls(trace) for trace, _ in Recording(str(path)).traces()}
+    expected = {
+        name: calls(load_trace(exhibit))
+        for name, exhibit in EXHIBITS.items()
+        if name not in NOT_PERFORMED
+    }
+    assert recorded == expected
