@@ -187,6 +187,14 @@ TOLD_APART: dict[Feature, tuple[str, list[str]]] = {
         "6.12",
         [anon(0, 2), on("mseal", 1, 1, "0"), on("mprotect", 0, 2, "PROT_READ")],
     ),
+    kernels.MSEAL_ASKS_VM_OPS: (
+        "6.17",
+        [
+            file(0, 1, 5, 0, "PROT_READ"),
+            on("mseal", 0, 1, "0"),
+            on("madvise", 0, 1, "MADV_DONTFORK"),
+        ],
+    ),
     kernels.MSEAL_STALE_START: (
         "6.17",
         [anon(0, 3), on("mseal", 1, 1, "0"), on("mseal", 0, 3, "0")],

@@ -298,6 +298,13 @@ MSEAL_REFUSES_ADVICE: Final = _feature(
     "A sealed read-only VMA refuses nearly every advice, not only what discards memory.",
     note="commit not established: a bug of 6.10, fixed by 'mseal: fix is_madv_discard()'",
     until="6.11 6.10.7", matters=("mseal", "maps"))
+MSEAL_ASKS_VM_OPS: Final = _feature(
+    "mseal-asks-vm-ops", "6.17", "can_madvise_modify()",
+    "A sealed read-only private /dev/zero refuses what discards memory, as anonymous memory does; "
+    "before, any VMA with a file was free of that.",
+    note="commit not established: mm/mseal: move madvise() logic to mm/madvise.c; 6.12.117 and "
+    "6.16.12 ask for the file, 6.17.13 and later for the operations of the VMA",
+    matters=("mseal", "maps"))
 MSEAL_IN_LOOP: Final = _feature(
     "mseal-in-loop", "6.12", "can_modify_vma()",
     "Seals are checked VMA by VMA, so a call that meets one may have changed what lies before it.",

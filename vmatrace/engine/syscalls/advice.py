@@ -121,7 +121,7 @@ def _known(mm: Mm, advice: int) -> bool:
 def _advise(mm: Mm, vma: Vma, start: int, end: int, advice: int) -> Vma | int:
     """madvise_vma_behavior(): the VMA that holds the range afterwards, or -errno."""
     flags = vma.flags
-    if flags & abi.VM_SEALED and advice in _DISCARDS and _protected(vma):
+    if flags & abi.VM_SEALED and advice in _DISCARDS and _protected(mm, vma):
         return -abi.EPERM
     if advice in _GUARDS:
         return _guard(mm, vma, start, end, advice)
@@ -168,14 +168,16 @@ def _collapse(mm: Mm, vma: Vma, start: int, end: int) -> Vma | int:
     return vma
 
 
-def _protected(vma: Vma) -> bool:
-    """can_madvise_modify(): a sealed VMA whose content its owner could not write."""
-    return bool(vma.flags & abi.VM_SEALED) and vma.is_anonymous and not vma.flags & abi.VM_WRITE
+def _protected(mm: Mm, vma: Vma) -> bool:
+    """can_madvise_modify(), is_ro_anon(): a sealed VMA whose content its owner could not write."""
+    if not vma.flags & abi.VM_SEALED or vma.flags & abi.VM_WRITE or not vma.is_anonymous:
+        return False
+    return vma.file is None or mm.world.kernel.has(kernels.MSEAL_ASKS_VM_OPS)
 
 
 def _any_protected(mm: Mm, start: int, end: int) -> bool:
     """can_modify_mm_madv(): asked for the whole range first, before 6.12."""
-    return any(_protected(vma) for vma in mm.vmas.overlapping(start, end))
+    return any(_protected(mm, vma) for vma in mm.vmas.overlapping(start, end))
 
 
 #: advice -> vm_flags of a VMA that it is refused on.
