@@ -18,8 +18,8 @@ from program import ROOT, RunProgram
 
 from vmatrace import schema
 from vmatrace._version import __version__
+from vmatrace.calls import CALLS
 from vmatrace.engine.merge import Blocker
-from vmatrace.event import CALLS
 from vmatrace.schema.outputs import OUTPUTS
 from vmatrace.schema.reports import REPORTS
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, Union
 
 from vmatrace import abi
-from vmatrace.calls import CALLS as CALLS
-from vmatrace.calls import Param as Param
+from vmatrace.calls import CALLS, Param
 from vmatrace.layout import Layout
 
 # --- argument values ----------------------------------------------------------------------------

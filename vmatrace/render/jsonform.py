@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from typing import Any, Final, TextIO
 
 from vmatrace import abi
+from vmatrace.calls import CALLS
 from vmatrace.engine import merge
 from vmatrace.engine.merge import Border, MergeDecision, blockers
-from vmatrace.event import CALLS, Event, ExpectedMapping, format_result
+from vmatrace.event import Event, ExpectedMapping, format_result
 from vmatrace.layout import Layout, Mapping
 from vmatrace.notes import Notes
 from vmatrace.render import lognotes

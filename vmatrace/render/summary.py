@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
-from vmatrace.event import CALLS, Event, ExpectedMapping, format_result
+from vmatrace.calls import CALLS
+from vmatrace.event import Event, ExpectedMapping, format_result
 from vmatrace.layout import Layout, Mapping
 from vmatrace.render import layouts, lognotes, words
 from vmatrace.render.paper import Paper

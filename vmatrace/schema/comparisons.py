@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vmatrace.event import CALLS
+from vmatrace.calls import CALLS
 from vmatrace.schema.parts import (
     FLAG,
     INTEGER,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping
 
+from vmatrace.calls import CALLS
 from vmatrace.event import (
-    CALLS,
     Event,
     Expectation,
     ExpectedMapping,

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, TextIO
 
 from vmatrace import abi
+from vmatrace.calls import CALLS
 from vmatrace.commands.diff import sidebyside
 from vmatrace.commands.diff.question import Did, Diff, EventDiff, ProcessDiff
 from vmatrace.commands.diff.words import COUNTS, change, labels, limits, reasons
 from vmatrace.commands.forms import Form
-from vmatrace.event import CALLS, format_result
+from vmatrace.event import format_result
 from vmatrace.layout import FlagDifference, align, flag_differences
 from vmatrace.render import layouts, steps, words
 from vmatrace.render.paper import Paper, on

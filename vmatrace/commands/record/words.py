@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from signal import Signals
 from typing import TYPE_CHECKING, Final
 
-from vmatrace.event import CALLS, format_result
+from vmatrace.calls import CALLS
+from vmatrace.event import format_result
 from vmatrace.render import summary, words
 
 if TYPE_CHECKING:

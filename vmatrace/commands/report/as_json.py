@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final, TextIO
 
+from vmatrace.calls import CALLS
 from vmatrace.commands.forms import Each, Form
 from vmatrace.commands.report.patterns import Pattern
 from vmatrace.commands.report.question import Count, Landmark, ProcessReport, Report
 from vmatrace.commands.report.words import names, remarks
-from vmatrace.event import CALLS, format_flags
+from vmatrace.event import format_flags
 from vmatrace.render.jsonform import encode
 from vmatrace.replayer.result import Result
 

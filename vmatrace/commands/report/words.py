@@ -6,9 +6,10 @@ import os.path
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.calls import CALLS
 from vmatrace.commands.report.patterns import Pattern
 from vmatrace.commands.report.question import Count, Landmark, ProcessReport, Report
-from vmatrace.event import CALLS, format_flags
+from vmatrace.event import format_flags
 from vmatrace.render import lognotes, words
 
 #: The remark where KSM by default was never in force.

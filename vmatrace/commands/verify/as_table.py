@@ -11,10 +11,11 @@ from itertools import zip_longest
 from typing import Final, TextIO
 
 from vmatrace import abi, kernels
+from vmatrace.calls import CALLS
 from vmatrace.commands.forms import Form
 from vmatrace.commands.verify.question import OfRecording, Outcome, Played, Verified
 from vmatrace.escape import visible
-from vmatrace.event import CALLS, format_result
+from vmatrace.event import format_result
 from vmatrace.layout import Layout, Mapping
 from vmatrace.oracle import KernelDied
 from vmatrace.render import words

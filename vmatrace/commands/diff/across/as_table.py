@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final, TextIO
 
+from vmatrace.calls import CALLS
 from vmatrace.commands.diff.across.question import Across, Row
 from vmatrace.commands.diff.as_table import write_total
 from vmatrace.commands.diff.attribution import DiffCause, Parting
 from vmatrace.commands.forms import Form, Pages
-from vmatrace.event import CALLS, format_result
+from vmatrace.event import format_result
 from vmatrace.render.paper import Paper, on
 
 SUFFIXES: Final = (".txt",)

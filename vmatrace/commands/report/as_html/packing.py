@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from vmatrace import abi, kernels
+from vmatrace.calls import CALLS
 from vmatrace.commands.report.frames import Frame, FrameChange, Join, Piece
 from vmatrace.commands.report.question import Report
 from vmatrace.engine import merge
 from vmatrace.engine.merge import Border, MergeDecision, Side
-from vmatrace.event import CALLS, Event, format_result
+from vmatrace.event import Event, format_result
 from vmatrace.layout import Mapping
 from vmatrace.render import words
 from vmatrace.replayer.assumptions import NAME as ASSUMED
