@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from vmatrace.commands.audit.question import Audit
     from vmatrace.commands.check.question import Checked
-    from vmatrace.commands.diff.question import Diff
+    from vmatrace.commands.diff.answer import Diff
     from vmatrace.commands.explain.question import Account, Overview
     from vmatrace.commands.report.question import Report
     from vmatrace.diagnostic import Diagnostic, TraceError
@@ -45,7 +45,7 @@ _HOMES = {
     "Blocker": "vmatrace.engine.merge",
     "Checked": "vmatrace.commands.check.question",
     "Diagnostic": "vmatrace.diagnostic",
-    "Diff": "vmatrace.commands.diff.question",
+    "Diff": "vmatrace.commands.diff.answer",
     "Event": "vmatrace.event",
     "Expectation": "vmatrace.event",
     "File": "vmatrace.event",

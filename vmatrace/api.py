@@ -18,7 +18,7 @@ from vmatrace import importers, kernels
 from vmatrace.commands.audit import question as audits
 from vmatrace.commands.audit.snapshot import SnapshotLike, open_snapshot
 from vmatrace.commands.check import question as checks
-from vmatrace.commands.diff import baseline
+from vmatrace.commands.diff import answer, opening
 from vmatrace.commands.diff import question as diffs
 from vmatrace.commands.diff.changes import Change, Follower, mapping_of
 from vmatrace.commands.explain import question as explanations
@@ -147,16 +147,17 @@ class Following:
 
 def diff(
     trace: TraceLike,
-    from_: KernelLike | PathLike[str] = "pre-patch",
-    to: KernelLike | PathLike[str] = "post-patch",
+    from_: KernelLike | PathLike[str] | None = None,
+    to: KernelLike | PathLike[str] | None = None,
     *,
     ksm: bool | None = None,
     steps: bool = False,
-) -> diffs.Diff:
-    """How *trace* differs between two sides.
+) -> answer.Diff:
+    """How *trace* differs between two sides: pre-patch and post-patch, unless they are given.
 
-    A side is a kernel model, or the path of a saved ``vmatrace replay --format json`` or of the
-    text of /proc/PID/smaps or maps. *ksm* as in replay(); with *steps* ``again()`` of the answer
+    A side is a kernel model, or the path of a saved ``vmatrace replay --format json`` (beside it
+    the other side is by default the model it was saved under) or of the text of /proc/PID/smaps
+    or maps. *ksm* as in replay(); with *steps* ``again()`` of the answer
     gives all events that differ, and it prints them. Raises TraceError, and UnknownKernel for
     a name that is neither a model nor a file.
     """
@@ -166,10 +167,10 @@ def diff(
     return found
 
 
-def _side(side: KernelLike | PathLike[str]) -> diffs.Source:
-    return (
-        baseline.open_side(os.fspath(side)) if isinstance(side, (str, PathLike)) else kernel(side)
-    )
+def _side(side: KernelLike | PathLike[str] | None) -> diffs.Source | None:
+    if side is None:
+        return None
+    return opening.open_side(os.fspath(side)) if isinstance(side, (str, PathLike)) else kernel(side)
 
 
 @overload

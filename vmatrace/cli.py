@@ -23,6 +23,7 @@ _COMMANDS = {
     "replay": "replay",
     "diff": "diff",
     "check": "check",
+    "baseline": "baseline",
     "explain": "explain",
     "report": "report",
     "record": "record",

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmatrace import abi
-from vmatrace.commands.diff.question import Comparison, Did, compare
+from vmatrace.commands.diff.answer import Did
+from vmatrace.commands.diff.question import Comparison, compare
 from vmatrace.kernels import KERNELS
 from vmatrace.layout import Layout, Mapping, align, flag_differences, segments, with_flags
 from vmatrace.trace.file import Trace

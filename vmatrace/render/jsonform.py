@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, Final, TextIO
+from typing import Any, Final, Literal, TextIO
 
 from vmatrace import abi
+from vmatrace._version import __version__
 from vmatrace.calls import CALLS
 from vmatrace.engine import merge
 from vmatrace.engine.merge import Border, MergeDecision, blockers
@@ -29,12 +30,15 @@ def write(
     result: Result,
     steps: Iterable[Step] | None = None,
     notes: Notes | None = None,
+    keeping: bool | Literal["nothing"] | None = "nothing",
 ) -> None:
     """Write *result*; with *steps*, its events first.
 
-    *notes* are those of a log.
+    *notes* are those of a log; *keeping* makes it part of a baseline, with the KSM by default
+    that was asked for.
     """
-    head = encode({"format": FORMAT, "trace": result.trace, "path": result.path,
+    kept = {} if keeping == "nothing" else {"version": __version__, "ksm": keeping}
+    head = encode({"format": FORMAT, **kept, "trace": result.trace, "path": result.path,
                     "kernel": result.kernel, "page_size": result.page_size})  # fmt: skip
     out.write(head[:-1])
     if steps is not None:

@@ -22,7 +22,7 @@ from vmatrace.schema.shapes import BLOCKED, CALLED, CODES, ERRNO, LAYOUT, LINE, 
 
 _SIDE: Final = record(
     {
-        "name": TEXT, "kind": one_of("model", "kernel", "result", "snapshot"),
+        "name": TEXT, "kind": one_of("model", "kernel", "result", "trace", "snapshot"),
         "kernel": nullable(TEXT),
         "lacks": array(TEXT),
     }
@@ -62,7 +62,10 @@ DIFF: Final = record(
         "processes": array(_PROCESS),
         "totals": table(record({**pair(nullable(NUMBER)), "change": nullable(INTEGER)})),
     },
-    {"events": array(_EVENT, description="With --steps: those that differ.")},
+    {
+        "only_addresses_differ": FLAG,
+        "events": array(_EVENT, description="With --steps: those that differ."),
+    },
 )
 
 # --- across ---------------------------------------------------------------------------------------

@@ -123,6 +123,11 @@ _REPLAY: Final = record(
     {
         "path": TEXT,
         "page_size": NUMBER,
+        "version": {**TEXT, "description": "In a baseline: the vmatrace that wrote it."},
+        "ksm": {
+            **nullable(FLAG),
+            "description": "In a baseline: whether --ksm or --no-ksm was asked for.",
+        },
         "events": array(_EVENT, description="With --steps."),
         "log": LOG,
     },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TextIO
 
-from vmatrace.commands.diff.question import Diff
+from vmatrace.commands.diff.answer import Diff
 from vmatrace.commands.diff.words import COUNTS
 from vmatrace.commands.forms import Form
 from vmatrace.diagnostic import TraceError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, TextIO
 
 from vmatrace import abi
-from vmatrace.commands.diff.question import Did, Diff, EventDiff, ProcessDiff
+from vmatrace.commands.diff.answer import Did, Diff, EventDiff, ProcessDiff
 from vmatrace.commands.diff.sides import DiffSide
 from vmatrace.commands.forms import Each, Form
 from vmatrace.layout import Layout
@@ -44,6 +44,7 @@ def _diff(diff: Diff) -> dict[str, Any]:
         "to": _side(diff.to),
         "equal": diff.equal,
         "changed_calls": diff.changed,
+        "only_addresses_differ": diff.moved,
         "compared_events": diff.events,
         "differing_events": diff.differing,
         "first": None if diff.first is None else event_json(diff.first),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, TextIO
 
 from vmatrace.commands.diff import as_table
-from vmatrace.commands.diff.question import Diff
+from vmatrace.commands.diff.answer import Diff
 from vmatrace.commands.diff.words import COUNTS, change, limits
 from vmatrace.commands.forms import Form
 from vmatrace.render import words

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, TextIO
 
+from vmatrace.commands.diff.answer import Diff
 from vmatrace.commands.diff.problems import problems
-from vmatrace.commands.diff.question import Diff
 from vmatrace.commands.forms import Form, Reports
 from vmatrace.render import sarif
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TextIO
 from vmatrace import abi
 from vmatrace.calls import CALLS
 from vmatrace.commands.diff import sidebyside
-from vmatrace.commands.diff.question import Did, Diff, EventDiff, ProcessDiff
+from vmatrace.commands.diff.answer import Did, Diff, EventDiff, ProcessDiff
 from vmatrace.commands.diff.words import COUNTS, change, labels, limits, reasons
 from vmatrace.commands.forms import Form
 from vmatrace.event import format_result

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from vmatrace import abi, kernels
 from vmatrace.commands.diff.sides import DiffSide, Totals, of_snapshot
 from vmatrace.diagnostic import Diagnostic, TraceError, quoted
-from vmatrace.importers.sources import Input
 from vmatrace.kernels import Kernel
 from vmatrace.layout import CODED_FLAGS, Layout, LayoutError, Mapping
 from vmatrace.snapshots import parse_snapshot
@@ -25,33 +26,62 @@ _KERNEL_PAGE: Final = re.compile(r"^KernelPageSize:\s+(\d+) kB", re.MULTILINE)
 _MAPS: Final = re.compile(r"\s*[0-9a-f]+-[0-9a-f]+ [r-][w-][x-][sp] ")
 
 
+@dataclass(frozen=True)
+class SavedResult:
+    """A saved result of one trace, with the line of the file at ``where`` that it stands in.
+
+    ``path`` and ``trace`` are those of the trace, ``version`` that of the vmatrace that wrote it
+    (None: not known), ``ksm`` whether KSM by default was asked for (None: as the trace says).
+    """
+
+    where: tuple[str, int]
+    path: str
+    trace: str
+    kernel: str
+    version: str | None
+    ksm: bool | None
+    expected: int
+    text: str
+    side: DiffSide
+
+    def model(self) -> Kernel:
+        """The model it was saved under. Raises TraceError where this version has none like it."""
+        try:
+            return kernels.get_kernel(self.kernel)
+        except kernels.UnknownKernel as error:
+            path, line = self.where
+            raise _error(
+                path, f"it was saved under a model that is not known: {error} (expected --from or "
+                "--to MODEL for the other side)", line,
+            ) from None  # fmt: skip
+
+
 class Baseline:
     """A saved file. ``side(trace)`` is what it says of that trace."""
 
-    def __init__(self, path: str, text: str) -> None:
-        """*text* is the content of the file *path*. Raises TraceError."""
+    def __init__(self, path: str, text: str = "", results: Iterable[SavedResult] = ()) -> None:
+        """*text* is the content of the file *path*; of a folder, its *results*. TraceError."""
         self.path = path
+        #: Whether it is about any trace, whatever that is called.
+        self.of_all = False
         self._snapshot: DiffSide | None = None
-        self._results: list[tuple[str, str, DiffSide]] = []  # path and name of the trace
+        #: The results that it holds, in order; none: it is a snapshot.
+        self.results = list(results)
+        if self.results:
+            return
         if text.lstrip().startswith("{"):
-            self._results = [
-                _result(path, number, line)
-                for number, line in enumerate(text.split("\n"), 1)
-                if line.strip()
-            ]
+            self.results = list(read_results(path, text))
         elif _MAPS.match(text):
             self._snapshot = _snapshot(path, text)
         else:
-            trace = re.search(r"^vmatrace:", text, re.MULTILINE)
-            what = "is a trace" if trace else "is nothing to compare with"
             raise _error(
-                path, f"{what} (expected a result of `vmatrace replay --format json`, or the text "
-                "of /proc/PID/smaps or maps)",
+                path, "is nothing to compare with (expected a result of `vmatrace replay --format "
+                "json`, or the text of /proc/PID/smaps or maps)",
             )  # fmt: skip
 
     def side(self, trace: Trace) -> DiffSide:
         """What the file says of *trace*. Raises TraceError where that is nothing, or not clear."""
-        side = self._snapshot or self._find(trace)
+        side = self._snapshot or self.saved(trace).side
         sizes = side.page_size
         if sizes is None and any(
             (m.start | m.end) % trace.page_size
@@ -69,33 +99,35 @@ class Baseline:
             )  # fmt: skip
         return side
 
-    def _find(self, trace: Trace) -> DiffSide:
-        """The result of the same path, else of the same name."""
+    def find(self, trace: Trace) -> list[SavedResult]:
+        """The results that can be meant: those of the same path, else of the same name."""
+        if self.of_all:
+            return self.results
         path = os.path.normpath(trace.path)
-        found = [side for of, _, side in self._results if of and os.path.normpath(of) == path]
-        found = found or [side for _, name, side in self._results if name == trace.name]
+        found = [one for one in self.results if one.path and os.path.normpath(one.path) == path]
+        return found or [one for one in self.results if one.trace == trace.name]
+
+    def saved(self, trace: Trace) -> SavedResult:
+        """The result of *trace*. Raises TraceError where there is none, or more than one."""
+        found = self.find(trace)
         if len(found) == 1:
             return found[0]
         what = "several results" if found else "no result"
-        names = sorted({name for _, name, _ in self._results})
+        names = sorted({one.trace for one in self.results})
         listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
         raise _error(
             self.path, f"it holds {what} of the trace {quoted(trace.name)} (it has: {listed})"
         )
 
+    def model(self, trace: Trace) -> Kernel | None:
+        """The model of the result of *trace*; beside a snapshot, what *trace* names. TraceError."""
+        if self._snapshot is None:
+            return self.saved(trace).model()
+        return kernels.get_kernel(trace.kernel) if trace.kernel else None
 
-def open_side(name: str) -> Kernel | Baseline:
-    """The model of that name, else the file. Raises TraceError; UnknownKernel if it is neither."""
-    try:
-        return kernels.get_kernel(name)
-    except kernels.UnknownKernel:
-        if not os.path.lexists(name):
-            raise
-    data = Input(name).whole()
-    try:
-        return Baseline(name, data.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise _error(name, "is not UTF-8 text") from None
+    def ksm(self, trace: Trace) -> bool | None:
+        """Whether the result was saved with KSM by default asked for. Raises TraceError."""
+        return None if self._snapshot is not None else self.saved(trace).ksm
 
 
 def _error(path: str, message: str, line: int = 0, column: int = 1) -> TraceError:
@@ -117,7 +149,14 @@ def _snapshot(path: str, text: str) -> DiffSide:
 # --- a result of vmatrace replay ------------------------------------------------------------------
 
 
-def _result(path: str, number: int, line: str) -> tuple[str, str, DiffSide]:
+def read_results(path: str, text: str) -> Iterator[SavedResult]:
+    """The results in the content of the file *path*, one a line. Raises TraceError."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield _result(path, number, line)
+
+
+def _result(path: str, number: int, line: str) -> SavedResult:
     try:
         document = json.loads(line)
     except json.JSONDecodeError as error:
@@ -128,7 +167,13 @@ def _result(path: str, number: int, line: str) -> tuple[str, str, DiffSide]:
     if form != FORMAT:
         raise _error(path, f"the format is {quoted(str(form))} (expected {FORMAT!r})", number)
     try:
-        return str(document.get("path", "")), str(document["trace"]), _side(path, document)
+        version, ksm = document.get("version"), document.get("ksm")
+        expected = document.get("expectations", {"passed": 0, "failed": []})
+        return SavedResult(
+            (path, number), str(document.get("path", "")), str(document["trace"]),
+            str(document["kernel"]), version and str(version), None if ksm is None else bool(ksm),
+            _number(expected["passed"]) + len(expected["failed"]), line, _side(path, document),
+        )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise _error(path, f"not a result of `vmatrace replay`: {what}", number) from None

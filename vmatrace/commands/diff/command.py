@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from vmatrace.importers.format import Reading
     from vmatrace.trace.file import Trace
 
-_FROM, _TO = "pre-patch", "post-patch"
 _ACROSS = f"{__package__}.across"
 
 
@@ -29,16 +28,18 @@ Examples:
   vmatrace diff trace.yaml --steps             every event that differs
   vmatrace diff traces/ --format markdown      a comment for a pull request
   vmatrace diff traces/ --format github        annotations for GitHub Actions
-  vmatrace replay traces/ --kernel 6.12 --format json > baseline.json
-  vmatrace diff traces/ --from baseline.json --to 6.18
+  vmatrace baseline traces/ -o baseline.json
+  vmatrace diff traces/ --from baseline.json   what changed since
   vmatrace diff trace.yaml --across 6.4..6.18  release by release
 
   vmatrace diff traces/ --from boot:OLD/vmlinuz --to boot:NEW/vmlinuz
 
 \b
-A side (--from, --to) is a model, a saved result of `vmatrace replay --format
-json` (those of several traces are matched by path, then by name), or the text
-of /proc/PID/smaps or maps. A file called like a model is written ./NAME.
+A side (--from, --to) is a model, what `vmatrace baseline` or `vmatrace replay
+--format json` saved (a file, or a folder of them; traces are matched by path,
+then by name), another recording or trace, or the text of /proc/PID/smaps or
+maps. A file called like a model is written ./NAME. Beside a saved result or a
+trace stands the model that is its own.
 A real kernel is a side, too: `running` is the one of this machine, and
 boot:VMLINUZ an x86-64 image, booted in QEMU. What it does is measured, not
 modelled; where the models know why two kernels differ, the feature is named.
@@ -59,12 +60,17 @@ Exit status: 0 equal; 1 different; 2 bad usage or bad input.""",
 )
 @options.traces
 @click.option("--from", "from_", metavar="SIDE", shell_complete=options.complete_sides,
-              help=f"What to compare with.  [default: {_FROM}]")  # fmt: skip
+              help="What to compare with.  [default: pre-patch; of a saved --to "
+              "the model]")  # fmt: skip
 @click.option("--to", metavar="SIDE", shell_complete=options.complete_sides,
-              help=f"What is compared.  [default: {_TO}]")  # fmt: skip
+              help="What is compared.  [default: post-patch; of a saved --from "
+              "the model]")  # fmt: skip
 @click.option("--across", metavar="MODELS",
               help="Compare each of several models with the one before it: a range of releases "
               "(6.4..6.18), a list (6.12,6.12.117,post-patch), or both.")  # fmt: skip
+@click.option("--relative/--absolute", default=None,
+              help="Compare layouts up to where the kernel chose to put things, or address by "
+              "address.  [default: --relative for recordings beside a saved result]")  # fmt: skip
 @click.option("--steps", is_flag=True, help="Show all events that differ, not only the first.")
 @options.ksm
 @options.reading
@@ -74,6 +80,7 @@ def command(
     from_: str | None,
     to: str | None,
     across: str | None,
+    relative: bool | None,
     steps: bool,
     ksm: bool | None,
     reading: Reading,
@@ -86,26 +93,37 @@ def command(
     if across is not None:
         if from_ is not None or to is not None:
             raise click.UsageError("--across does not go with --from and --to")
-        if steps:
-            raise click.UsageError("--across does not go with --steps")
+        for given, name in ((steps, "--steps"), (relative is not None, "--relative, --absolute")):
+            if given:
+                raise click.UsageError(f"--across does not go with {name}")
         for form, _ in wanted:
             if form not in (known := forms.names(_ACROSS)):
                 raise click.UsageError(
                     f"--across does not go with --format {form} (expected {', '.join(known)})"
                 )
         return _across(traces, across, ksm, reading, wanted)
-    return _two(traces, (from_ or _FROM, to or _TO), steps, ksm, reading, wanted)
+    if relative and steps:
+        raise click.UsageError("--relative compares the ends, so it does not go with --steps")
+    return _two(traces, (from_, to), _How(steps, ksm, relative), reading, wanted)
+
+
+class _How(NamedTuple):
+    """How two sides are compared: as Comparison has it, and whether all events are shown."""
+
+    steps: bool
+    ksm: bool | None
+    relative: bool | None
 
 
 def _two(
     traces: tuple[str, ...],
-    names: tuple[str, str],
-    steps: bool,
-    ksm: bool | None,
+    names: tuple[str | None, str | None],
+    how: _How,
     reading: Reading,
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
-    from vmatrace.commands.diff.question import Comparison, Diff
+    from vmatrace.commands.diff.answer import Diff
+    from vmatrace.commands.diff.question import Comparison
     from vmatrace.diagnostic import TraceError
     from vmatrace.oracle import KernelDied, Unavailable
     from vmatrace.render import progress
@@ -116,7 +134,7 @@ def _two(
     with ExitStack() as kernels:
         try:
             from_, to = (
-                _side(name, option, kernels)
+                None if name is None else _side(name, option, kernels)
                 for name, option in zip(names, ("--from", "--to"), strict=True)
             )
         except (TraceError, Unavailable) as error:
@@ -130,7 +148,7 @@ def _two(
         def show(trace: Trace) -> int:
             nonlocal skipped
             try:
-                comparison = Comparison(trace, from_, to, ksm)
+                comparison = Comparison(trace, from_, to, how.ksm, how.relative)
                 # The whole trace before the first line of output: one in error prints nothing.
                 with progress.watching(trace):
                     found = comparison.diff()
@@ -141,7 +159,7 @@ def _two(
             except KernelDied as died:
                 click.echo(f"{trace.path}: {_error(died)}", err=True)
                 return DIFFERS
-            found.again = comparison.events if steps else None
+            found.again = comparison.events if how.steps else None
             out.write(found)
             return OK if found.equal else DIFFERS
 
@@ -188,7 +206,7 @@ def _across(
 
 def _side(name: str, option: str, real: ExitStack) -> Source:
     """The source that *name* means; a real kernel is left with *real*."""
-    from vmatrace.commands.diff.baseline import open_side
+    from vmatrace.commands.diff.opening import open_side
     from vmatrace.commands.diff.realkernel import RealKernel, is_real
     from vmatrace.kernels import UnknownKernel
 

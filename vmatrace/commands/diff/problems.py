@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from vmatrace.commands.diff import as_table
-from vmatrace.commands.diff.question import Diff, EventDiff
-from vmatrace.commands.diff.words import changed_totals, reasons
+from vmatrace.commands.diff.answer import Diff, EventDiff
+from vmatrace.commands.diff.words import changed_totals, layout_changes, reasons
 from vmatrace.escape import visible
 from vmatrace.render.problems import WARNING, Problem
 
@@ -29,8 +29,11 @@ def _problem(diff: Diff, event: EventDiff | None, which: str) -> Problem:
     lines = [] if event is None else as_table.event_text(diff, event)
     if event is None or (diff.first is not None and event.index == diff.first.index):
         lines += [changed_totals(diff), *reasons(diff)]
+    if event is None:
+        lines += layout_changes(diff)
     line, column = (1, 1) if event is None else (event.line, event.event.column)
+    message = "\n".join(filter(None, lines))
     return Problem(
-        "models differ", WARNING, diff.path, line, column, "\n".join(lines), f"{sides}\0{which}",
+        "models differ", WARNING, diff.path, line, column, message, f"{sides}\0{which}",
         title=f"{visible(diff.trace)}: {sides} differ",
     )  # fmt: skip

@@ -6,156 +6,68 @@ differences mean is for whoever shows them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import tee
-from typing import Any, Union, cast
+from typing import Any, Final, Union, cast
 
+from vmatrace.commands.diff.answer import (
+    Did,
+    Diff,
+    EventDiff,
+    common_flags,
+    processes_of,
+    settle,
+)
 from vmatrace.commands.diff.attribution import DiffCause, causes, first_partings
-from vmatrace.commands.diff.baseline import Baseline
+from vmatrace.commands.diff.baseline import Baseline, SavedResult
 from vmatrace.commands.diff.changes import Change, Follower, Key, mapping_of
+from vmatrace.commands.diff.moved import (
+    Ranges,
+    chosen_by_kernel,
+    is_recording,
+)
 from vmatrace.commands.diff.realkernel import RealKernel
 from vmatrace.commands.diff.sides import DiffSide, of_result
-from vmatrace.engine.merge import MergeDecision
 from vmatrace.event import Event
-from vmatrace.kernels import Kernel
+from vmatrace.kernels import Kernel, get_kernel
 from vmatrace.layout import (
-    Block,
-    FlagDifference,
     Layout,
-    align,
-    flag_differences,
     with_flags,
 )
-from vmatrace.printable import Printable
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Item, Trace
 
 #: What can be compared: a model, a real kernel, or a file that holds an outcome.
 Source = Union[Kernel, Baseline, RealKernel]
-
-
-@dataclass
-class Did:
-    """What an event did on one side: its result, and the VMAs that went and came there alone.
-
-    ``result`` is the return value, -errno for a failure. ``decisions`` are the merge attempts of a
-    replay; ``record`` is the event of a saved result, as vmatrace-replay has it.
-    """
-
-    result: int
-    went: Layout
-    came: Layout
-    decisions: list[MergeDecision] = field(default_factory=list)
-    record: dict[str, Any] | None = None
-
-
-@dataclass
-class EventDiff:
-    """An event that did not do the same on both sides.
-
-    ``index`` counts events from 0, ``line`` those of the trace from 1. ``healed``: right after it
-    the layouts of both sides are equal.
-    """
-
-    index: int
-    event: Event
-    from_: Did
-    to: Did
-    healed: bool
-
-    @property
-    def line(self) -> int:
-        return self.event.line
-
-
-@dataclass
-class ProcessDiff:
-    """The final layouts of a process, aligned; None where a side does not have the process."""
-
-    pid: str
-    from_: Layout | None
-    to: Layout | None
-
-    @cached_property
-    def blocks(self) -> list[Block]:
-        """Both layouts in address order, every VMA of both in one block."""
-        return align(self.from_ or [], self.to or [])
-
-    @property
-    def flags(self) -> list[FlagDifference]:
-        """Where both have memory, but not with the same vm_flags."""
-        return flag_differences(self.blocks)
-
-    @property
-    def equal(self) -> bool:
-        return self.from_ == self.to
-
-
-@dataclass(repr=False)
-class Diff(Printable):
-    """How two sides of a trace differ.
-
-    ``first`` is the first event that did not do the same on both sides, of ``differing`` in all,
-    among ``events``; None and None where a side has no events to compare. ``changed``: a saved
-    result is of other calls than the trace has now, so only the ends were compared. ``processes``
-    are those of both sides, in the order of the replay. ``causes``, where a real kernel is on a
-    side and a model or another on the other: the features by which their models differ in the same
-    way; empty if the models do not, None where that was not asked.
-    """
-
-    shown_by = "vmatrace.commands.diff.as_table:write"
-
-    trace: str
-    path: str
-    description: str
-    from_: DiffSide
-    to: DiffSide
-    processes: list[ProcessDiff]
-    events: int | None = None
-    differing: int | None = None
-    first: EventDiff | None = None
-    changed: bool = False
-    causes: list[DiffCause] | None = None
-    #: All events that differ, compared anew at each call; None where they are not asked for.
-    again: Callable[[], Iterator[EventDiff]] | None = None
-
-    def __repr__(self) -> str:
-        return f"<Diff of {self.trace}: {self.from_.name}, {self.to.name}>"
-
-    @property
-    def totals(self) -> list[tuple[str, int | None, int | None]]:
-        """Each count with its name and its value on either side, None where that is unknown."""
-        theirs = dict(self.to.totals.items())
-        return [(name, value, theirs[name]) for name, value in self.from_.totals.items()]
-
-    @property
-    def equal(self) -> bool:
-        """Whether each call returned the same and left the same VMAs, as far as that is known.
-
-        Where events cannot be compared: whether the final layouts, the peak and the number of
-        failed calls are equal. How many merges it took does not count.
-        """
-        return (
-            not self.differing
-            and all(process.equal for process in self.processes)
-            and all(
-                None in (ours, theirs) or ours == theirs
-                for name, ours, theirs in self.totals
-                if name in ("peak_vmas", "errors")
-            )
-        )
+#: The models of both sides where neither is said.
+DEFAULTS: Final = ("pre-patch", "post-patch")
 
 
 class Comparison:
     """One trace under two sources. events() and diff() each read the trace anew."""
 
-    def __init__(self, trace: Trace, from_: Source, to: Source, ksm: bool | None = None) -> None:
-        """*ksm* overrides KSM-by-default at the start of replays. Raises TraceError."""
+    def __init__(
+        self,
+        trace: Trace,
+        from_: Source | None = None,
+        to: Source | None = None,
+        ksm: bool | None = None,
+        relative: bool | None = None,
+    ) -> None:
+        """*ksm* overrides KSM-by-default at the start of replays. Raises TraceError.
+
+        *relative*: only the ends are compared, up to where the kernel placed things; None: so it
+        is for a recording beside a saved result, where the addresses are not the same.
+        A side that is None is the model of the saved result on the other, else DEFAULTS'.
+        """
+        self._sources = (_given(from_, to, trace, 0), _given(to, from_, trace, 1))
+        saved = (s.ksm(trace) for s in self._sources if isinstance(s, Baseline))
+        if ksm is None:
+            ksm = next((said for said in saved if said is not None), None)
         self._ksm = ksm
-        self._sources = (from_, to)
+        self._relative = relative
         if ksm is not None and any(isinstance(s, RealKernel) for s in self._sources):
             trace = replace(trace, process=replace(trace.process, ksm=ksm))
         beside_model = any(isinstance(s, Kernel) for s in self._sources)
@@ -165,8 +77,10 @@ class Comparison:
         self._trace = started[0] if started and beside_model else trace
         self._started = started[0] if started else None
         self._changed = any(self._is_of_other_calls(side) for side in self._saved if side)
-        self._with_events = not self._changed and all(
-            side is None or side.events is not None for side in self._saved
+        self._with_events = (
+            not self._changed
+            and not relative
+            and all(side is None or side.events is not None for side in self._saved)
         )
 
     def diff(self) -> Diff:
@@ -186,13 +100,32 @@ class Comparison:
             for side, run in zip(self._saved, runs, strict=True)
         )
         trace = self._trace
-        diff = Diff(trace.name, trace.path, trace.description, from_, to, _processes(from_, to))
+        diff = Diff(trace.name, trace.path, trace.description, from_, to, processes_of(from_, to))
         diff.changed = self._changed or len({from_.calls, to.calls} - {None}) > 1
+        if self._is_relative(diff):
+            settle(diff, self._chosen())
         if self._with_events:
             diff.events, diff.differing, diff.first = from_.calls, differing, first
         if self._started is not None and first is not None:
             diff.causes = self._causes(self._started, first, from_, to)
         return diff
+
+    def _is_relative(self, diff: Diff) -> bool:
+        if self._relative is not None:
+            return self._relative
+        saved = any(isinstance(source, Baseline) and source.results for source in self._sources)
+        return (
+            saved
+            and not self._with_events
+            and not all(process.equal for process in diff.processes)
+            and is_recording(self._trace)
+        )
+
+    def _chosen(self) -> Ranges | None:
+        """Where the kernel placed things on the second side; None: not known."""
+        moves, stays = self._sources
+        known = isinstance(stays, Kernel) and not isinstance(moves, RealKernel)
+        return chosen_by_kernel(self._trace) if known else None
 
     def _causes(
         self, trace: Trace, first: EventDiff, from_: DiffSide, to: DiffSide
@@ -225,7 +158,7 @@ class Comparison:
 
     def _parted(self, runs: list[Replay | None]) -> Iterator[_Parted]:
         calls, *items = tee(self._trace.items(), 1 + sum(run is not None for run in runs))
-        mask = None if self._saved == [None, None] else _common_flags(self._saved)
+        mask = None if self._saved == [None, None] else common_flags(self._saved)
         ours, theirs = (
             _recorded(cast(DiffSide, side), mask)
             if run is None
@@ -244,6 +177,14 @@ class Comparison:
             return False
         calls = [(e.pid, e.text) for e in self._trace.items() if isinstance(e, Event)]
         return calls != [(event["pid"], event["call"]) for event in side.events]
+
+
+def _given(source: Source | None, other: Source | None, trace: Trace, which: int) -> Source:
+    """*source*, or what stands there where nobody says."""
+    if source is not None:
+        return source
+    model = other.model(trace) if isinstance(other, Baseline) else None
+    return model or get_kernel(DEFAULTS[which])
 
 
 def _saved(source: Source, trace: Trace, beside_model: bool) -> DiffSide | None:
@@ -335,28 +276,15 @@ def _did(here: _Moment, there: _Moment) -> Did:
     return Did(result, went, came, record=source)
 
 
-def _common_flags(sides: Iterable[DiffSide | None]) -> int:
-    mask = -1
-    for side in sides:
-        if side is not None:
-            mask &= side.flags
-    return mask
-
-
-def _processes(from_: DiffSide, to: DiffSide) -> list[ProcessDiff]:
-    """The final layouts, with no more in them than both sides can show."""
-    mask = _common_flags((from_, to))
-    names = dict.fromkeys([*from_.processes, *to.processes])
-    if "processes" in from_.lacks + to.lacks:
-        names = dict.fromkeys(name for name in names if name == "main")
-
-    def of(side: DiffSide, name: str) -> Layout | None:
-        layout = side.processes.get(name)
-        return None if layout is None else with_flags(layout, mask)
-
-    return [ProcessDiff(name, of(from_, name), of(to, name)) for name in names]
-
-
-def compare(trace: Trace, from_: Source, to: Source, ksm: bool | None = None) -> Diff:
+def compare(trace: Trace, from_: Source | None, to: Source | None, ksm: bool | None = None) -> Diff:
     """How *trace* differs under two sources. Raises TraceError for bad input in the trace."""
     return Comparison(trace, from_, to, ksm).diff()
+
+
+def saved_diff(before: SavedResult, now: SavedResult, trace: Trace) -> Diff:
+    """How the end of a saved result differs from *now*, the result of *trace*."""
+    from_, to = before.side, now.side
+    diff = Diff(now.trace, now.path, "", from_, to, processes_of(from_, to))
+    if not all(process.equal for process in diff.processes) and is_recording(trace):
+        settle(diff, chosen_by_kernel(trace))
+    return diff

@@ -39,11 +39,11 @@ class DiffSide:
     """One side of a comparison.
 
     ``name`` is the model's, the release of a real kernel, or the path of the file; ``kind`` is
-    "model", "kernel", "result" (saved by ``vmatrace replay --format json``) or "snapshot"
-    (/proc/PID/smaps or maps). ``processes`` are the final layouts by process. ``flags`` are the
-    vm_flags that it can show. ``events`` are those of a saved result or a real kernel, each as
-    vmatrace-replay has it, or None; ``calls`` is their number. ``lacks`` says what it does not
-    know: "events", "counts", "flags", "processes" (all but the first).
+    "model", "kernel", "result" (saved by ``vmatrace replay --format json``), "trace" (another
+    one, replayed) or "snapshot" (/proc/PID/smaps or maps). ``processes`` are the final layouts by
+    process. ``flags`` are the vm_flags that it can show. ``events`` are those of a saved result or
+    a real kernel, each as vmatrace-replay has it, or None; ``calls`` is their number. ``lacks``
+    says what it does not know: "events", "counts", "flags", "processes" (all but the first).
     ``started`` is the trace as it started on a real kernel, and ``model`` that kernel's.
     """
 

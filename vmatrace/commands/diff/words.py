@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from vmatrace.commands.diff.question import Diff
+from vmatrace.commands.diff.answer import Diff, ProcessDiff
 from vmatrace.escape import visible
+from vmatrace.layout import maps_line
 
 #: What the totals are called.
 COUNTS: Final = {
@@ -52,16 +53,45 @@ def limits(diff: Diff) -> Iterator[str]:
     for side in (diff.from_, diff.to):
         if side.kind == "snapshot":
             yield f"{side.name} is a snapshot: it has no events and no counts of merges"
+        elif side.kind == "trace":
+            yield f"{side.name} is another trace: the ends are compared"
         elif "events" in side.lacks:
             yield f"{side.name} was saved without --steps: it has no events"
         if "processes" in side.lacks and max(len(diff.from_.processes), len(diff.to.processes)) > 1:
             yield f"{side.name} is of one process: only main is compared"
         if "flags" in side.lacks:
             yield f"{side.name} has no VmFlags: of flags only the permissions are compared"
-    if diff.changed:
+    if diff.moved:
+        yield "only addresses differ: each VMA is where the kernel placed it this time"
+    elif diff.changed:
         yield (
             "the trace has other calls now than when the result was saved: events are not compared"
         )
+
+
+def layout_changes(diff: Diff, most: int = 10) -> Iterator[str]:
+    """The VMAs that only one side has at the end, as lines of maps: - of the first, + of the other.
+
+    No more than *most*; then how many more.
+    """
+    lines = [line for process in diff.processes for line in _changes_of(process)]
+    yield from lines[:most]
+    if len(lines) > most:
+        yield f"and {len(lines) - most} more"
+
+
+def _changes_of(process: ProcessDiff) -> Iterator[str]:
+    of = "" if process.pid == "main" else f"{visible(process.pid)}: "
+    for side, there in ((process.to, "second"), (process.from_, "first")):
+        if side is None:
+            yield f"process {visible(process.pid)} is not on the {there} side"
+            return
+    for block in process.blocks:
+        if not block.equal:
+            for sign, mappings in (("-", block.left), ("+", block.right)):
+                for mapping in mappings:
+                    codes = " ".join(mapping.codes)
+                    yield f"{of}{sign} {' '.join(maps_line(mapping).split())} ({codes})"
 
 
 def reasons(diff: Diff) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Saved results that later runs are compared with: `vmatrace baseline`."""
