@@ -16,7 +16,7 @@ from vmatrace.cli import main
 
 ROOT = Path(__file__).parent.parent.parent
 PICTURE = ROOT / "docs" / "images" / "report.png"
-SIZE = (940, 1290)
+SIZE = (940, 1300)
 CLICK = """
 <script>
 for (const button of document.querySelectorAll('button.link'))

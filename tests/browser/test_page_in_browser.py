@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from program import ROOT, exhibit
@@ -130,7 +133,7 @@ def test_a_click_on_a_border_explains_it(opened: Browser) -> None:
 
 def test_borders_can_be_reached_chosen_and_left_with_the_keyboard_alone(opened: Browser) -> None:
     opened.focus("#maps")
-    opened.press("Tab")
+    opened.press("ArrowDown")
     where = "return document.activeElement.getAttribute('aria-label')"
     assert opened.run(where) == "pre-patch: border at 7ffff7fe8000, VM_MERGEABLE alone"
     opened.press("ArrowDown", "ArrowDown")
@@ -142,6 +145,156 @@ def test_borders_can_be_reached_chosen_and_left_with_the_keyboard_alone(opened: 
     assert "7ffff7fe9000" in opened.run(where)
     opened.press("Escape")
     assert opened.text("#detail h3") == "Why are they two?"
+
+
+def test_every_vma_can_be_reached_with_the_keyboard_and_is_spoken(opened: Browser) -> None:
+    opened.focus("#maps")
+    opened.press("Tab")
+    where = "return document.activeElement.getAttribute('aria-label')"
+    assert opened.run(where) == (
+        "pre-patch: 7ffff7fe7000-7ffff7fe8000, 4K, rw-p, anonymous, mergeable"
+    )
+    opened.press("ArrowDown")
+    assert "7ffff7fe8000-7ffff7fe9000" in opened.run(where)
+    opened.press("ArrowRight")
+    assert "post-patch: 7ffff7fe7000-7ffff7fff000, 96K" in opened.run(where)
+    opened.press("Enter")
+    assert opened.text("#detail h3") == "VMA"
+
+
+def test_the_groups_say_what_fills_the_map_and_choose(opened: Browser) -> None:
+    names = (
+        "return [...document.querySelectorAll('.fill')].map((b) => b.getAttribute('aria-label'))"
+    )
+    assert opened.run(names) == [
+        "anonymous, rw-p mg, mostly 4K: 24 under pre-patch, 1 under post-patch"
+    ]
+    opened.click(".fill")
+    assert "this group alone" in opened.text("#fills")
+    opened.click(".fill")
+    assert "this group alone" not in opened.text("#fills")
+
+
+def test_an_address_or_a_name_leads_to_its_vma(opened: Browser) -> None:
+    for asked, first in (
+        ("7ffff7fe9000-7ffff7fea000", "7ffff7fe9000-7ffff7fea000"),
+        ("0x7ffff7ff0123", "7ffff7ff0000-7ffff7ff1000"),
+        ("anonymous", "7ffff7ff1000-7ffff7ff2000"),
+    ):
+        opened.run("document.getElementById('goto').value = arguments[0]", asked)
+        opened.focus("#goto")
+        opened.press("Enter")
+        assert first in opened.text("#detail"), asked
+    for asked, said in (("10000000", "Nothing is mapped at"), ("libnone", "No VMA is called")):
+        opened.run("document.getElementById('goto').value = arguments[0]", asked)
+        opened.focus("#goto")
+        opened.press("Enter")
+        assert said in opened.text("#goto-said")
+
+
+def test_a_link_leads_to_what_was_seen(opened: Browser, tmp_path: Path) -> None:
+    opened.focus("#slider")
+    opened.press(*["ArrowLeft"] * 5)
+    opened.click(".border.col-0")
+    seen = opened.text("#detail")
+    opened.click("#theme")
+    link = opened.run("return location.href")
+    assert "#event=20&border=0%3A7ffff7fed000&theme=dark" in link
+    opened.open("about:blank")
+    opened.open(link)
+    assert heads(opened) == ["19 VMAs", "1 VMA"]
+    assert opened.text("#detail") == seen
+    assert is_dark(opened)
+    # What nobody could have written leads to the usual view.
+    opened.open("about:blank")
+    opened.open(link.split("#")[0] + "#event=x&border=0:zz&process=99&vma=2:0")
+    assert heads(opened) == ["24 VMAs", "1 VMA"]
+
+
+def test_fit_shows_everything_at_once(browser: Browser, tmp_path: Path) -> None:
+    browser.resize(1280, 900)
+    load(browser, str(ROOT / "traces" / "programs" / "perl.yaml"), tmp_path)
+    high = "const box = document.getElementById('maps'); return box.scrollHeight - box.clientHeight"
+    assert browser.run(high) > 1000
+    browser.click("#zoom-fit")
+    assert browser.run(high) <= 1
+    browser.click("#zoom-fit")
+    assert browser.run(high) > 1000
+
+
+def test_the_overview_is_to_scale_and_its_brush_moves_the_maps(
+    browser: Browser, tmp_path: Path
+) -> None:
+    browser.resize(1280, 900)
+    load(browser, str(ROOT / "traces" / "programs" / "perl.yaml"), tmp_path)
+    assert browser.run("return document.querySelectorAll('#overview .strip').length") > 50
+    before = browser.run("return document.getElementById('maps').scrollTop")
+    browser.run(
+        """const box = document.getElementById('overview');
+           box.setPointerCapture = () => {};
+           const at = box.getBoundingClientRect();
+           box.dispatchEvent(new PointerEvent('pointerdown',
+             {clientX: at.right - 5, clientY: at.top + 5, bubbles: true, pointerId: 1}));"""
+    )
+    assert browser.run("return document.getElementById('maps').scrollTop") > before + 500
+    assert browser.log("browser") == []
+
+
+def test_a_row_of_costs_leads_to_its_call_and_columns_sort(
+    browser: Browser, tmp_path: Path
+) -> None:
+    browser.resize(1280, 900)
+    load(browser, str(ROOT / "traces" / "programs" / "perl.yaml"), tmp_path)
+    browser.click("#patterns tbody .link")
+    assert browser.text("#event code").startswith("brk(")
+    costs = (
+        "return [...document.querySelectorAll('#patterns tbody tr')]"
+        ".map((row) => Number(row.cells[3].textContent))"
+    )
+    browser.click("#patterns th:nth-child(4) button")
+    assert browser.run(costs) == sorted(browser.run(costs), reverse=True)
+    browser.click("#patterns th:nth-child(4) button")
+    assert browser.run(costs) == sorted(browser.run(costs))
+
+
+def test_no_button_leads_nowhere(opened: Browser) -> None:
+    assert opened.run("return document.getElementById('next-cost').disabled")
+    opened.focus("#slider")
+    opened.press("Home")
+    assert opened.run("return document.getElementById('previous-cost').disabled")
+    assert not opened.run("return document.getElementById('next-cost').disabled")
+
+
+def test_what_is_saved_is_what_is_shown(opened: Browser) -> None:
+    saved = opened.run(
+        """const texts = [];
+           const make = URL.createObjectURL;
+           URL.createObjectURL = (blob) => { texts.push(blob.text()); return make(blob); };
+           for (const id of ['save-svg', 'save-series', 'save-csv', 'save-json'])
+             document.getElementById(id).click();
+           URL.createObjectURL = make;
+           return Promise.all(texts);"""
+    )
+    plot, series, layouts, both = saved
+    assert ElementTree.fromstring(plot).tag == "{http://www.w3.org/2000/svg}svg"
+    assert series.splitlines()[0] == "event,pre-patch,post-patch"
+    assert series.splitlines()[-1] == "25,24,1"
+    rows = list(csv.reader(layouts.splitlines()))
+    assert len(rows) == 1 + 24 + 1
+    assert rows[-1][:3] == ["post-patch", "7ffff7fe7000", "7ffff7fff000"]
+    assert [len(side["layout"]) for side in json.loads(both)["layouts"]] == [24, 1]
+
+
+def test_printed_it_is_one_page(browser: Browser, tmp_path: Path) -> None:
+    load(browser, str(ROOT / "traces" / "programs" / "perl.yaml"), tmp_path)
+    assert browser.printed_pages() == 1
+
+
+def test_without_scripts_the_numbers_are_there(tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    assert main(["report", str(ROOT / exhibit("ksm-many-maps")), "-o", str(file)]) == 0
+    inside = file.read_text(encoding="utf-8").split("<noscript>")[1].split("</noscript>")[0]
+    assert '<th scope="row">main</th><td>24</td><td>1</td>' in inside
 
 
 def test_on_a_small_screen_the_explanation_comes_into_view(opened: Browser) -> None:
@@ -253,7 +406,8 @@ def test_each_process_has_its_own_maps(browser: Browser, tmp_path: Path) -> None
            choice.value = [...choice.options].findIndex((o) => o.text.startsWith('grandchild'));
            choice.dispatchEvent(new Event('change'));"""
     )
-    assert heads(browser) == ["2 VMAs", "2 VMAs"]
+    assert heads(browser) == ["exited with 2 VMAs", "exited with 2 VMAs"]
+    assert browser.run("return document.querySelectorAll('.canvas.exited').length") == 1
     browser.click(".border.col-1")
     assert "Flags differ: wr (VM_WRITE), ac (VM_ACCOUNT) only above." in browser.text("#detail")
     browser.focus("#slider")

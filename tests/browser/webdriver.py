@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -71,6 +72,10 @@ class Browser:
     def run(self, script: str, *arguments: object) -> Any:
         """The value of a function body in the page; ``arguments`` holds *arguments*."""
         return self._driver.execute_script(script, *arguments)
+
+    def printed_pages(self) -> int:
+        """How many sheets the page would take."""
+        return base64.b64decode(self._driver.print_page()).count(b"/Type /Page\n")
 
     def text(self, selector: str) -> str:
         """The text of the first element that *selector* matches, as it is shown."""

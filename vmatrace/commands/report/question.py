@@ -61,9 +61,12 @@ class Count:
 
 
 class ProcessReport(SpacePair):
-    """One process: a Count for each model, ``events`` its calls, and its VMAs over time."""
+    """One process: a Count for each model, ``events`` its calls, and its VMAs over time.
 
-    __slots__ = ("counts", "curve", "events")
+    ``exit_at`` is the event that it exited with, None while it lives.
+    """
+
+    __slots__ = ("counts", "curve", "events", "exit_at")
 
     def __init__(
         self, number: int, pid: str, mms: tuple[Mm, Mm], program: str, born: Step | None
@@ -75,6 +78,7 @@ class ProcessReport(SpacePair):
         self.curve = Curve()
         self.curve.add(at.number, a, b)
         self.events = 0
+        self.exit_at: Landmark | None = None
 
 
 @dataclasses.dataclass
@@ -180,6 +184,7 @@ class _Fold:
             if event.name in LIFE:
                 self._account(process, None, a, b)
                 if process.exited:
+                    process.exit_at = _moment(a)
                     self._end(process)
             else:
                 self._account(process, patterns.of(a), a, b)

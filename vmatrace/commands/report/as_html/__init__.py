@@ -23,7 +23,9 @@ from vmatrace.commands.report.question import Count, ProcessReport, Report
 
 SUFFIXES: Final = (".html", ".htm")
 #: The parts of the script, in order.
-_SCRIPTS: Final = ("data.js", "chart.js", "maps.js", "detail.js", "main.js")
+_SCRIPTS: Final = (
+    "data.js", "chart.js", "maps.js", "overview.js", "fills.js", "detail.js", "links.js", "main.js",
+)  # fmt: skip
 _MOST_PATTERNS: Final = 50
 
 
@@ -46,6 +48,7 @@ def write(out: TextIO, found: Report) -> None:
         "style": style,
         "script": script,
         "data": _inert(data),
+        "numbers": _numbers(found),
     }
     # One pass over the template: what is put in is not looked at again.
     before, *rest = _part("page.html").split("{{")
@@ -53,6 +56,30 @@ def write(out: TextIO, found: Report) -> None:
     for piece in rest:
         name, _, after = piece.partition("}}")
         out.write(parts[name] + after)
+
+
+def _numbers(found: Report) -> str:
+    """The counts of every process as a plain table, for readers without scripts."""
+    models = words.names(found)
+    heads = [
+        f"{what}, {model}"
+        for what in ("peak", "at the end", "merges", "blocked by VM_MERGEABLE alone")
+        for model in models
+    ]
+    rows = [
+        (words.title(process) + ", exited" * process.exited,
+         *(str(getattr(count, name))
+           for name in ("peak", "vmas", "merges", "only") for count in process.counts))
+        for process in found.processes
+    ]  # fmt: skip
+    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in ("process", *heads))
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(name)}</th>'
+        + "".join(f"<td>{cell}</td>" for cell in cells)
+        + "</tr>"
+        for name, *cells in rows
+    )
+    return f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
 
 
 def _part(name: str) -> str:
@@ -110,6 +137,7 @@ def _process(process: ProcessReport) -> dict[str, Any]:
     return {
         "name": words.title(process),
         "exited": process.exited,
+        "exit_at": None if process.exit_at is None else list(process.exit_at[:2]),
         "events": process.events,
         "counts": [_count(count) for count in process.counts],
         "curve": [

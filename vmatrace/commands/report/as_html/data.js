@@ -70,6 +70,36 @@ function changedAt(process, side, frame) {
   return found.come.filter((vma) => !same(vma, before.get(vma.start))).map((vma) => vma.start);
 }
 
+// Frames at which the difference between the models grew, of each process: made when first asked.
+const COSTS = DATA.processes.map(() => null);
+function costsOf(process) {
+  if (COSTS[process]) return COSTS[process];
+  const alive = [new Set(), new Set()];
+  const found = [];
+  const next = [0, 0];
+  let last = 0;
+  for (let frame = 0; frame < FRAMES.length; frame++) {
+    for (const side of [0, 1]) {
+      const change = TIMES[process][side][next[side]];
+      if (!change || change.index !== frame) continue;
+      next[side] += 1;
+      for (const start of change.gone) alive[side].delete(start);
+      for (const vma of change.come) alive[side].add(vma.start);
+    }
+    const difference = alive[0].size - alive[1].size;
+    if (frame && difference > last) found.push(frame);
+    last = difference;
+  }
+  COSTS[process] = found;
+  return found;
+}
+
+// Whether a process has exited by the event of a frame.
+const gone = (process, frame) => {
+  const at = DATA.processes[process].exit_at;
+  return at !== null && FRAMES[frame].number >= at[0];
+};
+
 function nearestFrame(number) {
   let low = 0;
   let high = FRAMES.length - 1;

@@ -13,12 +13,14 @@ function choose(what, side, start) {
   maps.chosen = isChosen(what, side, start) ? null : { what, side, start };
   drawMaps();
   drawDetail();
+  remember();
 }
 
 function unchoose() {
   maps.chosen = null;
   drawMaps();
   drawDetail();
+  remember();
 }
 
 function chosenPair() {
@@ -88,7 +90,7 @@ function borderDetail(above, below) {
   if (mended) {
     const [commit, subject, release] = DATA.commit;
     nodes.push(make('div', { class: 'mend' },
-      make('p', {}, 'This is the bug that the series mends: the kernel set VM_MERGEABLE after it had tried to merge.'),
+      make('p', {}, 'This is the bug that the series fixes: the kernel set VM_MERGEABLE after it had tried to merge.'),
       make('p', {}, `Linux ${release}: `, make('code', {}, `${commit} ("${subject}")`))));
   }
   return nodes;

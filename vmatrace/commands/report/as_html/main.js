@@ -59,14 +59,15 @@ function drawPatterns() {
   const rows = DATA.patterns.map((pattern) => make('tr', {},
     make('td', { class: 'cost' }, count(pattern.cost)),
     make('td', { class: 'bar-cell' }, bar(pattern.cost)),
-    make('td', { class: 'text' }, make('code', {}, pattern.call), pattern.caller ? make('span', { class: 'by' }, `by ${pattern.caller}`) : null),
+    make('td', { class: 'text' }, make('button', { type: 'button', class: 'link', title: 'Show the first of these calls', on: { click: () => showLine(pattern.line) } }, make('code', {}, pattern.call)), pattern.caller ? make('span', { class: 'by' }, `by ${pattern.caller}`) : null),
     make('td', {}, count(pattern.calls)), make('td', {}, signed(pattern.added[0])), make('td', {}, signed(pattern.added[1]))));
   const heads = [['cost', ''], ['', 'bar-cell'], ['call', 'text'], ['calls', ''], [DATA.models[0], ''], [DATA.models[1], '']];
   put($('patterns'),
     make('div', { class: 'scroll' }, make('table', { class: 'list' },
       make('thead', {}, make('tr', {}, ...heads.map(([head, name]) => make('th', { class: name, scope: 'col' }, head)))),
       make('tbody', {}, ...rows))),
-    make('p', { class: 'after' }, `Cost: the VMAs that these calls left under ${DATA.models[0]}, less those under ${DATA.models[1]}. Calls that unmap give some of it back.`));
+    make('p', { class: 'after' }, `Cost: the VMAs that these calls left under ${DATA.models[0]}, less those under ${DATA.models[1]}. Calls that unmap give some of it back. A click on a call shows the first of its kind.`));
+  sortable($('patterns').querySelector('table'));
 }
 
 function drawProcesses() {
@@ -75,11 +76,12 @@ function drawProcesses() {
   $('process-choice').hidden = false;
   put($('process'), ...DATA.processes.map((process, i) => make('option', { value: i }, process.name + (process.exited ? ', exited' : ''))));
   $('process').addEventListener('change', () => showProcess(Number($('process').value)));
-  const heads = ['process', 'events', `peak ${DATA.models[0]}`, `peak ${DATA.models[1]}`, 'at the end', 'at the end', 'blocked by mg alone'];
+  const heads = ['process', 'events', `peak, ${DATA.models[0]}`, `peak, ${DATA.models[1]}`, `at the end, ${DATA.models[0]}`, `at the end, ${DATA.models[1]}`, 'blocked by mg alone'];
   const rows = DATA.processes.map((process, i) => make('tr', { 'data-process': i },
     make('th', { scope: 'row', class: 'text' }, make('button', { type: 'button', class: 'link', on: { click: () => { showProcess(i); window.scrollTo(0, 0); } } }, process.name), process.exited ? ', exited' : null),
     ...[process.events, process.counts[0].peak, process.counts[1].peak, process.counts[0].vmas, process.counts[1].vmas, process.counts[0].only].map((number) => make('td', {}, count(number)))));
   put($('processes'), make('thead', {}, make('tr', {}, ...heads.map((head, i) => make('th', { scope: 'col', class: i ? '' : 'text' }, head)))), make('tbody', {}, ...rows));
+  sortable($('processes'));
 }
 
 function drawLegend() {
@@ -111,6 +113,9 @@ function drawEvent() {
   $('slider').setAttribute('aria-valuetext', `${place.join(', ')}: ${frame.call}`);
   $('back').disabled = current === 0;
   $('forth').disabled = current === FRAMES.length - 1;
+  const costs = costsOf(chosenProcess);
+  $('previous-cost').disabled = !costs.length || costs[0] >= current;
+  $('next-cost').disabled = !costs.length || costs[costs.length - 1] <= current;
 }
 
 function drawHeads() {
@@ -119,7 +124,7 @@ function drawHeads() {
     const before = current ? layoutAt(chosenProcess, side, current - 1) : null;
     const change = layout && before ? layout.length - before.length : 0;
     put($(`head-${side}`), dot(side), make('b', {}, DATA.models[side]),
-      make('span', { class: 'count' }, layout ? plural(layout.length, 'VMA') : 'not there yet'),
+      make('span', { class: 'count' }, !layout ? 'not there yet' : gone(chosenProcess, current) ? `exited with ${plural(layout.length, 'VMA')}` : plural(layout.length, 'VMA')),
       make('span', { class: 'step' }, change ? signed(change) : ''));
   }
 }
@@ -140,8 +145,23 @@ function show(frame) {
   drawHeads();
   revealChange();
   drawMaps();
+  drawOverview();
+  drawFills();
   drawDetail();
   markChart();
+  remember();
+}
+
+// The event that a line of the trace holds.
+function showLine(line) {
+  const frame = FRAMES.findIndex((each) => each.line >= line);
+  if (frame < 0) return;
+  play(false);
+  if (FRAMES[frame].process >= 0 && FRAMES[frame].process !== chosenProcess) {
+    current = frame;
+    showProcess(FRAMES[frame].process);
+  } else show(frame);
+  $('space').scrollIntoView();
 }
 
 function showProcess(process) {
@@ -153,6 +173,7 @@ function showProcess(process) {
   maps.axis = maps.steady;
   $('maps').scrollTop = 0;
   maps.zoom = 1;
+  maps.fit = false;
   if (maps.axis) scaleMaps();
   drawSummary();
   drawChart();
@@ -161,15 +182,17 @@ function showProcess(process) {
 
 function scaleMaps() {
   const height = parseFloat(getComputedStyle($('maps')).maxHeight);
-  layAxis(maps.axis, Math.max(comfortable(maps.axis, height) * maps.zoom, 200));
+  layAxis(maps.axis, maps.fit ? fitted(maps.axis, height) : Math.max(comfortable(maps.axis, height) * maps.zoom, 200));
+  $('zoom-fit').setAttribute('aria-pressed', maps.fit ? 'true' : 'false');
   const { unit, least } = maps.axis;
   const scale = unit >= 1 ? `1 page = ${unit >= 10 ? Math.round(unit) : unit.toFixed(1)} px` : `1 px = ${size(Math.round(1 / unit))}`;
   $('scale').textContent = scale;
-  $('scale').title = `No stretch is lower than ${least} px; one higher than ${MOST} px is cut, with a zigzag.`;
+  $('scale').title = `No stretch is lower than ${+least.toFixed(2)} px; one higher than ${MOST} px is cut, with a zigzag.`;
 }
 function zoom(factor) {
   const box = $('maps');
   const middle = (box.scrollTop + box.clientHeight / 2) / maps.axis.height;
+  maps.fit = !factor && !maps.fit;
   maps.zoom = factor ? Math.min(Math.max(maps.zoom * factor, 0.2), 50) : 1;
   scaleMaps();
   drawMaps();
@@ -179,11 +202,9 @@ function zoom(factor) {
 
 // Frames at which the difference grew, for the process that is shown.
 function jump(direction) {
-  const difference = (frame) => [0, 1].map((side) => (layoutAt(chosenProcess, side, frame) || []).length).reduce((a, b) => a - b);
-  for (let frame = current + direction; frame > 0 && frame < FRAMES.length; frame += direction) {
-    if (difference(frame) > difference(frame - 1)) return show(frame);
-  }
-  return undefined;
+  const costs = costsOf(chosenProcess);
+  const goal = direction > 0 ? costs.find((frame) => frame > current) : costs.filter((frame) => frame < current).pop();
+  if (goal !== undefined) show(goal);
 }
 
 function play(on) {
@@ -219,11 +240,13 @@ function listen() {
     width = window.innerWidth;
     drawChart();
     drawMaps();
+    drawOverview();
   });
   $('theme').addEventListener('click', () => {
     const dark = getComputedStyle(document.documentElement).colorScheme === 'dark'
       || (!document.documentElement.dataset.theme && matchMedia('(prefers-color-scheme: dark)').matches);
     document.documentElement.dataset.theme = dark ? 'light' : 'dark';
+    remember();
   });
 }
 
@@ -239,5 +262,10 @@ drawPatterns();
 drawLegend();
 drawProcesses();
 listen();
-current = FRAMES.length - 1;
-showProcess(highest());
+listenOverview();
+listenLinks();
+chosenProcess = highest();
+current = FRAMES.findIndex((frame, index) => gone(chosenProcess, index)) - 1;
+if (current < 0) current = FRAMES.length - 1;
+recall();
+settled = true;

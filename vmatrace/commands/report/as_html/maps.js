@@ -2,7 +2,7 @@
 // As long as that is legible the axis holds every address that the process ever maps, so that
 // nothing moves when the event changes; else it holds those of the two layouts that are shown.
 
-const maps = { process: 0, frame: 0, axis: null, steady: null, zoom: 1, chosen: null, layouts: [null, null], changed: [[], []] };
+const maps = { process: 0, frame: 0, axis: null, steady: null, zoom: 1, fit: false, chosen: null, layouts: [null, null], changed: [[], []] };
 const HEADER = 28;   // pixels above a cluster, for its address and the gap before it
 const LEAST = 6;     // pixels that a stretch of memory has at least
 const ROOMY = 20;    // the same where not everything can be in view anyway: room for a line of text
@@ -34,20 +34,29 @@ function stretches(vmas) {
 // The axis of a process; null where it would be too long to stay the same for all events.
 function steadyAxis(process) {
   const parts = stretches(TIMES[process].flat().flatMap((change) => change.come));
-  return parts.length > STEADY ? null : { parts, unit: 1, least: LEAST, height: 0 };
+  return parts.length > STEADY ? null : { parts, unit: 1, least: LEAST, header: HEADER, height: 0 };
 }
 
-const passingAxis = () => ({ parts: stretches(maps.layouts.flatMap((layout) => layout || [])), unit: 1, least: LEAST, height: 0 });
+const passingAxis = () => ({ parts: stretches(maps.layouts.flatMap((layout) => layout || [])), unit: 1, least: LEAST, header: HEADER, height: 0 });
 
 const tall = (part, axis, unit) => Math.min(Math.max(part.pages * unit, axis.least), MOST);
 
-const fixedHeight = (axis) => HEADER * (1 + axis.parts.filter((part) => part.far).length) + 12;
+const fixedHeight = (axis) => axis.header * (1 + axis.parts.filter((part) => part.far).length) + 12;
 
 // The height that shows everything at once if that can be, and else everything legibly.
 function comfortable(axis, height) {
+  axis.header = HEADER;
   const near = axis.parts.filter((part) => !part.far).length;
   axis.least = fixedHeight(axis) + LEAST * near <= height ? LEAST : ROOMY;
   return axis.least === LEAST ? height : fixedHeight(axis) + 1.5 * ROOMY * near;
+}
+
+// The same as one picture: what has no room for words has none, and thin ones are as thin as need be.
+function fitted(axis, height) {
+  const near = axis.parts.filter((part) => !part.far).length;
+  axis.header = Math.min(HEADER, height * 0.4 / (axis.parts.length - near + 1));
+  axis.least = Math.min(LEAST, Math.max(height - fixedHeight(axis), 0) * 0.8 / Math.max(near, 1));
+  return height;
 }
 
 // Choose pixels for a page so that the whole axis is about as high as wanted.
@@ -61,10 +70,10 @@ function layAxis(axis, wanted) {
     if (total(middle) > wanted) high = middle; else low = middle;
   }
   axis.unit = high > LARGEST * 0.999 ? LARGEST : low;
-  let y = HEADER;
+  let y = axis.header;
   axis.parts.forEach((part) => {
     part.top = y;
-    part.height = part.far ? HEADER : tall(part, axis, axis.unit);
+    part.height = part.far ? axis.header : tall(part, axis, axis.unit);
     part.cut = !part.far && part.pages * axis.unit > MOST;
     y += part.height;
   });
@@ -130,6 +139,8 @@ function drawMaps() {
     for (const side of [0, 1]) nodes.push(...drawSide(axis, side, low, high));
   }
   put(canvas, ...nodes);
+  canvas.classList.toggle('exited', gone(maps.process, maps.frame));
+  markBrush();
   if (focus) {
     const again = canvas.querySelector(`[data-key="${focus}"]`);
     if (again) again.focus({ preventScroll: true });
@@ -140,7 +151,7 @@ function drawParts(axis, visible) {
   const nodes = [];
   for (const part of visible) {
     const { index } = part;
-    if (index === 0 || part.far) {
+    if (axis.header >= 15 && (index === 0 || part.far)) {
       const first = part.far ? index + 1 : 0;
       let last = first;
       while (last + 1 < axis.parts.length && !axis.parts[last + 1].far) last++;
@@ -148,7 +159,7 @@ function drawParts(axis, visible) {
       nodes.push(place(make('div', { class: 'cluster' }, make('span', {}, hex(start)),
         make('span', { class: 'span' }, size(axis.parts[last].end - start)),
         make('span', { class: 'gap' }, part.far ? `gap ${size(part.pages)}` : '')),
-      axis.parts[first].top - HEADER + 4, 24));
+      axis.parts[first].top - axis.header + 4, axis.header - 4));
     }
     if (!part.far) {
       for (const side of [0, 1]) nodes.push(place(make('div', { class: `hole col-${side}` }), part.top, part.height));
@@ -169,11 +180,15 @@ function drawSide(axis, side, low, high) {
   const changed = new Set(maps.changed[side]);
   let last = -1e9;
   let first = true;
+  let drawn = -1;
   for (let i = firstBelow(layout, low); i < layout.length && layout[i].start < high; i++) {
     const vma = layout[i];
     const top = yOf(axis, vma.start);
     const bottom = yEnd(axis, vma.end);
-    nodes.push(drawVma(side, vma, top, bottom - top, changed.has(vma.start)));
+    // What shares a pixel with the one before it is not drawn twice.
+    if (bottom - drawn < 0.75 && !changed.has(vma.start) && !isChosen('vma', side, vma.start) && !isChosen('border', side, vma.start)) continue;
+    drawn = Math.max(bottom, top + 1);
+    nodes.push(drawVma(side, vma, top, bottom - top, changed.has(vma.start), first));
     if (vma.border >= 0) {
       const next = yEnd(axis, vma.end);
       nodes.push(drawBorder(side, vma, top, Math.min(top - last, next - top) < 13, first));
@@ -184,11 +199,15 @@ function drawSide(axis, side, low, high) {
   return nodes;
 }
 
-function drawVma(side, vma, top, height, changed) {
+function drawVma(side, vma, top, height, changed, first) {
   const [perms, codes, name, kind] = DATA.attributes[vma.attributes];
   const mergeable = codes.split(' ').includes('mg');
-  const element = make('div', {
-    class: `vma col-${side} ${kind}${mergeable ? ' mergeable' : ''}${changed ? ' changed' : ''}${isChosen('vma', side, vma.start) ? ' chosen' : ''}`,
+  const element = make('button', {
+    type: 'button', 'data-key': `v${side}-${vma.start}`, 'data-side': side, 'data-vma': vma.start,
+    tabindex: first || isChosen('vma', side, vma.start) ? 0 : -1,
+    'aria-pressed': isChosen('vma', side, vma.start) ? 'true' : 'false',
+    'aria-label': `${DATA.models[side]}: ${range(vma.start, vma.end)}, ${size(vma.end - vma.start)}, ${perms}, ${name || 'anonymous'}${mergeable ? ', mergeable' : ''}`,
+    class: `vma col-${side} ${kind}${mergeable ? ' mergeable' : ''}${changed ? ' changed' : ''}${isChosen('vma', side, vma.start) ? ' chosen' : ''}${isPicked(vma) ? '' : ' dim'}`,
     title: `${range(vma.start, vma.end)} ${size(vma.end - vma.start)} ${perms} ${name || 'anonymous'}`,
     on: { click: () => choose('vma', side, vma.start) },
   });
@@ -204,7 +223,7 @@ function drawVma(side, vma, top, height, changed) {
     element.style.paddingTop = `${Math.min(Math.max(box.scrollTop - top, 0) + box.clientHeight / 3, height - 30)}px`;
   }
   // A hair of background between VMAs that touch.
-  return place(element, top + (vma.border >= 0 ? 0.5 : 0), Math.max(height - 1, 2));
+  return place(element, top + (vma.border >= 0 ? 0.5 : 0), Math.max(height - 1, 1));
 }
 
 const shortName = (name) => (name ? name.replace(/^.*\/(?=[^/])/, '') : 'anonymous');
@@ -241,8 +260,16 @@ function revealChange() {
 
 // Arrow keys: up and down to the next border of a map, left and right to the nearest of the other.
 function walkBorders(event) {
-  const { side, start } = event.target.dataset;
-  if (side === undefined) return;
+  const { side, start, vma } = event.target.dataset;
+  if (vma !== undefined) return walkVmas(event, Number(side), Number(vma));
+  if (side === undefined) {
+    // From the box itself they lead in, to the first that is in view.
+    if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return undefined;
+    const inside = [...$('canvas').querySelectorAll('.border')].find((border) => border.offsetTop >= $('maps').scrollTop);
+    if (!inside) return undefined;
+    event.preventDefault();
+    return focusBorder(Number(inside.dataset.side), Number(inside.dataset.start));
+  }
   const here = Number(start);
   const borders = (of) => maps.layouts[of].filter((vma) => vma.border >= 0);
   let goal;
@@ -253,16 +280,40 @@ function walkBorders(event) {
     to = event.key === 'ArrowLeft' ? 0 : 1;
     const distance = (vma) => Math.abs(vma.start - here);
     goal = borders(to).reduce((best, vma) => (best && distance(best) <= distance(vma) ? best : vma), undefined);
-  } else return;
+  } else return undefined;
   event.preventDefault();
   if (goal) focusBorder(to, goal.start);
+  return undefined;
 }
 
-function focusBorder(side, start) {
+// The same from VMA to VMA.
+function walkVmas(event, side, here) {
+  const layout = maps.layouts[side];
+  const index = layout.findIndex((vma) => vma.start === here);
+  const across = (to) => { const other = maps.layouts[to] || []; return other[Math.min(firstBelow(other, here), other.length - 1)]; };
+  const goals = {
+    ArrowDown: () => [side, layout[index + 1]], ArrowUp: () => [side, layout[index - 1]],
+    ArrowLeft: () => [0, across(0)], ArrowRight: () => [1, across(1)],
+  };
+  if (!(event.key in goals)) return;
+  event.preventDefault();
+  const [to, goal] = goals[event.key]();
+  if (goal) focusKey(goal.start, `v${to}-${goal.start}`);
+}
+
+// Bring an address into view.
+function reveal(start) {
   const box = $('maps');
   const y = yOf(maps.axis, start);
   if (y < box.scrollTop + 40 || y > box.scrollTop + box.clientHeight - 40) box.scrollTop = y - box.clientHeight / 2;
+}
+
+const focusBorder = (side, start) => focusKey(start, `${side}-${start}`);
+
+function focusKey(start, key) {
+  reveal(start);
   drawMaps();
-  $('canvas').querySelector(`[data-key="${side}-${start}"]`).focus({ preventScroll: true });
+  const element = $('canvas').querySelector(`[data-key="${key}"]`);
+  if (element) element.focus({ preventScroll: true });
 }
 
