@@ -35,13 +35,14 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "importers": ({"importers"}, {"facts", "event", "trace"}),
     "record": ({"record"}, {"facts", "event", "trace", "oracle"}),
     "schema": ({"schema"}, {"facts", "event", "trace"}),
-    "verify": ({"verify"}, {"facts", "event", "trace", "engine", "oracle", "replayer"}),
+    "search": ({"search"}, {"facts", "event", "trace", "engine", "replayer"}),
+    "verify": ({"verify"}, {"facts", "event", "trace", "engine", "oracle", "replayer", "search"}),
     "render": ({"render"}, {"facts", "event", "trace", "engine", "replayer"}),
     "commands": (
         {"commands"},
         {
             "facts", "event", "trace", "engine", "oracle", "replayer", "importers", "record",
-            "schema", "verify", "render",
+            "schema", "search", "verify", "render",
         },
     ),
     "program": (

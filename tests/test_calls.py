@@ -38,9 +38,9 @@ from vmatrace.record import filter as recorded
 from vmatrace.replayer import assumptions
 from vmatrace.replayer.run import replay
 from vmatrace.schema.tracefile import schema
+from vmatrace.search.generate import generate
 from vmatrace.trace.callstring import parse_call
 from vmatrace.trace.file import Trace
-from vmatrace.verify.generate import generate
 
 PAGE = 4096
 #: LogText for a parameter by its kind, and for those that want something of their own.

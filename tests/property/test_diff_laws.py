@@ -12,8 +12,8 @@ from vmatrace.commands.diff.answer import Did
 from vmatrace.commands.diff.question import Comparison, compare
 from vmatrace.kernels import KERNELS
 from vmatrace.layout import Layout, Mapping, align, flag_differences, segments, with_flags
+from vmatrace.search import generate
 from vmatrace.trace.file import Trace
-from vmatrace.verify import generate
 
 PAGE = 4096
 _FLAGS = st.sampled_from([abi.VM_READ, abi.VM_READ | abi.VM_WRITE, abi.VM_READ | abi.VM_MERGEABLE])

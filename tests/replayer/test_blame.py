@@ -10,8 +10,8 @@ from vmatrace.replayer.blame import blame
 from vmatrace.replayer.expectations import count
 from vmatrace.replayer.result import Failure
 from vmatrace.replayer.run import Replay, replay
+from vmatrace.search import generate
 from vmatrace.trace.file import ProcessState, Trace, load_trace
-from vmatrace.verify import generate
 
 HEAD = "vmatrace: 1\nprocess: {ksm: true}\nevents:\n"
 PRE = get_kernel("pre-patch")

@@ -8,8 +8,8 @@ from vmatrace.commands.diff.attribution import first_partings
 from vmatrace.kernels import FEATURES, get_kernel
 from vmatrace.replayer.run import Replay
 from vmatrace.replayer.uses import VOCABULARY, uses_of
+from vmatrace.search.generate import FAMILIES, files, generate
 from vmatrace.trace.file import Trace
-from vmatrace.verify.generate import FAMILIES, files, generate
 
 
 def test_a_feature_needs_what_there_are_words_for() -> None:

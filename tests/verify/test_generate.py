@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from vmatrace import abi
 from vmatrace.event import Event
+from vmatrace.search.generate import FAMILIES, family, files, generate
+from vmatrace.search.program import ADVICE, UNGIVEN
+from vmatrace.search.shrink import consistent
 from vmatrace.trace.file import Trace, load_trace
 from vmatrace.trace.writer import call_text
 from vmatrace.verify import exhibit
-from vmatrace.verify.generate import FAMILIES, family, files, generate
-from vmatrace.verify.program import ADVICE, UNGIVEN
-from vmatrace.verify.shrink import consistent
 
 
 def texts(events: Iterable[Event]) -> list[tuple[str, str]]:

@@ -25,12 +25,12 @@ from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 from vmatrace.oracle import KernelDied, Machine, OracleError
 from vmatrace.oracle.boot import open_machine
+from vmatrace.search.generate import family, files, generate
+from vmatrace.search.shrink import BUDGET, Shrinker
 from vmatrace.trace import writer
 from vmatrace.trace.file import Trace
 from vmatrace.verify import exhibit, setting
-from vmatrace.verify.generate import family, files, generate
 from vmatrace.verify.recording import RecordingWriter
-from vmatrace.verify.shrink import BUDGET, Shrinker
 from vmatrace.verify.witness import Mismatch, compare, program, starting_at
 
 #: Programs of a batch: a fraction of a second.

@@ -14,8 +14,8 @@ from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
 from vmatrace.kernels import get_kernel
 from vmatrace.replayer.run import Replay
+from vmatrace.search import generate
 from vmatrace.trace.file import Trace, load_trace
-from vmatrace.verify import generate
 
 POST = get_kernel("post-patch")
 

@@ -13,11 +13,11 @@ from vmatrace.commands.verify.question import Outcome
 from vmatrace.kernels import FEATURES, KERNELS
 from vmatrace.layout import Mapping, parse_layout
 from vmatrace.render.paper import Paper
+from vmatrace.search.generate import files, generate
 from vmatrace.trace.file import load_trace
 from vmatrace.verify import exhibit
 from vmatrace.verify.campaign import BatchResult, Campaign, Reduced, Total, exhibit_text, readable
 from vmatrace.verify.findings import conclude
-from vmatrace.verify.generate import files, generate
 from vmatrace.verify.verdict import Verdict
 from vmatrace.verify.witness import Mismatch, first_difference
 

@@ -10,8 +10,8 @@ from typing import Final
 
 from vmatrace import abi
 from vmatrace.event import Fd
-from vmatrace.verify import ordinary
-from vmatrace.verify.program import ADVICE, BRK, PAGE, PRIVATE, PROTS, RW, WINDOW, Maker, Program
+from vmatrace.search import ordinary
+from vmatrace.search.program import ADVICE, BRK, PAGE, PRIVATE, PROTS, RW, WINDOW, Maker, Program
 
 _HUGE: Final = 2 << 20
 #: Where huge pages are mapped: aligned, behind every window.

@@ -8,7 +8,7 @@ from typing import Final
 from vmatrace import abi
 from vmatrace.calls import format_iovec
 from vmatrace.event import Arg, Fd
-from vmatrace.verify.program import PRIVATE, RW, Program
+from vmatrace.search.program import PRIVATE, RW, Program
 
 Call = tuple[str, tuple[Arg, ...]]
 #: Around the end of the largest file, and of what a page offset can say.

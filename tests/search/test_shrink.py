@@ -8,9 +8,9 @@ import pytest
 
 from vmatrace import abi
 from vmatrace.event import Event, Expr
+from vmatrace.search.generate import generate
+from vmatrace.search.shrink import Fails, Shrinker, consistent
 from vmatrace.trace.writer import call_text
-from vmatrace.verify.generate import generate
-from vmatrace.verify.shrink import Fails, Shrinker, consistent
 
 PAGE = 4096
 RW = abi.PROT_READ | abi.PROT_WRITE

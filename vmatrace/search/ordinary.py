@@ -10,7 +10,7 @@ from typing import Final
 from vmatrace import abi
 from vmatrace.calls import format_iovec, format_uffdio
 from vmatrace.event import Expr, Fd
-from vmatrace.verify.program import (
+from vmatrace.search.program import (
     ADVICE,
     BRK,
     PAGE,

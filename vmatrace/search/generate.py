@@ -12,8 +12,8 @@ from typing import Final
 
 from vmatrace import abi
 from vmatrace.event import Event, File
-from vmatrace.verify import bad, ordinary, wide
-from vmatrace.verify.program import FILES, SEGMENT, Maker, Program
+from vmatrace.search import bad, ordinary, wide
+from vmatrace.search.program import FILES, SEGMENT, Maker, Program
 
 _COMMON: Final[tuple[tuple[Maker, int], ...]] = (
     (ordinary.mmap, 240), (ordinary.munmap, 100), (ordinary.mprotect, 160), (ordinary.ksm, 40),
