@@ -20,7 +20,6 @@ from vmatrace.commands.audit.snapshot import SnapshotLike, open_snapshot
 from vmatrace.commands.check import question as checks
 from vmatrace.commands.diff import answer, opening
 from vmatrace.commands.diff import question as diffs
-from vmatrace.commands.diff.changes import Change, Follower, mapping_of
 from vmatrace.commands.explain import question as explanations
 from vmatrace.commands.explain.address import parse_address
 from vmatrace.commands.replay.question import outcome
@@ -28,6 +27,7 @@ from vmatrace.commands.report import question as reports
 from vmatrace.importers.format import Reading
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout
+from vmatrace.replayer.changes import Change, Follower, mapping_of
 from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vmatrace.commands.diff.attribution import first_partings
 from vmatrace.kernels import FEATURES, get_kernel
+from vmatrace.replayer.attribution import first_partings
 from vmatrace.replayer.run import Replay
 from vmatrace.replayer.uses import VOCABULARY, uses_of
 from vmatrace.search.generate import FAMILIES, files, generate

@@ -9,9 +9,9 @@ import pytest
 from program import EXHIBITS, ROOT, RunProgram, exhibit
 
 from vmatrace.commands.diff.across.question import Across, across, parse_models
-from vmatrace.commands.diff.attribution import causes
 from vmatrace.commands.diff.question import compare
 from vmatrace.kernels import FEATURES, KERNELS, get_kernel
+from vmatrace.replayer.attribution import causes
 from vmatrace.trace.file import Trace, load_trace
 
 RELEASES = "6.4..6.18"

@@ -19,9 +19,7 @@ from vmatrace.commands.diff.answer import (
     processes_of,
     settle,
 )
-from vmatrace.commands.diff.attribution import DiffCause, causes, first_partings
 from vmatrace.commands.diff.baseline import Baseline, SavedResult
-from vmatrace.commands.diff.changes import Change, Follower, Key, mapping_of
 from vmatrace.commands.diff.moved import (
     Ranges,
     chosen_by_kernel,
@@ -35,6 +33,8 @@ from vmatrace.layout import (
     Layout,
     with_flags,
 )
+from vmatrace.replayer.attribution import DiffCause, causes, first_partings
+from vmatrace.replayer.changes import Change, Follower, Key, mapping_of
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Item, Trace

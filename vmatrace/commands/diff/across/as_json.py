@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final, TextIO
 
 from vmatrace.commands.diff.across.question import Across, Row
-from vmatrace.commands.diff.attribution import DiffCause, Parting
 from vmatrace.commands.forms import Each, Form
 from vmatrace.render.jsonform import encode, errno_name
+from vmatrace.replayer.attribution import DiffCause, Parting
 
 FORMAT: Final = "vmatrace-across/1"
 SUFFIXES: Final = (".json", ".jsonl")

@@ -7,10 +7,10 @@ from typing import Final, TextIO
 from vmatrace.calls import CALLS
 from vmatrace.commands.diff.across.question import Across, Row
 from vmatrace.commands.diff.as_table import write_total
-from vmatrace.commands.diff.attribution import DiffCause, Parting
 from vmatrace.commands.forms import Form, Pages
 from vmatrace.event import format_result
 from vmatrace.render.paper import Paper, on
+from vmatrace.replayer.attribution import DiffCause, Parting
 
 SUFFIXES: Final = (".txt",)
 FOR_PEOPLE: Final = True

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from vmatrace import kernels
-from vmatrace.commands.diff.attribution import DiffCause, Parting, causes, first_partings
 from vmatrace.kernels import Kernel
+from vmatrace.replayer.attribution import DiffCause, Parting, causes, first_partings
 from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import Replay
 from vmatrace.replayer.uses import Uses, uses_of

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
-from vmatrace.commands.diff.changes import Follower
 from vmatrace.event import Event
 from vmatrace.kernels import FEATURES, Feature, Kernel
+from vmatrace.replayer.changes import Follower
 from vmatrace.replayer.lockstep import together
 from vmatrace.replayer.run import Replay
 from vmatrace.replayer.uses import uses_of

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 from program import EXHIBITS, ROOT, exhibit
 
-from vmatrace.commands.diff import changes
-from vmatrace.commands.diff.changes import Follower, Key, key_of
 from vmatrace.engine import view
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
 from vmatrace.kernels import get_kernel
+from vmatrace.replayer import changes
+from vmatrace.replayer.changes import Follower, Key, key_of
 from vmatrace.replayer.run import Replay
 from vmatrace.search import generate
 from vmatrace.trace.file import Trace, load_trace
