@@ -75,6 +75,23 @@ def test_mmap_fails_as_the_first_check_that_does_not_pass_says(
     assert mm.vmas.count == 0
 
 
+def on(fs: str, mode: str = "rw") -> VmFile:
+    return VmFile("/x", fs, "mmap_prepare", writable="w" in mode)
+
+
+def test_synchronous_is_unknown_to_most_file_systems_and_known_to_two() -> None:
+    """file_operations.fop_flags: FOP_MMAP_SYNC."""
+    flags = abi.MAP_SHARED_VALIDATE | abi.MAP_SYNC
+    assert mmap(new_mm(), 0, PAGE, RW, flags, on("tmpfs", "r"), 0) == -abi.EOPNOTSUPP
+    assert mmap(new_mm(), 0, PAGE, RW, flags, on("xfs", "r"), 0) == -abi.EACCES
+
+
+def test_secret_memory_is_shared_or_nothing() -> None:
+    """secretmem_mmap() and its heir."""
+    assert mmap(new_mm(), 0, PAGE, RW, PRIVATE, on("secretmem"), 0) == -abi.EINVAL
+    assert mmap(new_mm(), 0, PAGE, RW, SHARED, on("secretmem"), 0) > 0
+
+
 def test_noreplace_refuses_any_overlap_and_nothing_else() -> None:
     mm = draw("ww..")
     flags = ANON | abi.MAP_FIXED_NOREPLACE

@@ -34,6 +34,17 @@ def test_registering_splits_and_unregistering_merges_again() -> None:
     assert strip(mm) == "wwwwww"
 
 
+@pytest.mark.parametrize(
+    ("start", "length"), [(BASE + 1, PAGE), (BASE, PAGE + 1), (BASE, 0), (abi.TASK_SIZE, PAGE)]
+)
+def test_a_range_is_of_whole_pages_in_the_task(start: int, length: int) -> None:
+    """validate_unaligned_range(), validate_range()."""
+    text = f"{{range={{start={start:#x}, len={length:#x}}}, mode={MISSING}}}"
+    mm = draw("ww")
+    assert ioctl(mm, 1, abi.UFFDIO_REGISTER, text) == -abi.EINVAL
+    assert ioctl(mm, 1, abi.UFFDIO_UNREGISTER, text[7:].partition("}")[0] + "}") == -abi.EINVAL
+
+
 def test_modes_are_replaced_unless_all_are_there_already() -> None:
     mm = draw("ww")
     register(mm, 0, 2, f"{MISSING}|{WP}")

@@ -30,6 +30,14 @@ def test_numbers_are_the_recorded_ones_and_then_the_next() -> None:
     assert processes.numbered(5) is None
 
 
+def test_the_first_of_all_numbers_can_be_recorded() -> None:
+    """Of a container's own first process, say; 0 and less are no process."""
+    processes = Processes(draw("ww"))
+    assert processes.create(draw("ww"), False, None, 1) == 1
+    assert processes.create(draw("ww"), False, None, 0) == 3
+    assert processes.create(draw("ww"), False, None, -1) == 4
+
+
 def test_memory_ends_with_the_last_who_shares_it() -> None:
     main = draw("ww")
     processes = Processes(main)

@@ -347,3 +347,13 @@ def test_divergences_beyond_the_kept_ones_are_counted(monkeypatch: pytest.Monkey
     monkeypatch.setattr("vmatrace.replayer.result.MAX_DIVERGENCES", 3)
     result = run(*["munmap(0x10000000, 0) = 0"] * 5)
     assert (len(result.divergences), result.diverged) == (3, 5)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero (deleted)", "/SYSV00000000 (deleted)", "/memfd:x"])
+def test_shared_memory_in_a_starting_layout_is_on_tmpfs(name: str) -> None:
+    """So its mapping can be mergeable from the start, and is not one with a driver's."""
+    layout = f"maps: |\n  10000000-10001000 rw-p 00000000 00:01 9 {name}"
+    found = Replay(trace("brk(0)", header=layout), get_kernel("post-patch")).process("main")
+    (vma,) = found.vmas
+    assert vma.file is not None
+    assert vma.file.fs == "tmpfs"
