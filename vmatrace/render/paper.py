@@ -60,8 +60,10 @@ class Paper:
     def broken(self, text: str, first: int = 0, rest: int = 0) -> list[str]:
         """*text* in pieces that fit behind *first* columns, the later ones behind *rest*."""
         text = visible(text)
-        if self.width is None or first + len(text) <= self.width:
+        if self.width is None or len(inert(" " * first + text)) <= self.width:
             return [text]
+        # Any word may come to stand first in a line, where a runner would take it for a command.
+        text = " ".join(map(inert, text.split(" ")))
         room = max(self.width, rest + 20)
         lines = textwrap.wrap(
             text, room, initial_indent=" " * first, subsequent_indent=" " * rest,
