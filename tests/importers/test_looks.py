@@ -17,9 +17,6 @@ BRK = "brk(NULL) = 0x55d0c8a5f000\n"
     ("text", "like"),
     [
         ("% time     seconds  usecs/call     calls    errors syscall\n", "table of counts"),
-        (" 0.1 ( 0.0 ms): a/1 mmap(len: 8192) = 0x7f\n", "perf trace"),
-        ("I0101 10:00:00.000000  1 strace.go:567] [ 1: 1] a X brk(0x0) = 0\n", "gVisor"),
-        ("# tracer: nop\n#\n", "ftrace"),
         ("Attaching 2 probes...\n", "bpftrace"),
         ("1234: mmap(0x0,8192,0x3,0x1002,-1,0x0) = 34359738368 (0x800000000)\n", "truss"),
         ("SYSCALL(args) \t = return\nmprotect(0x10763E000, 0x4000, 0x1)\t = 0 0\n", "dtruss"),

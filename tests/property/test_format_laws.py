@@ -22,9 +22,22 @@ from vmatrace.replayer.run import replay
 from vmatrace.snapshots import parse_snapshot
 
 CASES: Final = FOLDER.parent / "cases"
+TRACERS: Final = FOLDER.parent / "tracers"
+QEMU: Final = {CASES / "S45-qemu-user.log"}
 #: Small inputs of each format, by its name.
 INPUTS: Final = {
-    "strace": [*sorted(CASES.glob("S*.log")), FOLDER / "stderr-D.log", FOLDER / "f-N-all.log"]
+    "strace": [
+        *sorted(set(CASES.glob("S*.log")) - QEMU),
+        FOLDER / "stderr-D.log",
+        FOLDER / "f-N-all.log",
+    ],
+    "jsonl": [TRACERS / "events.jsonl"],
+    "ftrace": sorted(TRACERS.glob("ftrace*.log")),
+    "perf-script": sorted(TRACERS.glob("perf-script*.log")),
+    "perf-trace": [TRACERS / "perf-trace.log"],
+    "bpftrace": [TRACERS / "bpftrace.log"],
+    "gvisor": [TRACERS / "gvisor.log"],
+    "qemu": [*QEMU, *sorted(TRACERS.glob("qemu*.log"))],
 }
 SNAPSHOTS: Final = [path for path in sorted(CASES.glob("M*")) if path.suffix != ".yaml"]
 #: So many lines of one, at most.

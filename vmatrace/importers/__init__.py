@@ -21,18 +21,25 @@ if TYPE_CHECKING:
 __all__ = ["formats", "open_trace"]
 
 _EXPECTED: Final = (
-    "neither a trace (expected a mapping with the keys vmatrace and events) nor {known} (expected"
-    " lines such as 'brk(NULL) = 0x55d0c8a5f000')"
+    "neither a trace (expected a mapping with the keys vmatrace and events) nor a log of strace or"
+    " another tracer (expected lines such as 'brk(NULL) = 0x55d0c8a5f000'; vmatrace import --list)"
 )
 _NAMES: Final = (".yaml", ".yml")
 _NESTED: Final = 3  # prefixes before one line: a name, a time, a quotation
 
 
 def formats() -> tuple[Format, ...]:
-    """All formats but that of traces, the likeliest first. A new one is a module and a row here."""
+    """All formats but that of traces; the first that takes a text for its own reads it.
+
+    Those whose lines hold strace's calls come before strace. A new one is a module and a row here.
+    """
+    from vmatrace.importers import bpftrace, gvisor, jsonlines, perftrace, qemu, tracepoints
     from vmatrace.importers.strace import log as strace
 
-    return (strace.FORMAT,)
+    return (
+        jsonlines.FORMAT, gvisor.FORMAT, tracepoints.FTRACE, tracepoints.PERF_SCRIPT,
+        perftrace.FORMAT, bpftrace.FORMAT, qemu.FORMAT, strace.FORMAT,
+    )  # fmt: skip
 
 
 def open_trace(source: str | BinaryIO, reading: Reading | None = None) -> Trace:
@@ -90,8 +97,7 @@ def _refusal(text: LogText, like: str | None) -> str:
         return "it is empty (expected a trace or a log)"
     if like is not None:
         return f"it looks like {like}"
-    wanted = [form.what for form in formats()]
-    return _EXPECTED.format(known=" nor ".join(wanted))
+    return _EXPECTED
 
 
 def recognised(text: LogText) -> tuple[Format, LogText] | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Final
 
 from vmatrace.importers.machine import DEFAULT_PAGE_SIZE, LogMachine, guessed
@@ -70,3 +71,12 @@ class Format:
     looks_like: Callable[[Sequence[str]], bool]
     open: Callable[[LogText, Reading], Trace]
     open_set: Callable[[str, Sequence[LogText], Reading], Trace] | None = None
+
+
+def stem(path: str) -> str:
+    """The stem of a log's name: ``run`` for run.log, run.strace.gz and run."""
+    name = PurePath(path).name.strip("<>")
+    for suffix in (".gz", ".xz", ".zst", ".log", ".txt", ".jsonl", ".strace", ".trace"):
+        if len(name) > len(suffix):
+            name = name.removesuffix(suffix)
+    return name

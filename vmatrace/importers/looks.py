@@ -45,7 +45,7 @@ _SNAPSHOT: Final = (
 _TEXT: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     (re.compile(pattern), what)
     for pattern, what in (
-        (r'\s*\{"format": "vmatrace-([a-z]+)/', "a saved result of vmatrace (a side for diff)"),
+        (r'\s*\{\s*"format"\s*:\s*"vmatrace-', "a saved result of vmatrace (a side for diff)"),
         (r'.*"MESSAGE"\s*:.*"__REALTIME', "the journal as JSON (expected journalctl -o cat)"),
         (r"__CURSOR=", "the journal's export format (expected journalctl -o cat)"),
         (r"[0-9a-f]{1,16}-[0-9a-f]{1,16} [r-][w-][x-][sp] [0-9a-f]+ ", _SNAPSHOT),
@@ -54,14 +54,8 @@ _TEXT: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"memory map \(\d+ entr", "an Android tombstone (vmatrace audit reads its memory map)"),
         (r"% time +seconds +usecs/call|-+ -+ -+ -+ -+ -+$",
          "strace's table of counts (-c), which has no calls (expected a log without -c, or -C)"),
-        (r"\s+\d+\.\d+ \(\s*\d+\.\d+ ms\): |\s+\? \(\s*\): ",
-         "a log of perf trace"),
-        (r"(?:[IWDEF]\d{4} \d\d:\d\d:\d\d|.*\bstrace\.go:\d+\]).* [EX] \w+\(",
-         "a log of gVisor's strace"),
-        (r"# tracer: ", "the text of ftrace"),
-        (r"\s*\S.*-\d+\s+\[\d{3}\]\s+\S*\s*\d+\.\d+: ", "the text of ftrace or trace-cmd"),
-        (r"\s*\S+\s+\d+\s+(?:\[\d+\]\s+)?\d+\.\d+:\s+\S+:\S+: ", "the text of perf script"),
-        (r"Attaching \d+ probes?\.\.\.", "the output of bpftrace"),
+        (r"Attaching \d+ probes?\.\.\.",
+         "the output of bpftrace (expected that of `vmatrace import --script bpftrace`)"),
         (r"\s*\d+ +\S+ +(?:CALL|RET|NAMI|PSIN) ", "a log of ktrace (BSD)"),
         (r"(?:\d+: )?\w+\(.*\)\s+(?:= -?\d+ \(0x[0-9a-f]+\)|ERR#\d+)", "a log of truss"),
         (r"SYSCALL\(args\)\s+= return|\s*PID/THRD\s+", "a log of dtruss (macOS)"),

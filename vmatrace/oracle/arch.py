@@ -2,8 +2,8 @@
 
 The image is one page, written here byte by byte: an ELF header, a stage-1 program, one system call
 instruction and two loops that touch pages. Knows nothing of ptrace or of what is done with it.
-Numbers: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h; register sets:
-struct user_regs_struct (x86), struct user_pt_regs (arm64). x86-64 is tested, arm64 is not.
+Register sets: struct user_regs_struct (x86), struct user_pt_regs (arm64). x86-64 is tested, arm64
+is not.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from vmatrace import syscalls
 from vmatrace.oracle.errors import Unavailable
 
 #: Where the image lives: away from what programs and traces use, yet within a 39-bit address space.
@@ -159,32 +160,10 @@ def _image(machine: int, code: tuple[bytes, bytes, bytes, bytes]) -> tuple[bytes
 
 # --- the two processors ---------------------------------------------------------------------------
 
-_NAMES: Final = (
-    "mmap", "munmap", "mprotect", "pkey_mprotect", "mremap", "madvise", "brk", "mlock", "mlock2",
-    "munlock", "mlockall", "munlockall", "msync", "remap_file_pages", "mbind", "shmat", "shmdt",
-    "prctl", "clone", "execve", "exit_group", "openat", "close", "dup3", "memfd_create",
-    "ftruncate", "personality", "setsid", "ptrace", "ioctl", "userfaultfd", "unlinkat",
-)  # fmt: skip
-_X86_NUMBERS: Final = (
-    9, 11, 10, 329, 25, 28, 12, 149, 325, 150, 151, 152,
-    26, 216, 237, 30, 67, 157, 56, 59, 231, 257, 3, 292,
-    319, 77, 135, 112, 101, 16, 323, 263,
-)  # fmt: skip
-_ARM64_NUMBERS: Final = (
-    222, 215, 226, 288, 216, 233, 214, 228, 284, 229, 230, 231,
-    227, 234, 235, 196, 197, 167, 220, 221, 94, 56, 57, 24,
-    279, 46, 92, 157, 117, 29, 282, 35,
-)  # fmt: skip
-#: Calls younger than the common table have one number everywhere.
-_COMMON: Final = {
-    "pidfd_open": 434, "close_range": 436, "process_madvise": 440, "memfd_secret": 447,
-    "mseal": 462,
-}  # fmt: skip
-
 
 def x86_64() -> Arch:
     """The processor x86-64."""
-    calls = dict(zip(_NAMES, _X86_NUMBERS, strict=True)) | _COMMON
+    calls = syscalls.numbers("x86_64")
     image, syscall_at, load_at, store_at = _image(62, _x86_code(calls))
     # r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss …
     return Arch(
@@ -195,7 +174,7 @@ def x86_64() -> Arch:
 
 def aarch64() -> Arch:
     """The processor arm64, in the kernel's spelling aarch64."""
-    calls = dict(zip(_NAMES, _ARM64_NUMBERS, strict=True)) | _COMMON
+    calls = syscalls.numbers("aarch64")
     image, syscall_at, load_at, store_at = _image(183, _arm64_code(calls))
     # x0 … x30 sp pc pstate
     return Arch(

@@ -21,13 +21,6 @@ _RECORDED: Final = used_by("record")
 STRICT: Final = {"prctl": 22, "seccomp": 0}
 #: Requests of ptrace(2) by which one process begins to trace another: TRACEME, ATTACH, SEIZE.
 TRACING: Final = (0, 16, 0x4206)
-_OWN_X86: Final = {
-    "fork": 57, "vfork": 58, "execveat": 322, "seccomp": 317, "kcmp": 312, "clone3": 435,
-    "pidfd_getfd": 438,
-}  # fmt: skip
-_OWN_ARM64: Final = {
-    "execveat": 281, "seccomp": 277, "kcmp": 272, "clone3": 435, "pidfd_getfd": 438,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,15 +38,10 @@ class SyscallTable:
     names: dict[int, str]
 
 
-def own_numbers(arch: Arch) -> dict[str, int]:
-    """The numbers of calls that the oracle does not need."""
-    return _OWN_X86 if arch.name == "x86_64" else _OWN_ARM64
-
-
 def calls() -> SyscallTable:
     """The calls of the processor this runs on. Raises oracle.Unavailable for an unknown one."""
     arch = native()
-    numbers = arch.calls | own_numbers(arch)
+    numbers = arch.calls
     stopped = [name for call in _RECORDED for name in (call.name, *call.also)]
     # fork and vfork are no calls of every processor.
     names = {numbers[name]: name for name in (*stopped, "ptrace", "seccomp") if name in numbers}

@@ -57,6 +57,20 @@ def _list(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     ctx.exit()
 
 
+def _script(tracer: str, arch: str | None) -> int:
+    """--script: what *tracer* is to run on *arch*, the processor this runs on unless said."""
+    import platform
+
+    from vmatrace.importers.bpftrace import script
+
+    arch = arch or platform.machine()
+    try:
+        click.echo(script(arch), nl=False)
+    except KeyError:
+        raise click.UsageError(f"no system calls of {arch} (--arch says which)") from None
+    return OK
+
+
 @click.command(
     "import",
     short_help="Write a log as a trace file.",
@@ -67,6 +81,7 @@ Examples:
   vmatrace import strace run.log.xz | less
   vmatrace import strace LOG -o run.yaml     the files LOG.PID of strace -ff
   vmatrace import --list
+  vmatrace import --script bpftrace > vmatrace.bt
 
 \b
 Every command reads a log where it takes a trace; a trace file can be edited,
@@ -77,20 +92,33 @@ file's first lines count them; lines that cannot be understood are shown.
 Exit status: 0 done; 2 bad usage or bad input, or (--strict) a line that was
 not understood.""",
 )
-@click.argument("form", metavar="FORMAT", type=_Form())
-@click.argument("file", metavar="FILE", shell_complete=options.complete_files)
+@click.argument("form", metavar="FORMAT", required=False, type=_Form())
+@click.argument("file", metavar="FILE", required=False, shell_complete=options.complete_files)
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list,
               help="List the formats and exit.")  # fmt: skip
+@click.option("--script", metavar="TRACER", type=click.Choice(["bpftrace"]),
+              help="Print what TRACER (bpftrace) is to run, and exit.")  # fmt: skip
 @click.option("-o", "--output", metavar="TRACE", default="-",
               help="Where to write the trace.  [default: standard output]")  # fmt: skip
 @options.reading
 @click.option("--strict", is_flag=True, help="Exit 2 when a line was not understood.")
-def command(form: str, file: str, output: str, reading: Reading, strict: bool) -> int:
+def command(
+    form: str | None, file: str | None, script: str | None, output: str, reading: Reading,
+    strict: bool,
+) -> int:  # fmt: skip
     """Write the log of a program's system calls as a trace.
 
     FORMAT is one of those that --list lists. FILE is the log (also compressed with gzip, xz or
     zstd), the name that was given to strace -ff, or - for standard input.
     """
+    if script is not None:
+        return _script(script, reading.arch)
+    if form is None or file is None:
+        ctx = click.get_current_context()
+        missing = "form" if form is None else "file"
+        raise click.MissingParameter(
+            ctx=ctx, param=next(p for p in ctx.command.params if p.name == missing)
+        )
     from dataclasses import replace
 
     from vmatrace.importers import open_trace

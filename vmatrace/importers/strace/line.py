@@ -49,6 +49,8 @@ _CHILD: Final = re.compile(
     r" = (0x[0-9a-f]{1,8}|[0-9]{1,10})(?:<[^>]*>)?(?: /\* ([0-9]{1,10}) in strace's PID NS \*/)?\Z"
 )
 _SUPERSEDED: Final = re.compile(r"\+\+\+ superseded by execve in pid ([0-9]{1,10})")
+_A_WORD: Final = re.compile(r"\w{1,200}")
+_FIRST: Final = re.compile(r"\w+\((0x[0-9a-f]{1,16}|[0-9]{1,10})\b")
 _EXITED: Final = re.compile(r"\+\+\+ exited with ([0-9]{1,9}) ")
 _DEAD: Final = re.compile(r"si_code=CLD_(?:EXITED|KILLED|DUMPED), si_pid=([0-9]{1,7})\b")
 _COMMENT: Final = re.compile(r" ?/\*.*?\*/")
@@ -191,6 +193,25 @@ def dead(text: str) -> str | None:
 def number(text: str) -> int:
     """The value of decimal or 0x digits; zeros may lead, which Python's own base 0 refuses."""
     return int(text, 16 if text.startswith("0x") else 10)
+
+
+def first_number(text: str) -> int | None:
+    """The first argument of a call, None where it is no number."""
+    match = _FIRST.match(text)
+    return number(match[1]) if match else None
+
+
+def place_in(shown: str, text: str, offset: int) -> int:
+    """Where in *shown* the word stands that is at *offset* of *text*, the same in strace's words;
+    its first letter where there is none such.
+    """
+    start = len(shown) - len(shown.lstrip())
+    word = _A_WORD.match(text, offset)
+    if word is None:
+        return start
+    before = len(re.findall(rf"\b{re.escape(word[0])}\b", text[:offset]))
+    places = [found.start() for found in re.finditer(rf"\b{re.escape(word[0])}\b", shown)]
+    return places[min(before, len(places) - 1)] if places else start
 
 
 def superseding(text: str) -> str | None:

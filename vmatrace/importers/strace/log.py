@@ -9,11 +9,10 @@ import heapq
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from pathlib import PurePath
 from typing import Final
 
 from vmatrace.event import Event
-from vmatrace.importers.format import Format, Reading
+from vmatrace.importers.format import Format, Reading, stem
 from vmatrace.importers.machine import LogMachine
 from vmatrace.importers.strace import line as logline
 from vmatrace.importers.strace.reader import Reader
@@ -66,7 +65,7 @@ def _trace(
     path: str, read: Callable[[], Iterator[Event]], machine: LogMachine, notes: Notes
 ) -> Trace:
     return Trace(
-        path, _name(path), read, page_size=machine.page_size, arch=machine.arch, partial=True,
+        path, stem(path), read, page_size=machine.page_size, arch=machine.arch, partial=True,
         notes=notes,
     )  # fmt: skip
 
@@ -74,15 +73,6 @@ def _trace(
 def _form(text: LogText, first: str = "") -> str:
     options = " ".join(filter(None, ("strace", first, logline.options(text.head))))
     return options + text.dressed
-
-
-def _name(path: str) -> str:
-    """The stem of a log's name: ``run`` for run.log, run.strace.gz and run."""
-    name = PurePath(path).name.strip("<>")
-    for suffix in (".gz", ".xz", ".zst", ".log", ".txt", ".strace", ".trace"):
-        if len(name) > len(suffix):
-            name = name.removesuffix(suffix)
-    return name
 
 
 # --- the files of strace -ff ----------------------------------------------------------------------

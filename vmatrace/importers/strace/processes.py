@@ -7,7 +7,7 @@ can fail to show a birth; knows nothing of memory.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from vmatrace import abi
@@ -61,9 +61,16 @@ class Process:
 
 
 class Processes:
-    """The processes alive at this point of the log, by pid. *emit* takes an event."""
+    """The processes alive at this point of the log, by pid. *emit* takes an event.
 
-    def __init__(self, notes: Notes, emit: Callable[[Event], None]) -> None:
+    *groups* names the thread group of each thread that the log has shown one of: by its pid, or by
+    what else its threads have in common. None: as strace, the log has but one program's processes.
+    """
+
+    def __init__(
+        self, notes: Notes, emit: Callable[[Event], None], groups: Mapping[str, str] | None = None
+    ) -> None:
+        self._groups = {} if groups is None else groups
         self._notes = notes
         self._emit = emit
         self._alive: dict[str, Process] = {}
@@ -196,9 +203,14 @@ class Processes:
         parent = next(iter(self.everyone()), None)
         if parent is None:
             return None
-        image = first.startswith(("execve", "brk(NULL)", "brk(0)"))
+        image = first.startswith(("execve", "brk(NULL)", "brk(0"))
         self._notes.supplied += 1
-        if image or (self._births_seen and not self._threads_of_main):
+        group = self._groups.get(number)
+        if group is not None:
+            kin = [p for p in self.everyone() if self._groups.get(p.number or "") == group]
+            parent = kin[0] if kin else parent
+            image = image or not kin
+        if image or (group is None and self._births_seen and not self._threads_of_main):
             text, flags = f"fork() = {number}", ""
             self._say(
                 f"Process {number}, whose birth is not in the log, is a fork of {parent.name}."
@@ -254,7 +266,14 @@ class Processes:
         process.ended = True
 
     def executed(self, process: Process, line: int) -> None:
-        """An exec ended the other threads, and left of descriptors what it leaves."""
+        """An exec ended the other threads, and left of descriptors what it leaves.
+
+        A thread goes on under its leader's pid: one that executes under its own was never one,
+        but the child of a vfork whose flags the log does not show.
+        """
+        if process.number is not None and process.group[0] is not process:
+            process.group.remove(process)
+            process.group = [process]
         for thread in [each for each in process.group if each is not process]:
             self.end(thread, line, "another thread executed a program")
         process.table = process.table.after_exec()

@@ -8,7 +8,7 @@ belong together; spelling is line's, arguments are calls', processes and descrip
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, cast
 
 from vmatrace import abi
@@ -55,10 +55,14 @@ class Reader:
 
     *path* is what messages call the log; ``place`` overrides path and line where a log has several
     files. *faulted*: private memory counts as written to as soon as it is writable. What becomes of
-    calls gathers in ``_out`` and in *notes*.
+    calls gathers in ``_out`` and in *notes*. *groups* is for the log of another tracer, whose lines
+    come by ``retold()``, ``passed()`` and ``wrong()``: Processes.groups.
     """
 
-    def __init__(self, path: str, notes: Notes, faulted: bool, machine: LogMachine) -> None:
+    def __init__(
+        self, path: str, notes: Notes, faulted: bool, machine: LogMachine,
+        groups: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.path = path
         self.place: tuple[str, int] | None = None
         #: The pid of lines that state none, in a file of its own.
@@ -71,7 +75,10 @@ class Reader:
             self._task_size = abi.TASK_SIZES[machine.arch]
         self._out: list[Event] = []
         self._parse = CallParser(machine.page_size).parse
-        self._processes = Processes(notes, self._emit)
+        self._processes = Processes(notes, self._emit, groups)
+        #: The line as another tracer wrote it; and whether it has none for the ends of processes.
+        self._shown: str | None = None
+        self._silent_ends = groups is not None
         self._calls = Adjuster()
         self._handlers: dict[str, _Handler] = {
             **dict.fromkeys(_MEMORY, self._memory),
@@ -80,6 +87,7 @@ class Reader:
             **dict.fromkeys(BIRTHS, self._birth),
             **dict.fromkeys((*EXECS, *ALIASES), self._exec),
             "exit_group": self._exit_group,
+            **({"exit": self._exit} if groups is not None else {}),
             "shmget": self._shmget,
             **dict.fromkeys(_WAITS, self._wait),
         }
@@ -169,6 +177,28 @@ class Reader:
                     self._prefixes.clear()
                 self._prefixes[prefix] = known
         return self._processes.find(known.number or self.own)
+
+    # --- lines of other tracers ----------------------------------------------------------------
+
+    def retold(self, text: str, shown: str) -> list[Event]:
+        """The events of the next line, which is *text* in strace's spelling, *shown* as it is."""
+        self._shown = shown
+        return self.chunk([text])
+
+    def passed(self, kind: str) -> None:
+        """The next line means nothing to memory."""
+        self._line += 1
+        self._notes.passed_over(kind)
+
+    def wrong(self, why: str, shown: str, offset: int) -> None:
+        """The next line was not understood, at *offset*."""
+        self._line += 1
+        self._shown = None
+        self._misread(shown, self._line, offset, why)
+
+    def take_accesses(self) -> None:
+        """Let the log have fault() events, which are no system calls."""
+        self._handlers["fault"] = self._memory
 
     # --- everything else -----------------------------------------------------------------------
 
@@ -522,10 +552,20 @@ class Reader:
 
     def _exit_group(self, process: Process, name: str, text: str, line: int) -> None:
         """All threads end; each has a line of its own for that, unless strace is to be quiet."""
+        if self._silent_ends:
+            for thread in [each for each in process.group if each is not process]:
+                self._processes.end(thread, line, "its process ends")
+            self._exit(process, name, text, line)
+            return
         for thread in process.group:
             thread.dying = True
         if self._whole(process, name, text, line) is not None:
             self._notes.passed_over(name)
+
+    def _exit(self, process: Process, name: str, text: str, line: int) -> None:
+        """The last call of a thread, of which no further line tells the end."""
+        status = logline.first_number(text)
+        self._processes.end(process, line, "", None if status is None else status & 0xFF)
 
     def _ended(self, process: Process, text: str, line: int) -> None:
         """``+++ exited with 0 +++`` and its like."""
@@ -579,6 +619,9 @@ class Reader:
 
     def _misread(self, text: str, line: int, offset: int, why: str) -> None:
         path, number = self.place or (self.path, line)
+        if self._shown is not None:
+            offset = logline.place_in(self._shown, text, offset)
+            text = self._shown
         text = text[:_LONGEST]
         self._notes.misunderstood(Diagnostic(path, number, offset + 1, why, text))
 

@@ -1,0 +1,200 @@
+"""Other tracers' logs: what one program did, recorded by each of them here, comes out the same.
+
+The recordings in ``tracers/`` are of ``tracers/program.c``, run without address randomization on
+Linux 6.18.44 by strace 6.1, perf 6.1, ftrace, bpftrace 0.17 with vmatrace's script, and by
+qemu-user 7.2. gvisor.log has lines of a public report (gVisor issue 10625), without an end.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+import pytest
+from program import RunProgram
+from stracelogs import check_counts
+
+from vmatrace.diagnostic import Diagnostic
+from vmatrace.importers import formats, open_trace
+from vmatrace.importers.bpftrace import script
+from vmatrace.kernels import get_kernel
+from vmatrace.replayer.result import Result
+from vmatrace.replayer.run import replay
+from vmatrace.syscalls import ARCHES, numbers
+from vmatrace.trace.file import Trace
+
+TRACERS: Final = Path(__file__).parent / "tracers"
+#: The recordings of the same run of the same program on the same kernel.
+SAME: Final = {
+    "perf-trace": "perf-trace", "perf-script": "perf-script", "perf-script-raw": "perf-script",
+    "ftrace": "ftrace", "ftrace-raw": "ftrace", "ftrace-tgid": "ftrace", "bpftrace": "bpftrace",
+}  # fmt: skip
+
+
+def outcome(path: Path) -> tuple[Trace, Result]:
+    trace = open_trace(str(path))
+    return trace, replay(trace, get_kernel("post-patch"))
+
+
+def written(tmp_path: Path, text: str) -> tuple[Trace, Result]:
+    path = tmp_path / "log"
+    path.write_text(text, encoding="utf-8")
+    trace, result = outcome(path)
+    assert trace.notes is not None
+    check_counts(trace.notes)
+    return trace, result
+
+
+def misread(trace: Trace) -> list[Diagnostic]:
+    assert trace.notes is not None
+    return trace.notes.misread
+
+
+def memory(result: Result) -> list[object]:
+    """What each process has at its end, but for names: not every tracer shows paths."""
+    return [
+        [(m.start, m.end, m.perms, m.offset) for m in process.layout]
+        for process in result.processes
+    ]
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_a_program_has_the_memory_that_straces_log_of_it_has(name: str) -> None:
+    trace, result = outcome(TRACERS / f"{name}.log")
+    assert trace.notes is not None
+    assert trace.notes.form.startswith(SAME[name])
+    assert misread(trace) == []
+    _, expected = outcome(TRACERS / "strace.log")
+    assert memory(result) == memory(expected)
+    assert result.diverged == expected.diverged == 0
+    assert len(result.processes) == 1
+
+
+@pytest.mark.parametrize("name", ["qemu-x86_64", "qemu-aarch64"])
+def test_qemus_log_is_read_where_threads_and_children_cut_its_lines(name: str) -> None:
+    trace, result = outcome(TRACERS / f"{name}.log")
+    assert misread(trace) == []
+    assert result.diverged == 0
+    first = {(m.start, m.perms) for m in result.processes[0].layout}
+    assert {(0x600000000000, "rw-p"), (0x600000004000, "r--p"), (0x600000040000, "rw-p")} <= first
+
+
+def test_gvisors_log_is_read(tmp_path: Path) -> None:
+    text = (TRACERS / "gvisor.log").read_text()
+    start = "I0705 23:27:43.0 1 strace.go:5] [   1:   1] a "
+    fork = f"{start}E clone(CLONE_VM|CLONE_FILES|CLONE_THREAD|0x0, 0x0, 0x0, 0x0, 0x0)\n"
+    more = (
+        f"{start}X mmap(0x0, 0x20000, 0x0, MAP_PRIVATE|MAP_ANONYMOUS, 0xffffffffffffffff (bad FD), "
+        "0x0) = 139853111762944 (0x7f32170c2000) (1µs)\n"
+        f"{start}X openat(AT_FDCWD /, 0x1 /lib/a, b.so, O_RDONLY|0x0, 0o0) = 3 (0x3) (1µs)\n"
+        f"{start}X mmap(0x0, 0x1000, PROT_READ, MAP_PRIVATE, 0x3 /lib/a, b.so, 0x0) = 0x7000000 "
+        f"(1µs)\n{fork}"
+        "[   1:   2] a E mprotect(0x7000000, 0x1000, 0x0)\n"
+        f"{start}X clone(CLONE_VM|CLONE_FILES|CLONE_THREAD|0x0, 0x0, 0x0, 0x0, 0x0) = 2 (0x2)\n"
+        "[   1:   2] a X mprotect(0x7000000, 0x1000, 0x0) = 0 (0x0) (2ms)\n"
+        "[   1:   2] a X munmap(0x7000000, 0x1000) = 0 (0x0) errno=22 (invalid argument) (2ms)\n"
+    )
+    trace, result = written(tmp_path, text + more)
+    assert misread(trace) == []
+    assert [(m.start, m.perms, m.name) for m in result.processes[0].layout] == [
+        (0x7000000, "---p", "/lib/a, b.so"), (0x7F32170C2000, "---p", ""),
+        (0x7F32170E2000, "rw-p", ""),
+    ]  # fmt: skip
+
+
+def test_events_as_json_lines() -> None:
+    trace, result = outcome(TRACERS / "events.jsonl")
+    assert trace.page_size == 4096
+    assert trace.arch == "x86_64"
+    assert misread(trace) == []
+    assert [(m.start, m.end, m.perms, m.name) for m in result.processes[0].layout] == [
+        (0x7F0000000000, 0x7F0000002000, "r--p", "/usr/lib/libc.so.6"),
+        (0x7F0000200000, 0x7F0000201000, "r--p", ""),
+        (0x7F0000201000, 0x7F0000280000, "rw-p", ""),
+        (0x7F0000280000, 0x7F0000281000, "rw-p", "[anon:arena]"),
+        (0x7F0000281000, 0x7F0000300000, "rw-p", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "why"),
+    [
+        ('{"call": "mmap", "args": [1,], "result": 0}', 29, "not JSON"),
+        ('{"call": "munmap", "args": [4096, 1.5], "result": 0}', 1, "integers"),
+        ('{"call": "munmap", "args": [4096, true], "result": 0}', 28, "not an argument"),
+        ('{"call": "munmap", "args": {"adr": 1}, "result": 0}', 36, "unknown parameter"),
+        ('{"call": "munmap", "args": {"addr": 1}, "result": 0}', 28, "length is missing"),
+        ('{"call": "munmap", "args": [0, 1], "result": "EWHAT"}', 46, "not a result"),
+        ('{"call": "munmap", "args": [0, 1], "pid": -1, "result": 0}', 43, "not a pid"),
+        ('{"call": "munmap", "args": [0, 4096]}', 1, "the result is missing"),
+        ('{"call": "munmap(0, 1)", "args": [0, 1], "result": 0}', 34, "arguments twice"),
+        ('{"call": "unmap me", "result": 0}', 10, "not the name of a call"),
+        ('{"result": 0}', 1, "the call is missing"),
+        ("[1]", 1, "not an event"),
+        ('{"call": "mprotect", "args": [4096, 4096, "PROT_REED"], "result": 0}', 44, "PROT_REED"),
+    ],
+)
+def test_a_bad_event_is_shown_where_it_is_wrong(
+    tmp_path: Path, line: str, column: int, why: str
+) -> None:
+    good = '{"call": "brk", "args": [0], "result": 90000000}\n'
+    trace, _ = written(tmp_path, f"{good}{line}\n{good}")
+    (found,) = misread(trace)
+    assert (found.line, found.column) == (2, column)
+    assert why in found.message
+    assert found.source == line
+
+
+def test_a_header_says_that_accesses_are_recorded(tmp_path: Path) -> None:
+    events = [
+        {"format": "vmatrace-events/1", "accesses": True},
+        {"call": "mmap(NULL, 8192, 3, 0x22, -1, 0)", "result": 0x7F0000000000},
+        {"call": "fault", "args": [0x7F0000000000, 4096, "PROT_WRITE"]},
+    ]
+    trace, _ = written(tmp_path, "".join(f"{json.dumps(event)}\n" for event in events))
+    assert trace.notes is not None
+    assert (trace.notes.supplied, trace.notes.faulted, trace.notes.events) == (0, "recorded", 2)
+
+
+def test_lost_events_are_said(tmp_path: Path) -> None:
+    text = (TRACERS / "ftrace-raw.log").read_text() + "CPU:1 [LOST 33 EVENTS]\n"
+    trace, _ = written(tmp_path, text)
+    assert trace.notes is not None
+    assert any("lost 33 events" in said for said in trace.notes.assumed)
+
+
+def test_processes_of_a_whole_system_are_kept_apart(tmp_path: Path) -> None:
+    line = "  {0} [000] 1.000001: raw_syscalls:sys_{1}\n"
+    calls = []
+    for who in ("a 10", "b 11", "a 12"):
+        calls.append(line.format(who, "enter: NR 9 (0, 1000, 3, 22, ffffffff, 0)"))
+        calls.append(line.format(who, f"exit: NR 9 = {0x7F0000000000 + 0x1000 * len(calls)}"))
+    _, result = written(tmp_path, "".join(calls))
+    assert [(p.pid, len(p.layout)) for p in result.processes] == [("main", 2), ("11", 1)]
+
+
+@pytest.mark.parametrize("arch", sorted(ARCHES))
+def test_the_script_names_the_calls_of_its_machine(arch: str) -> None:
+    text = script(arch)
+    assert f"vmatrace bpftrace 1 {arch}" in text
+    assert f"@want[(uint64){numbers(arch)['munmap']}] = (uint64)1; // munmap" in text
+
+
+def test_the_script_is_printed(run: RunProgram) -> None:
+    done = run("import", "--script", "bpftrace", "--arch", "aarch64")
+    assert (done.status, done.out, done.err) == (0, script("aarch64"), "")
+    assert run("import").status == 2
+
+
+def test_import_takes_every_format_by_its_name(run: RunProgram, tmp_path: Path) -> None:
+    listed = run("import", "--list").out
+    for form in formats():
+        assert form.name in listed
+    out = tmp_path / "t.yaml"
+    done = run("import", "perf-trace", str(TRACERS / "perf-trace.log"), "-o", str(out))
+    assert done.status == 0
+    assert memory(outcome(out)[1]) == memory(outcome(TRACERS / "perf-trace.log")[1])
+    wrong = run("import", "qemu", str(TRACERS / "perf-trace.log"))
+    assert wrong.status == 2
+    assert "vmatrace import perf-trace reads it" in wrong.err

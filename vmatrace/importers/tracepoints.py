@@ -1,0 +1,190 @@
+"""The tracepoints of system calls, as ftrace, trace-cmd report and perf script print them.
+
+Knows both families: raw_syscalls (a number and six registers) and syscalls (a name and the kernel's
+names of the parameters). Sources: print_syscall_enter() of kernel/trace/trace_syscalls.c,
+trace_print_context() of kernel/trace/trace_output.c, perf-script(1), trace-cmd-report(1).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from vmatrace import syscalls
+from vmatrace.importers.machine import LogMachine
+from vmatrace.importers.retold import (
+    Halves,
+    Passed,
+    Told,
+    Wrong,
+    lost_events,
+    registers,
+    result_of,
+    retold,
+)
+
+#: Who, where and when: ``prog-123   (  120) [001] d..2.  1.000001: `` of ftrace,
+#: ``prog 123 [001]  1.000001: `` and ``prog 120/123  1.000001: `` of perf script.
+_FTRACE: Final = re.compile(
+    r"\s*(?P<comm>\S.{0,40}?)-(?P<tid>\d{1,7})\s+(?:\(\s*(?P<tgid>\d{1,7}|-+)\)\s+)?"
+    r"\[\d{1,5}\]\s+(?:[^\s\d]\S{0,7}\s+|\S{1,8}\s+(?=\d+\.\d))?\d+\.\d+:\s+(?P<event>.*)"
+)
+_PERF: Final = re.compile(
+    r"\s*(?P<comm>\S.{0,40}?)\s+(?:(?P<tgid>\d{1,7})/)?(?P<tid>\d{1,7})\s+(?:\[\d{1,5}\]\s+)?"
+    r"(?:[^\s\d]\S{0,7}\s+)?\d+\.\d+:\s+(?:\d+\s+)?(?P<event>\S.*)"
+)
+_RAW_ENTER: Final = re.compile(
+    r"(?:raw_syscalls:)?sys_enter:\s+NR (?P<number>-?\d{1,19}) \((?P<args>[0-9a-f, ]*)\)\s*"
+)
+_RAW_EXIT: Final = re.compile(
+    r"(?:raw_syscalls:)?sys_exit:\s+NR (?P<number>-?\d{1,19}) = (?P<result>-?\d{1,20})\s*"
+)
+_ENTER: Final = re.compile(
+    r"(?:(?:syscalls:)?sys_enter_(?P<name>\w+):(?P<args>.*)|sys_(?P<ftrace>\w+)\((?P<rest>.*)\))\s*"
+)
+_EXIT: Final = re.compile(
+    r"(?:(?:syscalls:)?sys_exit_(?P<name>\w+):|sys_(?P<ftrace>\w+) ->)\s+"
+    r"(?P<result>0x[0-9a-f]{1,16}|-?\d{1,20})\s*"
+)
+#: One parameter: its name, a number, the type that options/verbose shows, the string there.
+_PARAMETER: Final = re.compile(
+    r"""\s*(?:[\w ]+?[ *])?(?P<name>\w+): (?P<value>-?(?:0x)?[0-9a-f]{1,16})"""
+    r"""(?: \([^()]*\))?(?:\s*(?P<text>"(?:[^"\\]|\\.)*"(?:\.\.\.)?))?\s*(?:,|$)"""
+)
+_NAME: Final = re.compile(r"[\w:.-]{1,80}")
+_HEADER: Final = re.compile(r"#|cpus=\d+|version = |CPU \d+ is empty|##### CPU")
+_FRAME: Final = re.compile(r"\s+[0-9a-f]{4,16} .*\(.*\)\s*$| => ")
+#: Numbers of calls that place memory, by the architectures whose tables differ most.
+_PLACING: Final = ("mmap", "mmap2", "mremap", "brk")
+_GUESSED: Final = ("x86_64", "aarch64", "i686", "ppc64le", "mips64", "sparc64")
+
+
+class Tracepoints(Halves):
+    """Tells the lines of either program. Without thread groups, those with a name are one."""
+
+    def __init__(self, machine: LogMachine, head: Sequence[str]) -> None:
+        arch = machine.arch or _guessed(head)
+        super().__init__(LogMachine(arch, machine.page_size))
+        self._names = syscalls.names(arch)
+
+    def tell(self, line: str) -> Told:
+        """See Teller."""
+        if not line.strip():
+            return Passed("blank")
+        found = _match(line)
+        if found is None:
+            return self._other(line)
+        event, tid = found["event"], found["tid"]
+        if "sys_" not in event[:24]:
+            name = _NAME.match(event)
+            return Passed(name[0].rstrip(":") if name else "event")
+        if tid not in self.groups:
+            known = found["tgid"] or ""
+            self.groups[tid] = known if known.isdecimal() else f"{found['comm']} by name"
+        return self._half(event, tid, line)
+
+    def _half(self, event: str, tid: str, line: str) -> Told:
+        if raw := _RAW_EXIT.fullmatch(event):
+            name = self._named(raw["number"])
+            return self.returns(tid, name, result_of(int(raw["result"]), name))
+        if raw := _RAW_ENTER.fullmatch(event):
+            name = self._named(raw["number"])
+            values = [int(part, 16) for part in raw["args"].split(", ") if part.strip(", ")]
+            return self.begins(tid, name, registers(name, values))
+        if done := _EXIT.fullmatch(event):
+            name = _plain(done["name"] or done["ftrace"])
+            return self.returns(tid, name, result_of(int(done["result"], 0), name))
+        if begun := _ENTER.fullmatch(event):
+            name = _plain(begun["name"] or begun["ftrace"])
+            return self._named_call(tid, name, begun["args"] or begun["rest"] or "", line)
+        what = "not a system call's tracepoint (expected sys_enter: NR …, or sys_mmap(…))"
+        return Wrong(what, len(line) - len(event))
+
+    def _named_call(self, tid: str, name: str, text: str, line: str) -> Told:
+        values: list[int] = []
+        texts: dict[int, str] = {}
+        at = 0
+        while at < len(text.rstrip()):
+            found = _PARAMETER.match(text, at)
+            if found is None:
+                offset = line.find(text) + at
+                return Wrong(
+                    "not a parameter (expected its name and a number: len: 0x1000)", offset
+                )
+            if found["text"]:
+                texts[len(values)] = found["text"].removesuffix("...")
+            values.append(int(found["value"], 16))
+            at = found.end()
+        arguments = registers(name, values)
+        shown = [texts.get(i, argument) for i, argument in enumerate(arguments)]
+        return self.begins(tid, name, shown)
+
+    def _other(self, line: str) -> Told:
+        lost = lost_events(line)
+        if lost:
+            self.lost += lost
+            return Passed("lost events")
+        if _HEADER.match(line):
+            return Passed("header")
+        if _FRAME.match(line):
+            return Passed("stack")
+        what = "not a line of a tracepoint (expected TASK-PID [CPU] TIME: EVENT)"
+        return Wrong(what, len(line) - len(line.lstrip()))
+
+    def _named(self, number: str) -> str:
+        return self._names.get(int(number), f"syscall_{number.replace('-', 'n')}")
+
+
+def _match(line: str) -> re.Match[str] | None:
+    return _FTRACE.fullmatch(line) or _PERF.fullmatch(line)
+
+
+def _plain(name: str) -> str:
+    """The call that the tracepoint *name* is of; mmap_pgoff counts pages as mmap2 does."""
+    return {"newuname": "uname", "mmap_pgoff": "mmap2"}.get(name, name)
+
+
+def _guessed(lines: Sequence[str]) -> str:
+    """Whose numbers those are that placed memory."""
+    placed: dict[int, int] = {}
+    for line in lines:
+        done = _RAW_EXIT.search(line)
+        if done is not None and int(done["result"]) >= 1 << 16:
+            number = int(done["number"])
+            placed[number] = placed.get(number, 0) + 1
+    score = {
+        arch: sum(placed.get(syscalls.numbers(arch).get(name, -1), 0) for name in _PLACING)
+        for arch in _GUESSED
+    }
+    return max(_GUESSED, key=lambda arch: score[arch])
+
+
+def _has_calls(lines: Sequence[str], pattern: re.Pattern[str]) -> bool:
+    return any(
+        (found := pattern.fullmatch(line)) is not None and _CALL.match(found["event"]) is not None
+        for line in lines
+    )
+
+
+_CALL: Final = re.compile(r"(?:raw_syscalls:|syscalls:)?sys_\w+(?::\s|\(| -> )")
+
+
+def _is_ftrace(lines: Sequence[str]) -> bool:
+    return any(line.startswith("# tracer: ") for line in lines) or _has_calls(lines, _FTRACE)
+
+
+def _is_perf(lines: Sequence[str]) -> bool:
+    return _has_calls(lines, _PERF)
+
+
+FTRACE: Final = retold(
+    "ftrace", "the text of ftrace",
+    "trace-cmd record -e raw_syscalls -F -c COMMAND && trace-cmd report > LOG",
+    _is_ftrace, Tracepoints,
+)  # fmt: skip
+PERF_SCRIPT: Final = retold(
+    "perf-script", "the text of perf script",
+    "perf record -e 'raw_syscalls:*' COMMAND && perf script -F comm,pid,tid,time,event,trace > LOG",
+    _is_perf, Tracepoints,
+)  # fmt: skip
