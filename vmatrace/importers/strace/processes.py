@@ -310,14 +310,14 @@ def flags_of(name: str, text: str) -> str:
     inside = without_comments(text[text.find("(") + 1 :])
     _, given, rest = inside.partition("flags=")
     word = (rest if given else inside).split(",")[0].split("}")[0].split(")")[0].strip()
-    if given and _FLAG_NAMES.fullmatch(word):
+    if _FLAG_NAMES.fullmatch(word):
         return word
     if not given and name == "clone3":
         return "|".join(_KNOWN)
     bits = 0
     for part in word.split("|"):
         try:
-            bits |= int(part, 0)
+            bits |= _KNOWN[part] if part in _KNOWN else int(part, 0)
         except ValueError:
             continue
     return "|".join([n for n, bit in _KNOWN.items() if bits & bit]) or "SIGCHLD"
