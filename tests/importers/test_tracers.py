@@ -148,7 +148,7 @@ def test_a_bad_event_is_shown_where_it_is_wrong(
 
 def test_a_header_says_that_accesses_are_recorded(tmp_path: Path) -> None:
     events = [
-        {"format": "vmatrace-events/1", "accesses": True},
+        {"vmatrace-events": 1, "accesses": True},
         {"call": "mmap(NULL, 8192, 3, 0x22, -1, 0)", "result": 0x7F0000000000},
         {"call": "fault", "args": [0x7F0000000000, 4096, "PROT_WRITE"]},
     ]

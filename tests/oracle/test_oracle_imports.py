@@ -8,7 +8,9 @@ from pathlib import Path
 from vmatrace import kernels, oracle
 from vmatrace.oracle import probe
 
-ALLOWED = {"vmatrace.abi", "vmatrace.calls", "vmatrace.event", "vmatrace.layout"}
+ALLOWED = {
+    "vmatrace.abi", "vmatrace.calls", "vmatrace.event", "vmatrace.layout", "vmatrace.syscalls",
+}  # fmt: skip
 
 
 def imported(path: Path) -> set[str]:

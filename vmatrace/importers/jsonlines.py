@@ -25,12 +25,13 @@ from vmatrace.importers.retold import (
     text_of,
 )
 
-#: The first line's ``format``, if it is a header.
-FORM: Final = "vmatrace-events/1"
+#: What makes the first line a header, and its version.
+TITLE: Final = "vmatrace-events"
+VERSION: Final = 1
 _KEYS: Final = ("call", "args", "result", "pid", "tgid", "caller")
-_HEADER_KEYS: Final = ("format", "page_size", "arch", "accesses")
+_HEADER_KEYS: Final = (TITLE, "page_size", "arch", "accesses")
 _EVENT: Final = re.compile(r"""\s*\{.*"call"\s*:\s*".*\}\s*$""")
-_HEADER: Final = re.compile(rf"""\s*\{{.*"format"\s*:\s*"{FORM}".*\}}\s*$""")
+_HEADER: Final = re.compile(rf"""\s*\{{.*"{TITLE}"\s*:\s*\d.*\}}\s*$""")
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,60}")
 #: What is written as it is among the arguments: numbers, constants, descriptors with paths,
 #: structures, strings.
@@ -77,7 +78,7 @@ class JsonLines(Teller):
             return Wrong(bad.why, _value_of(bad.key, line))
 
     def _event(self, found: Mapping[str, Any], line: str) -> Told:
-        if "format" in found and "call" not in found:
+        if TITLE in found and "call" not in found:
             return self._header(found)
         for key in found:
             if key not in _KEYS and (hint := suggestion(key, _KEYS)) and "call" not in found:
@@ -95,8 +96,8 @@ class JsonLines(Teller):
 
     @staticmethod
     def _header(found: Mapping[str, Any]) -> Told:
-        if found["format"] != FORM:
-            raise _BadError(f"unknown format (expected {FORM})", "format")
+        if found[TITLE] is True or found[TITLE] != VERSION:
+            raise _BadError(f"unknown version (expected {VERSION})", TITLE)
         for key in found:
             if key not in _HEADER_KEYS:
                 hint = suggestion(key, _HEADER_KEYS)
