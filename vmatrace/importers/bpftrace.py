@@ -27,14 +27,16 @@ from vmatrace.importers.retold import (
 )
 
 _TITLE: Final = "vmatrace bpftrace 1"
-_HEADER: Final = re.compile(rf"{_TITLE} (?P<arch>[\w-]{{1,20}})\s*")
+_HEADER: Final = re.compile(rf"{_TITLE} (?P<arch>[\w-]{{1,20}})\s*", re.ASCII)
 _LINE: Final = re.compile(
     r"(?P<tgid>\d{1,7}) (?P<tid>\d{1,7}) (?:> (?P<begun>\d{1,5})(?P<args>(?: [0-9a-f]{1,16}){6})"
     r"(?: \+ (?P<more>[0-9a-f]{1,16}) (?P<length>[0-9a-f]{1,16}))?(?: \"(?P<text>.*)\")?"
-    r"|< (?P<done>\d{1,5}) (?P<result>-?\d{1,20})|(?P<end>end))"
+    r"|< (?P<done>\d{1,5}) (?P<result>-?\d{1,20})|(?P<end>end))",
+    re.ASCII,
 )
 _MESSAGE: Final = re.compile(
-    r"Attach(?:ing|ed) \d+ probes?|(?:ERROR|WARNING|HINT): |@\w*\[|\s*(?:~+|\^+)$|\S+:\d+:\d+"
+    r"Attach(?:ing|ed) \d+ probes?|(?:ERROR|WARNING|HINT): |@\w*\[|\s*(?:~+|\^+)$|\S+:\d+:\d+",
+    re.ASCII,
 )
 #: Which argument is the address of a path.
 _PATHS: Final = {"open": 0, "openat": 1, "openat2": 1, "creat": 0, "memfd_create": 0, "execve": 0,

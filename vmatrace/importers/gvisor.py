@@ -21,18 +21,22 @@ _LEADER: Final = (
 )
 _LINE: Final = re.compile(
     _LEADER + r"\[\s*(?P<tgid>\d{1,7})(?:\(\s*\d+\))?:\s*(?P<tid>\d{1,7})(?:\(\s*\d+\))?\] "
-    r"(?P<comm>.{0,80}?) (?P<half>[EX]) (?P<name>[a-z_]\w*)\((?P<args>.*)"
+    r"(?P<comm>.{0,80}?) (?P<half>[EX]) (?P<name>[a-z_]\w*)\((?P<args>.*)",
+    re.ASCII,
 )
 _EXIT: Final = re.compile(
     r"(?P<args>.*)\) = (?P<result>-?\d{1,20}|0x[0-9a-f]{1,16})(?: \((?P<hex>0x[0-9a-f]{1,16})\))?"
-    r"(?: errno=(?P<errno>\d{1,4}) \((?P<why>.*?)\))?(?: \([^()]*\))?\s*"
+    r"(?: errno=(?P<errno>\d{1,4}) \((?P<why>.*?)\))?(?: \([^()]*\))?\s*",
+    re.ASCII,
 )
-_OTHER: Final = re.compile(r"\s*(?:[IWDEF]\d{4} \d\d:\d\d:\d\d|\S+\.go:\d+\] |goroutine |\*\*\*\*)")
+_OTHER: Final = re.compile(
+    r"\s*(?:[IWDEF]\d{4} \d\d:\d\d:\d\d|\S+\.go:\d+\] |goroutine |\*\*\*\*)", re.ASCII
+)
 #: ``0x3 /lib/x.so``, ``0xffffffffffffffff (bad FD)``, ``AT_FDCWD /``
 _DESCRIPTOR: Final = re.compile(
-    r"(?P<number>0x[0-9a-f]{1,16}|AT_FDCWD) (?:(?P<path>[^(].*?)|\(bad FD\)|host:.*?)"
+    r"(?P<number>0x[0-9a-f]{1,16}|AT_FDCWD) (?:(?P<path>[^(].*?)|\(bad FD\)|host:.*?)", re.ASCII
 )
-_SEPARATOR: Final = re.compile(r", (?=0x|0o|[A-Z]+_|\d|null|\"|\{|\[)")
+_SEPARATOR: Final = re.compile(r", (?=0x|0o|[A-Z]+_|\d|null|\"|\{|\[)", re.ASCII)
 #: Which argument is a descriptor, and which one a path.
 _FDS: Final = {"mmap": 4, "close": 0, "dup": 0, "dup2": 0, "dup3": 0, "fcntl": 0, "openat": 0}
 _PATHS: Final = {"open": 0, "openat": 1, "creat": 0, "execve": 0, "execveat": 1, "memfd_create": 0}

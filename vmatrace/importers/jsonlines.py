@@ -30,18 +30,19 @@ TITLE: Final = "vmatrace-events"
 VERSION: Final = 1
 _KEYS: Final = ("call", "args", "result", "pid", "tgid", "caller")
 _HEADER_KEYS: Final = (TITLE, "page_size", "arch", "accesses")
-_EVENT: Final = re.compile(r"""\s*\{.*"call"\s*:\s*".*\}\s*$""")
-_HEADER: Final = re.compile(rf"""\s*\{{.*"{TITLE}"\s*:\s*\d.*\}}\s*$""")
-_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,60}")
+_EVENT: Final = re.compile(r"""\s*\{.*"call"\s*:\s*".*\}\s*$""", re.ASCII)
+_HEADER: Final = re.compile(rf"""\s*\{{.*"{TITLE}"\s*:\s*\d.*\}}\s*$""", re.ASCII)
+_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,60}", re.ASCII)
 #: What is written as it is among the arguments: numbers, constants, descriptors with paths,
 #: structures, strings.
 _PLAIN: Final = re.compile(
     r"-?\d{1,20}(?:<.*>)?|0x[0-9a-fA-F]{1,16}|[A-Z_][A-Z0-9_]*(?:<.*>)?"
     r"|(?:[A-Z_][A-Z0-9_]*|0x[0-9a-fA-F]+|\d+)(?:\|(?:[A-Z_][A-Z0-9_]*|0x[0-9a-fA-F]+|\d+))*"
-    r"|[\[{\"].*"
+    r"|[\[{\"].*",
+    re.ASCII,
 )
-_ERROR: Final = re.compile(r"(?:-1 )?(?P<name>E[A-Z0-9]{1,20})\b")
-_CONTROL: Final = re.compile(r"[\x00-\x1f]")
+_ERROR: Final = re.compile(r"(?:-1 )?(?P<name>E[A-Z0-9]{1,20})\b", re.ASCII)
+_CONTROL: Final = re.compile(r"[\x00-\x1f]", re.ASCII)
 _NO_RESULT: Final = ("exit", "exit_group", "fault")
 
 

@@ -24,20 +24,23 @@ from vmatrace.importers.retold import (
 
 #: Since the start, and how long.
 _TIME: Final = r"\s*(?:[0-9.]{1,30}|\?)\s+\(\s*(?:[0-9.]{1,20}\s*ms|\?)?\s*\):\s+"
-_LINE: Final = re.compile(rf"{_TIME}(?:(?:.{{1,16}}?/)?(?P<tid>\d{{1,7}})\s)?\s*(?P<rest>.*)")
-_CALL: Final = re.compile(r"(?P<name>[a-z_]\w*)\((?P<args>.*)\)\s+= ?(?P<result>.*)")
-_BROKEN: Final = re.compile(r"(?P<name>[a-z_]\w*)\((?P<args>.*)\)?\s+\.\.\.\s*")
-_CONTINUED: Final = re.compile(
-    r"\s*\.\.\. ?\[continued\]: (?P<name>[a-z_]\w*)\(\)\)?\s+= ?(?P<result>.*)"
+_LINE: Final = re.compile(
+    rf"{_TIME}(?:(?:.{{1,16}}?/)?(?P<tid>\d{{1,7}})\s)?\s*(?P<rest>.*)", re.ASCII
 )
-_RESULT: Final = re.compile(r"(?P<value>-?\d{1,20}|0x[0-9a-f]{1,16})(?P<rest> .*)?")
+_CALL: Final = re.compile(r"(?P<name>[a-z_]\w*)\((?P<args>.*)\)\s+= ?(?P<result>.*)", re.ASCII)
+_BROKEN: Final = re.compile(r"(?P<name>[a-z_]\w*)\((?P<args>.*)\)?\s+\.\.\.\s*", re.ASCII)
+_CONTINUED: Final = re.compile(
+    r"\s*\.\.\. ?\[continued\]: (?P<name>[a-z_]\w*)\(\)\)?\s+= ?(?P<result>.*)", re.ASCII
+)
+_RESULT: Final = re.compile(r"(?P<value>-?\d{1,20}|0x[0-9a-f]{1,16})(?P<rest> .*)?", re.ASCII)
 _ARGUMENT: Final = re.compile(
     r"\s*(?P<name>\w+): ?(?P<value>(?:\"(?:[^\"\\]|\\.)*\"(?:\.\.\.)?"
-    r"|\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}|<[^>]*>|[^,\"{<]){0,2000}?)\s*(?:, ?(?=\w+: ?)|,?\s*$)"
+    r"|\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}|<[^>]*>|[^,\"{<]){0,2000}?)\s*(?:, ?(?=\w+: ?)|,?\s*$)",
+    re.ASCII,
 )
-_OTHER: Final = re.compile(r"\s*(?:[0-9.]{1,30}|\?)\s")
+_OTHER: Final = re.compile(r"\s*(?:[0-9.]{1,30}|\?)\s", re.ASCII)
 _SUMMARY: Final = re.compile(
-    r"\s*(?:Summary of events:|syscall\s+calls|\(msec\)|-{3}|\S+ \(\d+\), )"
+    r"\s*(?:Summary of events:|syscall\s+calls|\(msec\)|-{3}|\S+ \(\d+\), )", re.ASCII
 )
 
 #: The kernel's names of the parameters, in order.
@@ -102,7 +105,7 @@ _PREFIXES: Final = {
     ("userfaultfd", "flags"): "O_", ("close_range", "flags"): "CLOSE_RANGE_",
 }  # fmt: skip
 _STRINGS: Final = ("filename", "pathname", "uname")
-_WORD: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
+_WORD: Final = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)
 
 
 class PerfTrace(Halves):

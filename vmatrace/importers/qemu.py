@@ -15,19 +15,24 @@ from vmatrace import abi
 from vmatrace.importers.machine import LogMachine
 from vmatrace.importers.retold import Passed, Teller, Told, Wrong, most_arguments, retold
 
-_CALL: Final = re.compile(r"\s*(?P<pid>\d{1,7}) (?P<name>[a-z_]\w*)\((?P<rest>.*)")
+_CALL: Final = re.compile(r"\s*(?P<pid>\d{1,7}) (?P<name>[a-z_]\w*)\((?P<rest>.*)", re.ASCII)
 #: Another call that begins where the result of one is missing.
-_CUT: Final = re.compile(r"(?P<first>.*\))\s*(?=\d{1,7} (?:[a-z_]\w*\(|Unknown syscall ))")
+_CUT: Final = re.compile(
+    r"(?P<first>.*\))\s*(?=\d{1,7} (?:[a-z_]\w*\(|Unknown syscall ))", re.ASCII
+)
 _RESULT: Final = re.compile(
     r" = (?:(?P<value>-?\d{1,20}|0x[0-9a-f]{1,16})|(?P<many>0x[0-9a-f]+,.*))"
-    r"(?P<error> errno=(?P<errno>\d{1,4}))?(?: \(.*\))?\s*"
+    r"(?P<error> errno=(?P<errno>\d{1,4}))?(?: \(.*\))?\s*",
+    re.ASCII,
 )
-_UNKNOWN: Final = re.compile(r"\s*(?:\d{1,7} )?Unknown syscall -?\d+\s*")
-_SIGNAL: Final = re.compile(r"\s*(?:\d{1,7} )?--- SIG")
-_MESSAGE: Final = re.compile(r"\s*(?:qemu(?:-\w+)?: |Locating guest|guest_base|\w+: warning)")
+_UNKNOWN: Final = re.compile(r"\s*(?:\d{1,7} )?Unknown syscall -?\d+\s*", re.ASCII)
+_SIGNAL: Final = re.compile(r"\s*(?:\d{1,7} )?--- SIG", re.ASCII)
+_MESSAGE: Final = re.compile(
+    r"\s*(?:qemu(?:-\w+)?: |Locating guest|guest_base|\w+: warning)", re.ASCII
+)
 #: An argument ends at a comma outside of quotes and brackets.
 _ARGUMENT: Final = re.compile(
-    r"\s*((?:\"(?:[^\"\\]|\\.)*\"(?:\.\.\.)?|\{[^{}]*\}|\[[^\[\]]*\]|[^,\"])*),?"
+    r"\s*((?:\"(?:[^\"\\]|\\.)*\"(?:\.\.\.)?|\{[^{}]*\}|\[[^\[\]]*\]|[^,\"])*),?", re.ASCII
 )
 #: Calls that are printed with names before their arguments.
 _STRUCTURED: Final = ("clone", "clone3", "execve", "execveat")
@@ -137,7 +142,8 @@ def _looks(lines: Sequence[str]) -> bool:
 #: What qemu alone prints: no blank behind a comma, addresses of 16 digits, errors by number.
 _OWN: Final = re.compile(
     r"\s*\d{1,7} (?:\w+\((?:[^, ]+,)+[^ ,]*\) = |\w+\(.*\) = -1 errno=\d|Unknown syscall \d"
-    r"|brk\((?:NULL|0x[0-9a-f]{8,16})\) = 0x0[0-9a-f]{7,15}\b)"
+    r"|brk\((?:NULL|0x[0-9a-f]{8,16})\) = 0x0[0-9a-f]{7,15}\b)",
+    re.ASCII,
 )
 FORMAT: Final = retold(
     "qemu", "a log of qemu-user's strace", "qemu-ARCH -strace PROGRAM 2> LOG", _looks, QemuUser

@@ -208,7 +208,9 @@ def _read(reader: Reader, said: Told, line: str) -> Sequence[Event]:
 
 # --- what several tracers print -------------------------------------------------------------------
 
-_LOST: Final = re.compile(r"\W*(?:CPU:?\s*\d+ \[?)?(?:.*: )?lost (?P<count>\d+) ", re.IGNORECASE)
+_LOST: Final = re.compile(
+    r"\W*(?:CPU:?\s*\d+ \[?)?(?:.*: )?lost (?P<count>\d+) ", re.IGNORECASE | re.ASCII
+)
 
 
 def lost_events(line: str) -> int:

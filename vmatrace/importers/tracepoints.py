@@ -18,6 +18,7 @@ from vmatrace.importers.retold import (
     Passed,
     Told,
     Wrong,
+    integer,
     lost_events,
     registers,
     result_of,
@@ -28,33 +29,40 @@ from vmatrace.importers.retold import (
 #: ``prog 123 [001]  1.000001: `` and ``prog 120/123  1.000001: `` of perf script.
 _FTRACE: Final = re.compile(
     r"\s*(?P<comm>\S.{0,40}?)-(?P<tid>\d{1,7})\s+(?:\(\s*(?P<tgid>\d{1,7}|-+)\)\s+)?"
-    r"\[\d{1,5}\]\s+(?:[^\s\d]\S{0,7}\s+|\S{1,8}\s+(?=\d+\.\d))?\d+\.\d+:\s+(?P<event>.*)"
+    r"\[\d{1,5}\]\s+(?:[^\s\d]\S{0,7}\s+|\S{1,8}\s+(?=\d+\.\d))?\d+\.\d+:\s+(?P<event>.*)",
+    re.ASCII,
 )
 _PERF: Final = re.compile(
     r"\s*(?P<comm>\S.{0,40}?)\s+(?:(?P<tgid>\d{1,7})/)?(?P<tid>\d{1,7})\s+(?:\[\d{1,5}\]\s+)?"
-    r"(?:[^\s\d]\S{0,7}\s+)?\d+\.\d+:\s+(?:\d+\s+)?(?P<event>\S.*)"
+    r"(?:[^\s\d]\S{0,7}\s+)?\d+\.\d+:\s+(?:\d+\s+)?(?P<event>\S.*)",
+    re.ASCII,
 )
 _RAW_ENTER: Final = re.compile(
-    r"(?:raw_syscalls:)?sys_enter:\s+NR (?P<number>-?\d{1,19}) \((?P<args>[0-9a-f, ]*)\)\s*"
+    r"(?:raw_syscalls:)?sys_enter:\s+NR (?P<number>-?\d{1,19}) "
+    r"\((?P<args>(?:[0-9a-f]{1,16}(?:, [0-9a-f]{1,16}){0,9})?)\)\s*",
+    re.ASCII,
 )
 _RAW_EXIT: Final = re.compile(
-    r"(?:raw_syscalls:)?sys_exit:\s+NR (?P<number>-?\d{1,19}) = (?P<result>-?\d{1,20})\s*"
+    r"(?:raw_syscalls:)?sys_exit:\s+NR (?P<number>-?\d{1,19}) = (?P<result>-?\d{1,20})\s*", re.ASCII
 )
 _ENTER: Final = re.compile(
-    r"(?:(?:syscalls:)?sys_enter_(?P<name>\w+):(?P<args>.*)|sys_(?P<ftrace>\w+)\((?P<rest>.*)\))\s*"
+    r"(?:(?:syscalls:)?sys_enter_(?P<name>\w+):(?P<args>.*)|sys_(?P<ftrace>\w+)\((?P<rest>.*)\))\s*",
+    re.ASCII,
 )
 _EXIT: Final = re.compile(
     r"(?:(?:syscalls:)?sys_exit_(?P<name>\w+):|sys_(?P<ftrace>\w+) ->)\s+"
-    r"(?P<result>0x[0-9a-f]{1,16}|-?\d{1,20})\s*"
+    r"(?P<result>0x[0-9a-f]{1,16}|-?\d{1,20})\s*",
+    re.ASCII,
 )
 #: One parameter: its name, a number, the type that options/verbose shows, the string there.
 _PARAMETER: Final = re.compile(
     r"""\s*(?:[\w ]+?[ *])?(?P<name>\w+): (?P<value>-?(?:0x)?[0-9a-f]{1,16})"""
-    r"""(?: \([^()]*\))?(?:\s*(?P<text>"(?:[^"\\]|\\.)*"(?:\.\.\.)?))?\s*(?:,|$)"""
+    r"""(?: \([^()]*\))?(?:\s*(?P<text>"(?:[^"\\]|\\.)*"(?:\.\.\.)?))?\s*(?:,|$)""",
+    re.ASCII,
 )
-_NAME: Final = re.compile(r"[\w:.-]{1,80}")
-_HEADER: Final = re.compile(r"#|cpus=\d+|version = |CPU \d+ is empty|##### CPU")
-_FRAME: Final = re.compile(r"\s+[0-9a-f]{4,16} .*\(.*\)\s*$| => ")
+_NAME: Final = re.compile(r"[\w:.-]{1,80}", re.ASCII)
+_HEADER: Final = re.compile(r"#|cpus=\d+|version = |CPU \d+ is empty|##### CPU", re.ASCII)
+_FRAME: Final = re.compile(r"\s+[0-9a-f]{4,16} .*\(.*\)\s*$| => ", re.ASCII)
 #: Numbers of calls that place memory, by the architectures whose tables differ most.
 _PLACING: Final = ("mmap", "mmap2", "mremap", "brk")
 _GUESSED: Final = ("x86_64", "aarch64", "i686", "ppc64le", "mips64", "sparc64")
@@ -90,11 +98,11 @@ class Tracepoints(Halves):
             return self.returns(tid, name, result_of(int(raw["result"]), name))
         if raw := _RAW_ENTER.fullmatch(event):
             name = self._named(raw["number"])
-            values = [int(part, 16) for part in raw["args"].split(", ") if part.strip(", ")]
+            values = [int(part, 16) for part in raw["args"].split(", ") if part]
             return self.begins(tid, name, registers(name, values))
         if done := _EXIT.fullmatch(event):
             name = _plain(done["name"] or done["ftrace"])
-            return self.returns(tid, name, result_of(int(done["result"], 0), name))
+            return self.returns(tid, name, result_of(integer(done["result"]), name))
         if begun := _ENTER.fullmatch(event):
             name = _plain(begun["name"] or begun["ftrace"])
             return self._named_call(tid, name, begun["args"] or begun["rest"] or "", line)
@@ -167,7 +175,7 @@ def _has_calls(lines: Sequence[str], pattern: re.Pattern[str]) -> bool:
     )
 
 
-_CALL: Final = re.compile(r"(?:raw_syscalls:|syscalls:)?sys_\w+(?::\s|\(| -> )")
+_CALL: Final = re.compile(r"(?:raw_syscalls:|syscalls:)?sys_\w+(?::\s|\(| -> )", re.ASCII)
 
 
 def _is_ftrace(lines: Sequence[str]) -> bool:
