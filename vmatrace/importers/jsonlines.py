@@ -20,6 +20,7 @@ from vmatrace.importers.retold import (
     Teller,
     Told,
     Wrong,
+    integer,
     result_of,
     retold,
     text_of,
@@ -202,7 +203,7 @@ def _result(name: str, value: object) -> str:
     if error is not None and error["name"] in abi.ERRNO_NAME.values():
         return f"-1 {error['name']}"
     if re.fullmatch(r"0x[0-9a-fA-F]{1,16}|-?\d{1,19}", value):
-        return result_of(int(value, 0), name)
+        return result_of(integer(value), name)
     if value == "?":
         return value
     raise _BadError("not a result (expected an integer, or such as '-1 ENOMEM')", "result")

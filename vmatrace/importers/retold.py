@@ -101,6 +101,11 @@ def result_of(value: int, name: str) -> str:
     return hex(value) if call is not None and call.result == "addr" else str(value)
 
 
+def integer(text: str) -> int:
+    """The value of 0x hex or decimal digits, which zeros may lead."""
+    return int(text, 16 if "0x" in text else 10)
+
+
 def registers(name: str, values: Sequence[int]) -> list[str]:
     """The arguments of call *name* in registers, as strace -e raw prints them."""
     return [hex(value) for value in values[: most_arguments(name)]]
