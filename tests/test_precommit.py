@@ -1,12 +1,11 @@
 """The pre-commit hook: which files it is given, and what it says of them.
 
 The manifest was run with pre-commit itself (`pre-commit try-repo`); here its parts are used as
-pre-commit uses them: the pattern by re.search(), the entry split and called with the files.
+pre-commit uses them: the entry split and called with the files.
 """
 
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,19 @@ def hook() -> dict[str, Any]:
     return dict(only)
 
 
-def test_the_hook_is_given_traces_and_no_other_files() -> None:
-    pattern = re.compile(hook()["files"])
-    for name in ("traces/a.yaml", "traces/deep/b.yaml", "sub/traces/c.yaml", exhibit(EXHIBITS[0])):
-        assert pattern.search(name), name
-    for name in ("a.yaml", "mytraces/a.yaml", "traces/a.json", "traces/a.yaml.orig", "traces.yaml"):
-        assert not pattern.search(name), name
+def test_the_hook_is_given_yaml_wherever_it_is_and_leaves_other_yaml_alone(
+    run: RunProgram, tmp_path: Path
+) -> None:
+    assert hook()["types"] == ["yaml"]
+    assert "files" not in hook()
+    _, *arguments = shlex.split(hook()["entry"])
+    others = [".mkdocs.yml", ".github/ISSUE_TEMPLATE/bug.yml", ".pre-commit-hooks.yaml"]
+    done = run(*arguments, *others)
+    assert (done.status, done.out.partition(",")[0]) == (0, "0 traces")
+    done = run(*arguments, *others, exhibit(EXHIBITS[0]))
+    assert (done.status, done.err) == (0, "")
+    (tmp_path / "x.yaml").write_text("vmatrac: 1\nevents: []\n")
+    assert run(*arguments, *others, str(tmp_path / "x.yaml")).status == 2
 
 
 @pytest.mark.parametrize(("expected", "status"), [("1", 0), ("2", 1), ("x", 2)])

@@ -183,11 +183,49 @@ def test_the_models_can_be_named(pytester: pytest.Pytester) -> None:
     )
 
 
-def test_an_expectation_about_no_model_is_warned_of(pytester: pytest.Pytester) -> None:
+def test_an_expectation_about_no_model_is_an_error_unless_allowed(
+    pytester: pytest.Pytester,
+) -> None:
     write(pytester, never="vmatrace: 1\nevents:\n  - expect: {on: '<6.0', vmas: 0}\n")
     result = pytester.runpytest_subprocess("--vmatrace")
+    result.assert_outcomes(errors=1)
+    said = ["*never.yaml:3: no kernel model is in <6.0, so nothing was*"]
+    result.stdout.fnmatch_lines([said[0] + "--vmatrace-allow uncovered*"])
+    result = pytester.runpytest_subprocess("--vmatrace", "--vmatrace-allow", "uncovered")
     result.assert_outcomes(warnings=1)
-    result.stdout.fnmatch_lines(["*never.yaml:3: no kernel model is in <6.0, so nothing was*"])
+    result.stdout.fnmatch_lines(said)
+
+
+def test_a_trace_that_expects_nothing_is_an_error_unless_allowed(
+    pytester: pytest.Pytester,
+) -> None:
+    write(pytester, good=GOOD, silent=GOOD.partition("  - expect")[0])
+    result = pytester.runpytest_subprocess("--vmatrace", "--continue-on-collection-errors")
+    result.assert_outcomes(errors=1, passed=4)
+    result.stdout.fnmatch_lines(["*silent.yaml: it expects nothing*"])
+    pytester.makeini("[pytest]\nvmatrace_allow = no-expectations\n")
+    pytester.runpytest_subprocess("--vmatrace").assert_outcomes(passed=4)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        GOOD.replace("vmatrace:", "vmatrac:"),
+        GOOD.replace("vmatrace:", "Vmatrace:"),
+        GOOD.replace("vmatrace: 1\n", ""),
+        GOOD.replace("vmatrace: 1\nprocess: {ksm: true}\n", "").replace("events", "\n'events'"),
+        GOOD.replace("vmatrace: 1", "vmatrace 1"),
+        "{vmatrace: 1",
+    ],
+)
+def test_a_broken_trace_beside_good_ones_is_an_error(
+    pytester: pytest.Pytester, broken: str
+) -> None:
+    write(pytester, good=GOOD, broken=broken, other="on: [push]\nevents:\n  - push\nname: x\n")
+    result = pytester.runpytest_subprocess("--vmatrace", "--continue-on-collection-errors")
+    result.assert_outcomes(errors=1, passed=4)
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["*broken.yaml*error: *"])
 
 
 def test_a_mistake_in_a_trace_is_a_collection_error_with_its_place(

@@ -7,17 +7,17 @@ which models a trace is checked, it asks those who know.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from vmatrace.commands.check.question import models
-from vmatrace.commands.check.words import failure_text, uncovered_text
+from vmatrace.commands.check.question import NO_EXPECTATIONS, UNCOVERED, models
+from vmatrace.commands.check.words import failure_text, permit, uncovered_text
 from vmatrace.escape import visible
 from vmatrace.event import Expectation
+from vmatrace.importers.looks import HEAD, is_meant
 from vmatrace.kernels import KERNELS, Kernel, get_kernel
 from vmatrace.replayer.blame import blame
 from vmatrace.replayer.expectations import applies
@@ -26,16 +26,19 @@ from vmatrace.replayer.result import Failure, Result
 from vmatrace.replayer.run import replay
 from vmatrace.trace.file import Trace, TraceError, load_trace
 
-#: The key that every trace has, at the start of a line or of a JSON object.
-_KEY: Final = re.compile(rb"^(?:\{\s*)?[\"']?vmatrace[\"']?\s*:", re.MULTILINE)
+_ALLOW: Final = "--vmatrace-allow"
 
 
 def is_trace(path: Path) -> bool:
-    """Whether the file at *path* is a trace, and not YAML that is somebody else's."""
+    """Whether the file at *path* is meant for a trace, and is not YAML that is somebody else's.
+
+    One that cannot be read may be: collecting it says so.
+    """
     try:
-        return _KEY.search(path.read_bytes()) is not None
+        with open(path, "rb") as file:
+            return is_meant(file.read(HEAD))
     except OSError:
-        return False
+        return True
 
 
 class TraceFile(pytest.File):
@@ -57,10 +60,16 @@ class TraceFile(pytest.File):
             expected = list(named(self.trace.items()))
         except TraceError as error:
             raise self.CollectError(str(error)) from None
+        allowed: list[str] = self.config.getoption("--vmatrace-allow")
+        allowed += self.config.getini("vmatrace_allow")
+        if not expected and NO_EXPECTATIONS not in allowed:
+            raise self.CollectError(f"{shown}: it expects nothing{permit(NO_EXPECTATIONS, _ALLOW)}")
         under = chosen or models(self.trace, (expectation for expectation, _ in expected))
         for lost, _ in expected:
             if not chosen and not any(applies(lost, kernel) for kernel in under):
                 text = f"{shown}:{lost.line}: {uncovered_text(', '.join(lost.on))}"
+                if UNCOVERED not in allowed:
+                    raise self.CollectError(text + permit(UNCOVERED, _ALLOW))
                 self.warn(pytest.PytestCollectionWarning(text))
         for kernel in under:
             for expectation, name in expected:

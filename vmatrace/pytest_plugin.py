@@ -20,6 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="check traces under this kernel model, or all; may be repeated. [default: those that "
         "vmatrace check takes]",
     )  # fmt: skip
+    group.addoption(
+        "--vmatrace-allow", metavar="KIND", action="append", default=[],
+        help="what is no error: no-expectations (a trace that expects nothing), uncovered (an "
+        "expectation about no kernel model); may be repeated",
+    )  # fmt: skip
+    parser.addini("vmatrace_allow", "as --vmatrace-allow", type="args", default=[])
     parser.addini("vmatrace", "collect trace files (*.yaml) as tests", type="bool", default=False)
 
 

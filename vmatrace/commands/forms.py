@@ -301,6 +301,11 @@ class Forms(Generic[Answer]):
         """Write the next answer. Raises BrokenPipeError where nobody reads any more."""
         self._each(lambda form: form.write(answer))
 
+    def pass_over(self) -> None:
+        """One trace fewer is asked about: it is neither answered nor in error."""
+        for _, form in self._forms:
+            form.count -= 1
+
     def refuse(self, error: TraceError) -> None:
         """There is no answer about a trace."""
         self._each(lambda form: form.refuse(error))

@@ -137,6 +137,14 @@ def choice(
     return model
 
 
+def allow(*kinds: str) -> Callable[[_F], _F]:
+    """The option --allow: which of *kinds* is no failure, the parameter ``allowed``."""
+    return click.option(
+        "--allow", "allowed", metavar="KIND", type=click.Choice(kinds), multiple=True,
+        help=f"What is no failure: {', '.join(kinds)}.  May be repeated.",
+    )  # fmt: skip
+
+
 def ksm(function: _F) -> _F:
     """The option --ksm/--no-ksm."""
     return click.option(

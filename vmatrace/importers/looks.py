@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
+from itertools import islice
 from typing import Final
 
 from vmatrace.diagnostic import quoted
@@ -14,6 +16,15 @@ from vmatrace.trace.yamlstream import is_collection
 
 _TRACE_KEY: Final = re.compile(r"""\s*\{?\s*["']?vmatrace["']?[ \t]*:(?:\s|$)""")
 _EVENTS: Final = re.compile(r"""["']?events["']?[ \t]*:\s*(?:#.*)?$""")
+#: A key at the start of a line, or of a mapping in braces.
+_TOP_KEY: Final = re.compile(r"""\{?\s*["']?([\w-]{4,20})["']?[ \t]*(?::|$)""")
+_TOP_EVENTS: Final = re.compile(r"""\{?\s*["']?events["']?[ \t]*:""")
+#: An event as no other YAML has one; looked for in so many lines.
+_EVENT: Final = re.compile(
+    r"""[-\[,{] *["']?(?:[\w.]+ = )?(?:\{?call["']?: |\{?expect["']?:|"""
+    r"""(?:mmap|munmap|mprotect|mremap|madvise|brk|prctl|fault|fork|clone|execve|exit)\()"""
+)
+_ITEMS: Final = 200
 #: How YAML starts that is no plain text: a key, a list, JSON.
 _YAML_START: Final = re.compile(r"""[\[{]|- |---\s*$|["']?[\w.-]+["']?[ \t]*:(?:\s|$)""")
 
@@ -85,6 +96,26 @@ def is_trace(lines: Sequence[str]) -> bool:
         ):
             return True
     return False
+
+
+#: So many bytes of a file say whether it is meant for a trace.
+HEAD: Final = 1 << 20
+
+
+def is_meant(data: bytes) -> bool:
+    """Whether the content *data* of a file among others' YAML is meant for a trace.
+
+    That is so if it has the key of traces, or one nearly like it, at the start of a line, or events
+    that are calls, or expectations; whatever is wrong in it beside that, and in any encoding.
+    """
+    data = data.replace(b"\0", b"").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
+    lines = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").splitlines()
+    keys = {match[1] for match in map(_TOP_KEY.match, lines) if match}
+    if "vmatrace" in keys or get_close_matches("vmatrace", keys, 1, 0.8):
+        return True
+    start = next((i for i, line in enumerate(lines) if _TOP_EVENTS.match(line)), None)
+    items = () if start is None else islice(lines, start, start + _ITEMS)
+    return any(_EVENT.search(line) for line in items)
 
 
 def starts_as_yaml(lines: Sequence[str]) -> bool:

@@ -42,6 +42,7 @@ RULES: Final = {
     "expectation failed": "What a trace expects of a kernel model does not hold under it.",
     "nothing checked": "An expectation is about no kernel model that there is.",
     "nothing to check": "A trace expects nothing of a kernel model that it was checked under.",
+    "missing": "A trace or an expectation is on one side of a comparison only.",
     "models differ": "A trace does not lead to the same under two kernel models.",
 }
 
@@ -49,7 +50,7 @@ RULES: Final = {
 def of_error(error: TraceError) -> Iterator[Problem]:
     """What is wrong with a trace that cannot be read."""
     for wrong in error.diagnostics:
-        rule = "not a valid trace"
+        rule = getattr(error, "rule", "not a valid trace")
         yield Problem(
             rule, ERROR, wrong.path, wrong.line, wrong.column, wrong.message, wrong.message
         )

@@ -165,7 +165,10 @@ _CHECK: Final = record(
             record({"line": LINE, "on": TEXT}, {"name": _IDENTITY}),
             description="Expectations that are about no model that there is.",
         ),
-        "summary": record({"passed": NUMBER, "failed": NUMBER, "nothing_expected": array(TEXT)}),
+        "summary": record(
+            {"passed": NUMBER, "failed": NUMBER, "nothing_expected": array(TEXT)},
+            {"missing": NUMBER},
+        ),
     }
 )  # fmt: skip
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -108,8 +109,19 @@ def test_a_trace_in_error_and_one_that_no_model_is_about() -> None:
     (wrong,) = document.iter("error")
     assert (wrong.get("message"), wrong.text) == ("no", str(error))
     assert [suite.get("id") for suite in document] == ["0", "1"]
-    (skipped,) = document.iter("skipped")
+    (missing,) = document.iter("failure")
+    assert ">7.0" in missing.get("message")
+    assert "--allow uncovered" in missing.get("message")
+    (skipped,) = report(replace(two, allowed=frozenset(["uncovered"]))).iter("skipped")
     assert ">7.0" in skipped.get("message")
+
+
+def test_a_trace_in_which_nothing_was_checked_fails_unless_that_is_allowed() -> None:
+    idle = Checked("c.yaml", "c", [UnderModel("6.4", [], 0)])
+    (missing,) = report(idle).iter("failure")
+    assert "--allow no-expectations" in missing.get("message")
+    (skipped,) = report(replace(idle, allowed=frozenset(["no-expectations"]))).iter("skipped")
+    assert skipped.get("message") == "nothing is expected of 6.4"
 
 
 def test_no_trace_at_all_is_a_valid_report() -> None:

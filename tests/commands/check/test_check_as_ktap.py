@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmatrace.commands.check import as_ktap
-from vmatrace.commands.check.question import Check, Checked, Uncovered, UnderModel
+from vmatrace.commands.check.question import ALLOWABLE, Check, Checked, Uncovered, UnderModel
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.replayer.result import Failure
 
@@ -73,11 +73,15 @@ def test_a_test_for_each_trace_and_a_subtest_for_each_model_and_expectation() ->
     old = UnderModel("6.4", [Check(3, 5, "vmas after a", [failure()]), Check(4, 5, "mine")], 0)
     new = UnderModel("6.18", [], 0)
     error = TraceError([Diagnostic("b.yaml", 1, 1, "bad")])
-    one, two, three = read(
+    allowed = frozenset(ALLOWABLE)
+    lost = [Uncovered(9, 5, "vmas at the start", ">7.0")]
+    one, two, three, four, five = read(
         written(
-            Checked("a.yaml", "a", [old, new], [Uncovered(9, 5, "vmas at the start", ">7.0")]),
+            Checked("a.yaml", "a", [old, new], lost, allowed=allowed),
             Checked("b.yaml", "b", error=error),
-            Checked("c.yaml", "c", [new]),
+            Checked("c.yaml", "c", [new], allowed=allowed),
+            Checked("d.yaml", "d", [new], lost),
+            Checked("e.yaml", "e", [new]),
         )
     )
     assert [(t.name, t.ok, t.directive) for t in one.tests] == [
@@ -90,6 +94,10 @@ def test_a_test_for_each_trace_and_a_subtest_for_each_model_and_expectation() ->
     assert (one.name, one.ok) == ("a.yaml", False)
     assert two == Outcome("b.yaml", False, "ERROR", [], ["b.yaml:1:1: error: bad"])
     assert (three.ok, three.directive) == (True, "SKIP")
+    assert [(t.ok, t.directive) for t in four.tests] == [(True, "SKIP"), (False, "")]
+    assert (four.ok, five.ok) == (False, False)
+    assert "--allow uncovered" in four.tests[1].diagnostics[0]
+    assert "--allow no-expectations" in five.tests[0].diagnostics[0]
 
 
 paths = st.text(st.characters(), min_size=1)

@@ -81,9 +81,10 @@ def test_many_traces_fold_into_folders_and_those_that_did_not_hold(
         "  t8.yaml                  -",
         "  t9.yaml              error",
     ]
-    assert done.out.splitlines()[-3:] == [
+    assert done.out.splitlines()[-4:] == [
         "50 traces, 1 model: 47 of 48 checks held",
         "nothing to check (-): 1 time",
+        "nothing checked in 1 trace (allowed with --allow no-expectations): ./b/t8.yaml",
         "in error: 1 trace",
     ]
 
@@ -157,10 +158,10 @@ def test_a_process_that_dies_is_an_error_of_its_trace(
 
     check = question.check
 
-    def die(trace: Any, chosen: Any) -> Any:
+    def die(trace: Any, chosen: Any, allowed: Any) -> Any:
         if trace.name == EXHIBITS[5]:
             os.kill(os.getpid(), signal.SIGKILL)
-        return check(trace, chosen)
+        return check(trace, chosen, allowed)
 
     monkeypatch.setattr(question, "check", die)
     done = run("check", "traces/", "--jobs", "2", "--format", "json")
@@ -278,13 +279,44 @@ def test_one_trace_in_error_has_no_table(run: RunProgram, folder: Path) -> None:
     assert out == "1 trace, 0 models: 0 of 0 checks held\nin error: 1 trace\n"
 
 
-def test_nothing_to_check_is_no_failure_and_no_success(run: RunProgram, folder: Path) -> None:
+def test_where_nothing_is_expected_a_check_fails_unless_that_is_allowed(
+    run: RunProgram, folder: Path
+) -> None:
     write(folder, a=SILENT)
     done = run("check", "a.yaml")
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.err) == (1, "")
     assert "0 of 0 checks held" in done.out
+    assert "nothing checked in 1 trace (allowed with --allow no-expectations): a.yaml" in done.out
+    assert "::error file=a.yaml" in run("check", "a.yaml", "--format", "github").out
+    done = run("check", "a.yaml", "--allow", "no-expectations")
+    assert done.status == 0
     assert "nothing to check (-): 1 time" in done.out
-    assert "::notice file=a.yaml" in run("check", "a.yaml", "--format", "github").out
+    allowed = run("check", "a.yaml", "--allow", "no-expectations", "--format", "github")
+    assert "::notice file=a.yaml" in allowed.out
+
+
+def test_an_expectation_about_no_model_fails_unless_that_is_allowed(
+    run: RunProgram, folder: Path
+) -> None:
+    write(folder, a=GOOD + "  - expect: {on: '>99.0', vmas: 1}\n")
+    done = run("check", "a.yaml")
+    assert (done.status, "(allowed with --allow uncovered)" in done.out) == (1, True)
+    assert run("check", "a.yaml", "--allow", "uncovered").status == 0
+
+
+def test_other_yaml_is_passed_over_where_that_is_asked_for(run: RunProgram, folder: Path) -> None:
+    write(folder, a=GOOD)
+    (folder / "b.yaml").write_text("on: [push]\njobs: {}\nevents:\n  - push\n")
+    assert run("check", ".").status == 2
+    assert run("check", ".", "--only-traces").status == 0
+    for broken in (
+        GOOD.replace("vmatrace:", "vmatrac:"),
+        GOOD.replace("vmatrace: 1\n", ""),
+        GOOD.replace("vmatrace: 1", "vmatrace : [1"),
+        "vmatrace",
+    ):
+        (folder / "c.yaml").write_text(broken)
+        assert run("check", ".", "--only-traces").status == 2, broken
 
 
 # --- the report -----------------------------------------------------------------------------------

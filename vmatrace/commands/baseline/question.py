@@ -37,7 +37,7 @@ def renewed(trace: Trace, before: SavedResult | None, now: SavedResult) -> Renew
     if before is None:
         return Renewed(NEW, trace.path, None, now)
     diff = saved_diff(before, now, trace)
-    same = diff.equal and (before.kernel, before.expected) == (now.kernel, now.expected)
+    same = diff.equal and (before.kernel, before.side.expected) == (now.kernel, now.side.expected)
     return Renewed(UNCHANGED if same else CHANGED, trace.path, before, now, diff)
 
 

@@ -41,6 +41,7 @@ def _what(one: Renewed) -> str:
     if one.before.kernel != one.now.kernel:
         parts.append(f"{one.before.kernel} → {one.now.kernel}")
     parts.append(changed_totals(one.diff) or ("" if one.diff.equal else "other VMAs"))
-    if one.before.expected != one.now.expected:
-        parts.append(f"expectations {one.before.expected} → {one.now.expected}")
+    expected = one.before.side.expected, one.now.side.expected
+    if expected[0] != expected[1]:
+        parts.append(f"expectations {expected[0]} → {expected[1]}")
     return ", ".join(part for part in parts if part)

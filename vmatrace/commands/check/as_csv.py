@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, TextIO
 
-from vmatrace.commands.check.question import Check, Checked
-from vmatrace.commands.check.words import nothing_expected, uncovered_text
+from vmatrace.commands.check.question import NO_EXPECTATIONS, Check, Checked
+from vmatrace.commands.check.words import nothing_expected, permit, uncovered_text
 from vmatrace.commands.forms import Form
 from vmatrace.render import words
 from vmatrace.render.csvform import Cell, Rows
@@ -43,14 +43,19 @@ def _rows(checked: Checked) -> Iterator[_Cells]:
     for model in checked.models:
         of: _Cells = {"model": model.kernel}
         if not model.checks:
-            yield {**of, "outcome": "skipped", "message": nothing_expected(model.kernel)}
+            said = nothing_expected(model.kernel)
+            if checked.idle:
+                yield {**of, "outcome": "failed", "message": said + permit(NO_EXPECTATIONS)}
+            else:
+                yield {**of, "outcome": "skipped", "message": said}
         for check in model.checks:
             named: _Cells = {"line": check.line, "column": check.column, "name": check.name}
             for cells in map(_failed, check.failures) if check.failures else _passed(check):
                 yield {**of, **named, **cells}
     for lost in checked.uncovered:
         where: _Cells = {"line": lost.line, "column": lost.column, "name": lost.name}
-        yield {**where, "outcome": "skipped", "message": uncovered_text(lost.on)}
+        said = uncovered_text(lost.on, not checked.unchecked)
+        yield {**where, "outcome": "failed" if checked.unchecked else "skipped", "message": said}
 
 
 def _passed(_: Check) -> Iterator[_Cells]:

@@ -43,6 +43,7 @@ def write(out: TextIO, checked: Checked) -> None:
         "passed": checked.held,
         "failed": checked.failed,
         "nothing_expected": checked.empty,
+        "missing": checked.idle + checked.unchecked,
     }
     document = {
         "format": FORMAT,

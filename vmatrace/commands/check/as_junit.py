@@ -15,11 +15,12 @@ from pathlib import PurePath
 from typing import Final, TextIO
 from xml.etree import ElementTree
 
-from vmatrace.commands.check.question import Checked
+from vmatrace.commands.check.question import NO_EXPECTATIONS, Checked
 from vmatrace.commands.check.words import (
     failure_line,
     failure_text,
     nothing_expected,
+    permit,
     uncovered_text,
 )
 from vmatrace.commands.forms import Form
@@ -104,7 +105,11 @@ def _cases(checked: Checked) -> Iterator[Element]:
     for model in checked.models:
         if not model.checks:
             found = case(f"nothing under {model.kernel}", seconds=model.seconds)
-            _outcome(found, "skipped", nothing_expected(model.kernel))
+            text = nothing_expected(model.kernel)
+            if checked.idle:
+                _outcome(found, "failure", text + permit(NO_EXPECTATIONS), "", "missing")
+            else:
+                _outcome(found, "skipped", text)
             yield found
         for check in model.checks:
             name = f"{check.name} under {model.kernel}"
@@ -118,7 +123,10 @@ def _cases(checked: Checked) -> Iterator[Element]:
             yield found
     for lost in checked.uncovered:
         found = case(lost.name, lost.line)
-        _outcome(found, "skipped", uncovered_text(lost.on))
+        if checked.unchecked:
+            _outcome(found, "failure", uncovered_text(lost.on, False), "", "missing")
+        else:
+            _outcome(found, "skipped", uncovered_text(lost.on))
         yield found
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple, TextIO
 
-from vmatrace.commands.check.question import Checked
-from vmatrace.commands.check.words import failure_text, nothing_expected, uncovered_text
+from vmatrace.commands.check.question import NO_EXPECTATIONS, Checked
+from vmatrace.commands.check.words import failure_text, nothing_expected, permit, uncovered_text
 from vmatrace.commands.forms import Form
 from vmatrace.escape import visible
 
@@ -57,7 +57,10 @@ class _Ktap(Form[Checked]):
 
 def _tests(checked: Checked) -> Iterator[_Test]:
     for model in checked.models:
-        if not model.checks:
+        if not model.checks and checked.idle:
+            said = nothing_expected(model.kernel) + permit(NO_EXPECTATIONS)
+            yield _Test(model.kernel, False, diagnostics=(said,))
+        elif not model.checks:
             yield _Test(model.kernel, True, f"SKIP {nothing_expected(model.kernel)}")
         for check in model.checks:
             lines = [failure_text(checked.path, failure).splitlines() for failure in check.failures]
@@ -67,7 +70,10 @@ def _tests(checked: Checked) -> Iterator[_Test]:
                 diagnostics=tuple(text for block in lines for text in block),
             )
     for lost in checked.uncovered:
-        yield _Test(lost.name, True, f"SKIP {uncovered_text(lost.on)}")
+        if checked.unchecked:
+            yield _Test(lost.name, False, diagnostics=(uncovered_text(lost.on, False),))
+        else:
+            yield _Test(lost.name, True, f"SKIP {uncovered_text(lost.on)}")
 
 
 def _whole(checked: Checked, tests: list[_Test]) -> _Test:

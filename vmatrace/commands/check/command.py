@@ -77,6 +77,10 @@ Reading the table: a number is how many expectations held; - says that the
 trace expects nothing of that model, a blank that it was not checked under it.
 
 \b
+Nothing passes by being absent: a trace in which nothing was checked fails, and
+so does an expectation that is about no model there is (see --allow).
+
+\b
 Exit status: 0 all held; 1 an expectation failed, or --update found that it
 cannot hold under all its models; 2 bad usage or bad input.""",
 )
@@ -102,6 +106,9 @@ cannot hold under all its models; 2 bad usage or bad input.""",
     is_flag=True,
     help="Write what was seen into the expectations that failed, in the trace files.",
 )
+@click.option("--only-traces", is_flag=True,
+              help="Pass over files that are no traces, such as other YAML.")  # fmt: skip
+@options.allow("no-expectations", "uncovered")
 @forms.option(__package__)
 def command(
     traces: tuple[str, ...],
@@ -109,6 +116,8 @@ def command(
     junit: str | None,
     jobs: int | None,
     update: bool,
+    only_traces: bool,
+    allowed: tuple[str, ...],
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
     """Check what traces expect, under every model that they name or that --kernel gives.
@@ -125,12 +134,26 @@ def command(
         raise click.UsageError("--update cannot rewrite standard input")
     kernels = list({kernel.name: kernel for group in chosen for kernel in group}.values())
     named = list(dict.fromkeys(sources(traces)))
+    if only_traces:
+        named = [one for one in named if not isinstance(one, str) or _is_meant(one)]
     if update:
         return _update(_each(_update_one, kernels, named, jobs, alone=True))
     out: forms.Forms[Checked] = forms.Forms(__package__, wanted, len(named))
     shown = [name for name, path in out.wanted if path is None]
     alone = shown == [forms.DEFAULT] or not sys.stdout.isatty()
-    return _report(_each(_check_one, kernels, named, jobs, alone), out)
+    return _report(_each(partial(_check_one, allowed=allowed), kernels, named, jobs, alone), out)
+
+
+def _is_meant(path: str) -> bool:
+    """Whether the file at *path* is a trace, also a broken one; what cannot be read may be."""
+    from vmatrace.importers.looks import HEAD, is_meant
+    from vmatrace.importers.sources import Input
+    from vmatrace.trace.file import TraceError
+
+    try:
+        return path == "-" or is_meant(Input(path).head(HEAD))
+    except TraceError:
+        return True
 
 
 def _each(
@@ -163,7 +186,9 @@ def _each(
 # --- check ----------------------------------------------------------------------------------------
 
 
-def _check_one(kernels: Sequence[Kernel], source: Source, watch: bool = False) -> Checked:
+def _check_one(
+    kernels: Sequence[Kernel], source: Source, watch: bool = False, allowed: Sequence[str] = ()
+) -> Checked:
     """What came of a trace, also of one in error."""
     from vmatrace.commands.check.question import Checked, check
     from vmatrace.render import progress
@@ -174,9 +199,9 @@ def _check_one(kernels: Sequence[Kernel], source: Source, watch: bool = False) -
             raise source
         trace = opened(source)
         if not watch:
-            return check(trace, kernels)
+            return check(trace, kernels, allowed)
         with progress.watching(trace):
-            return check(trace, kernels)
+            return check(trace, kernels, allowed)
     except TraceError as error:
         path = error.diagnostics[0].path
         return Checked(path, path, error=error)
@@ -188,7 +213,7 @@ def _report(results: Iterator[Checked], out: forms.Forms[Checked]) -> int:
     status = OK
     with out:
         for checked in results:
-            status = DIFFERS if checked.failed else status
+            status = status if checked.holds else DIFFERS
             if checked.error is not None:
                 errors.append(checked.error)
             try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmatrace.commands.check.question import Checked
-from vmatrace.commands.check.words import failure_text, nothing_expected, uncovered_text
+from vmatrace.commands.check.question import NO_EXPECTATIONS, Checked
+from vmatrace.commands.check.words import failure_text, nothing_expected, permit, uncovered_text
 from vmatrace.escape import visible
 from vmatrace.render.problems import ERROR, NOTE, WARNING, Problem, of_error
 
@@ -28,9 +28,12 @@ def problems(checked: Checked) -> Iterator[Problem]:
         )  # fmt: skip
     for lost in checked.uncovered:
         yield Problem(
-            "nothing checked", WARNING, path, lost.line, lost.column, uncovered_text(lost.on),
-            lost.name,
+            "nothing checked", ERROR if checked.unchecked else WARNING, path, lost.line,
+            lost.column, uncovered_text(lost.on, not checked.unchecked), lost.name,
         )  # fmt: skip
-    if checked.empty:
+    if checked.idle:
+        text = nothing_expected(", ".join(checked.empty)) + permit(NO_EXPECTATIONS)
+        yield Problem("nothing to check", ERROR, path, 1, 1, text, "")
+    elif checked.empty:
         text = nothing_expected(", ".join(checked.empty))
         yield Problem("nothing to check", NOTE, path, 1, 1, text, "")

@@ -26,6 +26,11 @@ from vmatrace.replayer.run import replay
 from vmatrace.trace.file import Item, Trace, load_trace
 from vmatrace.trace.update import Rewrite, Seen, Updated, updated
 
+#: What fails a check unless it is allowed: a trace that nothing is expected of, and an expectation
+#: that is about no model.
+NO_EXPECTATIONS, UNCOVERED = "no-expectations", "uncovered"
+ALLOWABLE: Final = (NO_EXPECTATIONS, UNCOVERED)
+
 #: A trace of no more items is read once for all models; a longer one is read anew for each.
 _KEPT: Final = 20_000
 
@@ -74,7 +79,8 @@ class Checked(Printable):
     """What came of one trace: the models it was asked under, in order, or the ``error`` in it.
 
     ``uncovered`` holds each expectation that is about no model that there is. A model without
-    checks is one of which the trace expects nothing.
+    checks is one of which the trace expects nothing. ``allowed`` holds those of ALLOWABLE that are
+    no failure.
     """
 
     shown_by = "vmatrace.commands.check.as_table:write"
@@ -84,6 +90,7 @@ class Checked(Printable):
     models: list[UnderModel] = field(default_factory=list)
     uncovered: list[Uncovered] = field(default_factory=list)
     error: TraceError | None = None
+    allowed: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"<Checked {self.trace}: {self.held} held, {self.failed} failed>"
@@ -100,6 +107,22 @@ class Checked(Printable):
     def empty(self) -> list[str]:
         """The models of which the trace expects nothing."""
         return [model.kernel for model in self.models if not model.checks]
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing was checked, no expectation says why, and that is a failure."""
+        nothing = self.error is None and not self.uncovered and not self.held + self.failed
+        return nothing and NO_EXPECTATIONS not in self.allowed
+
+    @property
+    def unchecked(self) -> int:
+        """How many expectations are about no model, where that is a failure."""
+        return 0 if UNCOVERED in self.allowed else len(self.uncovered)
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing failed and nothing is missing."""
+        return self.error is None and not (self.failed or self.idle or self.unchecked)
 
     def failures(self) -> list[tuple[Failure, list[str]]]:
         """Each failure once, in the order of lines, with the models under which it is the same."""
@@ -147,14 +170,14 @@ def _about(spec: str) -> list[Kernel]:
     return sorted(releases or about, key=lambda kernel: kernel.release)
 
 
-def check(trace: Trace, chosen: Sequence[Kernel] = ()) -> Checked:
+def check(trace: Trace, chosen: Sequence[Kernel] = (), allowed: Iterable[str] = ()) -> Checked:
     """Check what *trace* expects under the *chosen* models, else under models().
 
     Raises TraceError for a trace in error, also for a call that is not modelled.
     """
     expected = list(named(_read(trace)))
     under = chosen or models(trace, (x for x, _ in expected))
-    checked = Checked(trace.path, trace.name)
+    checked = Checked(trace.path, trace.name, allowed=frozenset(allowed))
     for kernel in under:
         started = time.perf_counter()
         unmet: dict[tuple[int, int], list[Failure]] = {}

@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import Final
 
-from vmatrace.commands.check.question import Checked
-from vmatrace.escape import inert
+from vmatrace.commands.check.question import NO_EXPECTATIONS, UNCOVERED, Checked
+from vmatrace.escape import inert, visible
 from vmatrace.render import summary, words
 from vmatrace.render.paper import Paper
 from vmatrace.replayer.result import Failure
+
+#: So many traces are named in one line.
+_LISTED: Final = 5
 
 
 def failure_text(path: str, failure: Failure, under: Sequence[str] = ()) -> str:
@@ -31,9 +35,15 @@ def nothing_expected(model: str) -> str:
     return f"nothing is expected of {model}"
 
 
-def uncovered_text(on: str) -> str:
+def uncovered_text(on: str, allowed: bool = True) -> str:
     """Said of an expectation that is about no model; *on* is its range."""
-    return f"no kernel model is in {on}, so nothing was checked"
+    text = f"no kernel model is in {on}, so nothing was checked"
+    return text if allowed else text + permit(UNCOVERED)
+
+
+def permit(kind: str, option: str = "--allow") -> str:
+    """How one says that it is no failure."""
+    return f" (allowed with {option} {kind})"
 
 
 def updated_text(path: str, values: int, files: int = 1) -> str:
@@ -58,14 +68,29 @@ def totals(all_: Sequence[Checked], models: int) -> Iterator[tuple[str, str]]:
     what = f"{words.plural(len(all_), 'trace')}, {words.plural(models, 'model')}"
     yield (
         f"{what}: {held} of {words.plural(held + failed, 'check')} held",
-        "bold red" if failed else "bold green" if held else "bold",
+        "bold green"
+        if held and all(one.holds for one in all_)
+        else "bold red"
+        if failed
+        else "bold",
     )
     empty = sum(len(one.empty) for one in all_)
     if empty:
         yield f"nothing to check (-): {words.plural(empty, 'time')}", "yellow"
     uncovered = sum(len(one.uncovered) for one in all_)
     if uncovered:
-        yield f"about no model: {words.plural(uncovered, 'expectation')}", "yellow"
+        failing = any(one.unchecked for one in all_)
+        yield (
+            f"about no model: {words.plural(uncovered, 'expectation')}"
+            + (permit(UNCOVERED) if failing else ""),
+            "bold red" if failing else "yellow",
+        )
+    idle = [visible(one.path) for one in all_ if one.idle]
+    if idle:
+        listed = ", ".join(idle[:_LISTED])
+        listed += f" and {len(idle) - _LISTED} more" if len(idle) > _LISTED else ""
+        what = f"nothing checked in {words.plural(len(idle), 'trace')}"
+        yield f"{what}{permit(NO_EXPECTATIONS)}: {listed}", "bold red"
     wrong = sum(one.error is not None for one in all_)
     if wrong:
         yield f"in error: {words.plural(wrong, 'trace')}", "bold red"

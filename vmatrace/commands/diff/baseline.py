@@ -40,7 +40,6 @@ class SavedResult:
     kernel: str
     version: str | None
     ksm: bool | None
-    expected: int
     text: str
     side: DiffSide
 
@@ -168,11 +167,10 @@ def _result(path: str, number: int, line: str) -> SavedResult:
         raise _error(path, f"the format is {quoted(str(form))} (expected {FORMAT!r})", number)
     try:
         version, ksm = document.get("version"), document.get("ksm")
-        expected = document.get("expectations", {"passed": 0, "failed": []})
         return SavedResult(
             (path, number), str(document.get("path", "")), str(document["trace"]),
             str(document["kernel"]), version and str(version), None if ksm is None else bool(ksm),
-            _number(expected["passed"]) + len(expected["failed"]), line, _side(path, document),
+            line, _side(path, document),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
@@ -191,12 +189,14 @@ def _side(path: str, document: dict[str, Any]) -> DiffSide:
         blocked_only_by_mergeable=_number(summary["blocked_only_by_mergeable"]),
     )
     events, page_size = document.get("events"), document.get("page_size")
+    checked = document.get("expectations")
     return DiffSide(
         path, "result",
         {str(process["pid"]): layout(process["layout"]) for process in document["processes"]},
         totals, str(document["kernel"]), page_size and _number(page_size), CODED_FLAGS,
         None if events is None else [_event(event) for event in events],
         ("events",) if events is None else (), _number(summary["events"]),
+        None if checked is None else _number(checked["passed"]) + len(checked["failed"]),
     )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +13,8 @@ from vmatrace.commands import forms, options
 from vmatrace.commands.inputs import BAD, DIFFERS, OK, each, sources
 
 if TYPE_CHECKING:
+    from vmatrace.commands.diff.absent import AbsentError
+    from vmatrace.commands.diff.answer import Diff
     from vmatrace.commands.diff.question import Source
     from vmatrace.importers.format import Reading
     from vmatrace.trace.file import Trace
@@ -52,6 +56,10 @@ both sides (a saved result has them with --steps) the layouts at the end, the
 peak and the number of failed calls are compared.
 
 \b
+Beside a saved result, a trace that it does not have, one that is gone and
+expectations that are fewer than before are differences, too (see --allow).
+
+\b
 Reading the table: a VMA over several rows is drawn with a bracket. Equal VMAs
 are folded.
 
@@ -74,6 +82,7 @@ Exit status: 0 equal; 1 different; 2 bad usage or bad input.""",
 @click.option("--steps", is_flag=True, help="Show all events that differ, not only the first.")
 @options.ksm
 @options.reading
+@options.allow("new", "removed", "fewer-expectations")
 @forms.option(__package__)
 def command(
     traces: tuple[str, ...],
@@ -84,6 +93,7 @@ def command(
     steps: bool,
     ksm: bool | None,
     reading: Reading,
+    allowed: tuple[str, ...],
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
     """Compare what traces lead to under two models, or across several.
@@ -104,7 +114,7 @@ def command(
         return _across(traces, across, ksm, reading, wanted)
     if relative and steps:
         raise click.UsageError("--relative compares the ends, so it does not go with --steps")
-    return _two(traces, (from_, to), _How(steps, ksm, relative), reading, wanted)
+    return _two(traces, (from_, to), _How(steps, ksm, relative, allowed), reading, wanted)
 
 
 class _How(NamedTuple):
@@ -113,6 +123,7 @@ class _How(NamedTuple):
     steps: bool
     ksm: bool | None
     relative: bool | None
+    allowed: tuple[str, ...]
 
 
 def _two(
@@ -123,14 +134,10 @@ def _two(
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
     from vmatrace.commands.diff.answer import Diff
-    from vmatrace.commands.diff.question import Comparison
     from vmatrace.diagnostic import TraceError
     from vmatrace.oracle import KernelDied, Unavailable
-    from vmatrace.render import progress
-    from vmatrace.verify.setting import Skip
 
     named = sources(traces)
-    skipped = 0
     with ExitStack() as kernels:
         try:
             from_, to = (
@@ -144,28 +151,77 @@ def _two(
             click.echo(_error(died), err=True)
             return DIFFERS
         out = forms.Forms[Diff](__package__, wanted, len(named))
-
-        def show(trace: Trace) -> int:
-            nonlocal skipped
-            try:
-                comparison = Comparison(trace, from_, to, how.ksm, how.relative)
-                # The whole trace before the first line of output: one in error prints nothing.
-                with progress.watching(trace):
-                    found = comparison.diff()
-            except Skip as reason:
-                skipped += 1
-                click.echo(f"{trace.path}: skipped: {reason}", err=True)
-                return OK
-            except KernelDied as died:
-                click.echo(f"{trace.path}: {_error(died)}", err=True)
-                return DIFFERS
-            found.again = comparison.events if how.steps else None
-            out.write(found)
-            return OK if found.equal else DIFFERS
-
+        run = _Run((from_, to), how, out)
         with out:
-            status = each(named, show, reading, out.refuse)
-    return BAD if skipped == len(named) else status
+            status = each(named, run.show, reading, out.refuse)
+            status = max(status, run.close())
+    return BAD if run.skipped == len(named) else status
+
+
+class _Run:
+    """One run of the command: what is shown of each trace, and what is missing."""
+
+    def __init__(
+        self, sides: tuple[Source | None, Source | None], how: _How, out: forms.Forms[Diff]
+    ) -> None:
+        from vmatrace.commands.diff.absent import Presence
+        from vmatrace.commands.diff.baseline import Baseline
+
+        self._sides = sides
+        self._how = how
+        self._out = out
+        self._presence = Presence(side for side in sides if isinstance(side, Baseline))
+        self._absent: Counter[str] = Counter()
+        self.skipped = 0
+
+    def show(self, trace: Trace) -> int:
+        """Compare one trace; the exit status that it makes."""
+        from vmatrace.commands.diff.absent import fewer
+        from vmatrace.commands.diff.question import Comparison
+        from vmatrace.oracle import KernelDied
+        from vmatrace.render import progress
+        from vmatrace.verify.setting import Skip
+
+        new = self._presence.new(trace)
+        if new is not None:
+            self._out.pass_over()
+            return self._miss(new)
+        how = self._how
+        try:
+            comparison = Comparison(trace, *self._sides, how.ksm, how.relative)
+            # The whole trace before the first line of output: one in error prints nothing.
+            with progress.watching(trace):
+                found = comparison.diff()
+        except Skip as reason:
+            self.skipped += 1
+            self._out.pass_over()
+            click.echo(f"{trace.path}: skipped: {reason}", err=True)
+            return OK
+        except KernelDied as died:
+            click.echo(f"{trace.path}: {_error(died)}", err=True)
+            return DIFFERS
+        found.again = comparison.events if how.steps else None
+        self._out.write(found)
+        less = fewer(found)
+        return max(OK if found.equal else DIFFERS, OK if less is None else self._miss(less))
+
+    def close(self) -> int:
+        """Say what is gone, and how much is missing in all; the exit status that this makes."""
+        status = max((self._miss(gone) for gone in self._presence.removed()), default=OK)
+        if self._absent:
+            counts = ", ".join(f"{count} {kind}" for kind, count in self._absent.items())
+            click.echo(f"vmatrace: beside what was compared: {counts}", err=True)
+        return status
+
+    def _miss(self, error: AbsentError) -> int:
+        self._absent[error.kind] += 1
+        sys.stdout.flush()
+        if error.kind in self._how.allowed:
+            click.echo(str(error).replace(": error: ", ": note: ", 1), err=True)
+            return OK
+        click.echo(str(error), err=True)
+        self._out.refuse(error)
+        return DIFFERS
 
 
 def _error(error: Exception) -> str:

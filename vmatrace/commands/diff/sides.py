@@ -44,7 +44,8 @@ class DiffSide:
     process. ``flags`` are the vm_flags that it can show. ``events`` are those of a saved result or
     a real kernel, each as vmatrace-replay has it, or None; ``calls`` is their number. ``lacks``
     says what it does not know: "events", "counts", "flags", "processes" (all but the first).
-    ``started`` is the trace as it started on a real kernel, and ``model`` that kernel's.
+    ``expected`` is how many expectations were checked. ``started`` is the trace as it started on a
+    real kernel, and ``model`` that kernel's.
     """
 
     name: str
@@ -57,6 +58,7 @@ class DiffSide:
     events: list[dict[str, Any]] | None = None
     lacks: tuple[str, ...] = ()
     calls: int | None = None
+    expected: int | None = None
     started: Trace | None = None
     model: Kernel | None = None
 
@@ -71,7 +73,7 @@ def of_result(result: Result) -> DiffSide:
     processes = {process.pid: process.layout for process in result.processes}
     return DiffSide(
         result.kernel, "model", processes, totals, result.kernel, result.page_size,
-        calls=result.events,
+        calls=result.events, expected=result.passed + len(result.failures),
     )  # fmt: skip
 
 
