@@ -71,6 +71,7 @@ THIRD_PARTIES = {
     "yaml": {"trace.yamlstream"},
     "rich": {"render", "commands", "cli"},
     "click": {"cli", "commands"},
+    "tomli": {"commands.config"},
     "pytest": {"pytest_plugin", "pytest_items"},
 }
 

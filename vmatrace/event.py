@@ -192,7 +192,7 @@ class Expectation:
     """What must hold where it stands in the trace.
 
     ``on`` holds model names and version ranges such as ``>=6.17``; empty: every model.
-    ``counts`` maps vmas, mergeable, merges, peak_vmas to a Bound. ``maps`` is the whole layout of
+    ``counts`` maps those of EXPECTED_COUNTS to a Bound. ``maps`` is the whole layout of
     the process, or None. ``name`` is what the trace calls it, or empty.
     """
 
@@ -206,7 +206,9 @@ class Expectation:
 
 
 #: Counts an expectation may state.
-EXPECTED_COUNTS: Final = ("vmas", "peak_vmas", "mergeable", "merges")
+EXPECTED_COUNTS: Final = (
+    "vmas", "peak_vmas", "mergeable", "merges", "blocked_only_by_mergeable",
+)  # fmt: skip
 
 
 # --- writing calls ------------------------------------------------------------------------------

@@ -92,6 +92,13 @@ def traces(function: _F) -> _F:
     )(function)
 
 
+def traces_or_settings(function: _F) -> _F:
+    """The argument [TRACE]..., for which the settings of the project can stand."""
+    return click.argument("traces", metavar="[TRACE]...", nargs=-1, shell_complete=complete_files)(
+        function
+    )
+
+
 def model(function: _F) -> _F:
     """The options --kernel, --with and --without: the parameters of choice()."""
     for option in (

@@ -47,8 +47,10 @@ def count(what: str, mm: Mm, tally: Tally) -> int:
         return mm.peak_vmas
     if what == "mergeable":
         return sum(bool(vma.flags & abi.VM_MERGEABLE) for vma in mm.vmas)
-    assert what == "merges"
-    return tally.total
+    if what == "merges":
+        return tally.total
+    assert what == "blocked_only_by_mergeable"
+    return tally.only_mergeable
 
 
 def _value(value: int | Expr, labels: Map[str, int]) -> int:

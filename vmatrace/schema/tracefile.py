@@ -326,6 +326,7 @@ def _expect() -> Schema:
 _COUNTS: Final = {
     "vmas": "VMAs of the process",
     "peak_vmas": "The most VMAs that the process had so far",
+    "blocked_only_by_mergeable": "How many merges VM_MERGEABLE alone has prevented so far",
     "mergeable": "VMAs of the process with VM_MERGEABLE (mg)",
     "merges": "VMA merges so far",
 }

@@ -63,6 +63,7 @@ def command(
 
     TRACE is a file, a directory (all *.yaml below it) or - for standard input.
     """
+    from vmatrace.commands import config
     from vmatrace.commands.baseline.question import renewed, rest, text
     from vmatrace.commands.baseline.saving import Wish, saved
     from vmatrace.commands.baseline.words import lines
@@ -75,8 +76,7 @@ def command(
         click.echo(str(error), err=True)
         return BAD
     if not traces and not (update and old is not None):
-        raise click.UsageError("no TRACE (expected such as traces/, or --update of a baseline that "
-                               "there is)")  # fmt: skip
+        traces = config.traces(traces, config.settings())
     if not traces:
         assert old is not None
         traces = tuple(one.path for one in old.results if os.path.lexists(one.path))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from vmatrace.commands.check.question import Checked
+    from vmatrace.commands.config import Budget
     from vmatrace.diagnostic import TraceError
     from vmatrace.kernels import Kernel
     from vmatrace.trace.update import Updated
@@ -58,6 +59,7 @@ class _Models(options.Model):
     short_help="Check what traces expect of each kernel model.",
     epilog="""\b
 Examples:
+  vmatrace check                              the traces of this project
   vmatrace check traces/                      all traces below a directory
   vmatrace check trace.yaml --kernel 6.12 --kernel 6.18
   vmatrace check traces/ --kernel all         under every model there is
@@ -77,6 +79,11 @@ Reading the table: a number is how many expectations held; - says that the
 trace expects nothing of that model, a blank that it was not checked under it.
 
 \b
+Without TRACE the traces that the project names in vmatrace.toml or, under
+[tool.vmatrace], in pyproject.toml are checked. There it can also say under
+which kernels, within which budgets, and what is allowed.
+
+\b
 Nothing passes by being absent: a trace in which nothing was checked fails, and
 so does an expectation that is about no model there is (see --allow).
 
@@ -84,7 +91,7 @@ so does an expectation that is about no model there is (see --allow).
 Exit status: 0 all held; 1 an expectation failed, or --update found that it
 cannot hold under all its models; 2 bad usage or bad input.""",
 )
-@options.traces
+@options.traces_or_settings
 @click.option("-k", "--kernel", "chosen", type=_Models(), metavar="MODEL", multiple=True,
               help="Check under this model, or `all`; may be repeated (see `vmatrace "
               "kernels`).  [default: see below]")  # fmt: skip
@@ -124,6 +131,9 @@ def command(
 
     TRACE is a file, a directory (all *.yaml below it) or - for standard input.
     """
+    from vmatrace.commands import config
+    from vmatrace.commands.check.question import ALLOWABLE
+
     if junit == "-" and any(path is None for _, path in wanted):
         raise click.UsageError("--junit - and --format both write to standard output")
     if junit is not None:
@@ -132,6 +142,10 @@ def command(
         raise click.UsageError("--update goes neither with --format nor with --junit")
     if update and "-" in traces:
         raise click.UsageError("--update cannot rewrite standard input")
+    settings = config.settings()
+    traces = config.traces(traces, settings)
+    if not chosen:
+        chosen = tuple(_Models().convert(name, None, None) for name in settings.kernels)
     kernels = list({kernel.name: kernel for group in chosen for kernel in group}.values())
     named = list(dict.fromkeys(sources(traces)))
     if only_traces:
@@ -141,7 +155,9 @@ def command(
     out: forms.Forms[Checked] = forms.Forms(__package__, wanted, len(named))
     shown = [name for name, path in out.wanted if path is None]
     alone = shown == [forms.DEFAULT] or not sys.stdout.isatty()
-    return _report(_each(partial(_check_one, allowed=allowed), kernels, named, jobs, alone), out)
+    allowed = settings.allowed(allowed, ALLOWABLE)
+    work = partial(_check_one, allowed=allowed, budgets=settings.budgets)
+    return _report(_each(work, kernels, named, jobs, alone), out)
 
 
 def _is_meant(path: str) -> bool:
@@ -187,7 +203,11 @@ def _each(
 
 
 def _check_one(
-    kernels: Sequence[Kernel], source: Source, watch: bool = False, allowed: Sequence[str] = ()
+    kernels: Sequence[Kernel],
+    source: Source,
+    watch: bool = False,
+    allowed: Sequence[str] = (),
+    budgets: Sequence[Budget] = (),
 ) -> Checked:
     """What came of a trace, also of one in error."""
     from vmatrace.commands.check.question import Checked, check
@@ -199,9 +219,9 @@ def _check_one(
             raise source
         trace = opened(source)
         if not watch:
-            return check(trace, kernels, allowed)
+            return check(trace, kernels, allowed, budgets)
         with progress.watching(trace):
-            return check(trace, kernels, allowed)
+            return check(trace, kernels, allowed, budgets)
     except TraceError as error:
         path = error.diagnostics[0].path
         return Checked(path, path, error=error)

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from vmatrace import kernels
+from vmatrace.commands.config import Budget
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.event import Expectation
 from vmatrace.kernels import KERNELS, Kernel
@@ -21,7 +22,7 @@ from vmatrace.printable import Printable
 from vmatrace.replayer.blame import blame
 from vmatrace.replayer.expectations import applies
 from vmatrace.replayer.identities import named
-from vmatrace.replayer.result import Failure
+from vmatrace.replayer.result import Failure, Result
 from vmatrace.replayer.run import replay
 from vmatrace.trace.file import Item, Trace, load_trace
 from vmatrace.trace.update import Rewrite, Seen, Updated, updated
@@ -170,8 +171,13 @@ def _about(spec: str) -> list[Kernel]:
     return sorted(releases or about, key=lambda kernel: kernel.release)
 
 
-def check(trace: Trace, chosen: Sequence[Kernel] = (), allowed: Iterable[str] = ()) -> Checked:
-    """Check what *trace* expects under the *chosen* models, else under models().
+def check(
+    trace: Trace,
+    chosen: Sequence[Kernel] = (),
+    allowed: Iterable[str] = (),
+    budgets: Sequence[Budget] = (),
+) -> Checked:
+    """Check what *trace* expects under the *chosen* models, else under models(); and *budgets*.
 
     Raises TraceError for a trace in error, also for a call that is not modelled.
     """
@@ -181,7 +187,8 @@ def check(trace: Trace, chosen: Sequence[Kernel] = (), allowed: Iterable[str] = 
     for kernel in under:
         started = time.perf_counter()
         unmet: dict[tuple[int, int], list[Failure]] = {}
-        failures = replay(trace, kernel).failures
+        result = replay(trace, kernel)
+        failures = result.failures
         blame(trace, kernel, failures)
         for failure in failures:
             unmet.setdefault((failure.line, failure.column), []).append(failure)
@@ -190,6 +197,8 @@ def check(trace: Trace, chosen: Sequence[Kernel] = (), allowed: Iterable[str] = 
             for x, name in expected
             if applies(x, kernel)
         ]
+        if set_ := [budget for budget in budgets if budget.is_for(trace.path)]:
+            checks.append(Check(1, 1, "budget", list(_exceeded(set_, result))))
         checked.models.append(UnderModel(kernel.name, checks, time.perf_counter() - started))
     if not chosen:
         checked.uncovered = [
@@ -198,6 +207,16 @@ def check(trace: Trace, chosen: Sequence[Kernel] = (), allowed: Iterable[str] = 
             if not any(applies(x, kernel) for kernel in under)
         ]
     return checked
+
+
+def _exceeded(budgets: Iterable[Budget], result: Result) -> Iterator[Failure]:
+    counts = {
+        "vmas": result.vmas, "peak_vmas": result.peak_vmas, "mergeable": result.mergeable,
+        "merges": result.tally.total, "blocked_only_by_mergeable": result.tally.only_mergeable,
+    }  # fmt: skip
+    for what, most, _ in budgets:
+        if counts[what] > most:
+            yield Failure(1, 1, "main", what, f"<= {most}", counts[what])
 
 
 def _read(trace: Trace) -> Iterator[Item]:

@@ -66,7 +66,7 @@ are folded.
 \b
 Exit status: 0 equal; 1 different; 2 bad usage or bad input.""",
 )
-@options.traces
+@options.traces_or_settings
 @click.option("--from", "from_", metavar="SIDE", shell_complete=options.complete_sides,
               help="What to compare with.  [default: pre-patch; of a saved --to "
               "the model]")  # fmt: skip
@@ -100,6 +100,11 @@ def command(
 
     TRACE is a file, a directory (all *.yaml below it) or - for standard input.
     """
+    from vmatrace.commands import config
+    from vmatrace.commands.diff.absent import KINDS
+
+    settings = config.settings()
+    traces = config.traces(traces, settings)
     if across is not None:
         if from_ is not None or to is not None:
             raise click.UsageError("--across does not go with --from and --to")
@@ -114,6 +119,9 @@ def command(
         return _across(traces, across, ksm, reading, wanted)
     if relative and steps:
         raise click.UsageError("--relative compares the ends, so it does not go with --steps")
+    if from_ is None and to is None:
+        from_, to = settings.from_, settings.to
+    allowed = settings.allowed(allowed, KINDS)
     return _two(traces, (from_, to), _How(steps, ksm, relative, allowed), reading, wanted)
 
 
