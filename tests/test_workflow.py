@@ -47,8 +47,42 @@ def gitlab_steps() -> list[dict[str, Any]]:
     return [{"run": line} for line in job["script"]]
 
 
+def shell_steps() -> list[dict[str, Any]]:
+    match = re.search(r"^```sh\n#!/bin/sh\n# gate\.sh\n(.*?)^```$", TEXT, re.M | re.S)
+    assert match is not None
+    return [{"name": "gate.sh", "run": match[1]}]
+
+
+def action_steps() -> list[dict[str, Any]]:
+    """Those of the action, with the inputs that the page gives it; nothing is installed."""
+    action = yaml12.read((ROOT / ".github/actions/check/action.yml").read_text(encoding="utf-8"))
+    (job,) = block("yaml", "action.yaml")["jobs"].values()
+    (given,) = [step["with"] for step in job["steps"] if "vmatrace" in step["uses"]]
+    assert set(given) <= set(action["inputs"])
+    inputs = {name: of["default"] for name, of in action["inputs"].items()} | given
+    inputs["install"] = ""
+    steps = []
+    for step in action["runs"]["steps"]:
+        assert "${{" not in step["run"], "an input would be run"
+        assert step["shell"] == "bash"
+        env = {
+            name: re.sub(r"\$\{\{ inputs\.(\w+) \}\}", lambda m: inputs[m[1]], value)
+            for name, value in step["env"].items()
+        }
+        steps.append({**step, "env": env})
+    return steps
+
+
+def hook_steps() -> list[dict[str, Any]]:
+    """pre-commit's: the entry with all files of the type that git knows of."""
+    (hook,) = yaml12.read((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    assert hook["types"] == ["yaml"]
+    files = "git ls-files -z -- '*.yaml' '*.yml' | xargs -0"
+    return [{"name": "hook", "run": f"{files} {hook['entry']}"}]
+
+
 class Project:
-    """A project with traces, and a server that runs steps in it."""
+    """A repository with traces, and a server that runs steps in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -66,26 +100,49 @@ class Project:
         }  # fmt: skip
         (folder / "traces").mkdir()
         self.write(BEFORE)
-        (keep,) = re.findall(r"^```sh\n(vmatrace .* > baseline\.json)\n```$", TEXT, re.M)
+        self.write(BEFORE.replace("ksm: true}", "ksm: true}\nkernel: '6.12'"), "named")
+        self.write(RECORDED.format(0x7FC04336E000), "recorded")
+        (folder / "other.yml").write_text("on: [push]\njobs: {}\n")
+        (keep,) = re.findall(r"^```sh\n(vmatrace baseline .*)\n```$", TEXT, re.M)
         assert self.run(keep).returncode == 0
+        assert self.run("git init -q && git add other.yml traces").returncode == 0
 
-    def write(self, trace: str) -> None:
-        (self.folder / "traces" / "adjacent.yaml").write_text(trace, encoding="utf-8")
+    def write(self, trace: str, name: str = "adjacent") -> None:
+        (self.folder / "traces" / f"{name}.yaml").write_text(trace, encoding="utf-8")
 
-    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, command: str, more: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         # bash -e is what GitHub's servers run a step with.
         return subprocess.run(
-            ["bash", "-e", "-c", command], cwd=self.folder, env=self.environment, text=True,
-            encoding="utf-8", capture_output=True, check=False,
+            ["bash", "-e", "-c", command], cwd=self.folder, env=self.environment | (more or {}),
+            text=True, encoding="utf-8", capture_output=True, check=False,
         )  # fmt: skip
 
     def statuses(self, steps: list[dict[str, Any]]) -> dict[str, int]:
         """The exit status of each step that runs something, by its name or else its command."""
         return {
-            step.get("name", step["run"]): self.run(step["run"]).returncode
+            step.get("name", step["run"]): self.run(step["run"], step.get("env")).returncode
             for step in steps
             if "run" in step
         }
+
+
+#: What recording one program twice gives: other addresses.
+RECORDED = """\
+vmatrace: 1
+kernel: "6.18"
+events:
+  - a = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = {:#x}
+  - expect: {{vmas: 1}}
+"""
+every = pytest.mark.parametrize(
+    "steps", [github_steps, gitlab_steps, shell_steps, action_steps, hook_steps]
+)
+#: Those that compare with the baseline.
+comparing = pytest.mark.parametrize(
+    "steps", [github_steps, gitlab_steps, shell_steps, action_steps]
+)
 
 
 @pytest.fixture
@@ -93,11 +150,45 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-@pytest.mark.parametrize("steps", [github_steps, gitlab_steps])
+@every
 def test_every_step_succeeds_where_nothing_is_wrong(project: Project, steps: Any) -> None:
     statuses = project.statuses(steps())
-    assert len(statuses) >= 3
+    assert statuses
     assert set(statuses.values()) == {0}, statuses
+
+
+@every
+def test_a_program_that_is_recorded_again_changes_nothing(project: Project, steps: Any) -> None:
+    project.write(RECORDED.format(0x7F29CFAB3000), "recorded")
+    statuses = project.statuses(steps())
+    assert set(statuses.values()) == {0}, statuses
+
+
+@comparing
+def test_a_trace_that_is_gone_fails_a_step(project: Project, steps: Any) -> None:
+    (project.folder / "traces" / "named.yaml").unlink()
+    statuses = project.statuses(steps())
+    assert 1 in statuses.values(), statuses
+
+
+@comparing
+def test_a_new_trace_fails_a_step_until_the_baseline_has_it(project: Project, steps: Any) -> None:
+    project.write(BEFORE, "new")
+    assert 1 in project.statuses(steps()).values()
+    assert project.run("vmatrace baseline traces/ --update -o baseline.json").returncode == 0
+    assert set(project.statuses(steps()).values()) == {0}
+
+
+@every
+@pytest.mark.parametrize(("right", "wrong"), [("mmap", "mmpa"), ("vmatrace: 1", "vmatrac: 1")])
+def test_a_broken_trace_fails_a_step(project: Project, steps: Any, right: str, wrong: str) -> None:
+    project.write(BEFORE.replace(right, wrong))
+    assert 2 in project.statuses(steps()).values() or steps in (shell_steps, hook_steps)
+    assert any(project.statuses(steps()).values())
+
+
+def test_the_report_for_servers_is_there(project: Project) -> None:
+    project.statuses(gitlab_steps())
     report = ElementTree.parse(project.folder / "vmatrace.xml").getroot()
     assert report.iter("testcase")
 
