@@ -319,3 +319,16 @@ def test_without_a_scan_of_the_kernel_pagemap_itself_is_read(
     assert list(pages.fresh(pieces)) == [start + 0x2000]
     assert list(pages.fresh(pieces)) == []
     pages.close()
+
+
+@pytest.mark.parametrize(("most", "status"), [(500, 0), (3, 1)])
+def test_a_program_is_held_against_a_budget(tmp_path: Path, most: int, status: int) -> None:
+    (tmp_path / "budget.yaml").write_text(
+        f"vmatrace: 1\nevents:\n  - expect: {{peak_vmas: '<= {most}', mergeable: '> 0'}}\n"
+    )
+    options = ("--ksm", "--check-budget", "budget.yaml")
+    done = record(tmp_path, "/bin/true", options=options)
+    assert done.returncode == status, done.stderr
+    held = 2 - status
+    assert f"vmatrace: budget budget.yaml: {held} of 2 counts held" in done.stderr
+    assert ("budget.yaml:3: peak_vmas" in done.stderr) == bool(status)

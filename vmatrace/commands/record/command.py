@@ -26,6 +26,7 @@ Examples:
   vmatrace record -- python3 -c pass         into python3.trace.yaml
   vmatrace record --ksm -o svc.yaml -- ./svc --port 80
   vmatrace record --check -- make -j2        is the model exact for this?
+  vmatrace record --ksm --check-budget budget.yaml -- ./svc --self-test
   vmatrace record -p 1234                    until Ctrl-C
 
 \b
@@ -40,8 +41,9 @@ their process; 32-bit programs are not recorded.
 
 \b
 Exit status: that of COMMAND, 128+N if signal N ended it; 1 if --check finds a
-difference; 2 if nothing could be recorded. What vmatrace says about it is on
-standard error, so that its 1 and 2 can be told from those of COMMAND.""",
+difference or a budget is exceeded; 2 if nothing could be recorded. What
+vmatrace says about it is on standard error, so that its 1 and 2 can be told
+from those of COMMAND.""",
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
 )
 @click.argument("command_line", metavar="[-- COMMAND [ARG...]]", nargs=-1,
@@ -53,8 +55,17 @@ standard error, so that its 1 and 2 can be told from those of COMMAND.""",
 @click.option("--ksm", is_flag=True, help="Turn KSM by default on for COMMAND first.")
 @click.option("--check", is_flag=True,
               help="Replay at once; compare every layout with the kernel's.")  # fmt: skip
+@click.option("--check-budget", "budgets", metavar="TRACE", multiple=True,
+              type=click.Path(exists=True, dir_okay=False),
+              help="Hold what COMMAND came to against the counts that TRACE expects behind its "
+              "last call; may be repeated.")  # fmt: skip
 def command(
-    command_line: tuple[str, ...], output: str | None, pid: int | None, ksm: bool, check: bool
+    command_line: tuple[str, ...],
+    output: str | None,
+    pid: int | None,
+    ksm: bool,
+    check: bool,
+    budgets: tuple[str, ...],
 ) -> int:
     """Run COMMAND and record the memory calls of it and all its children as a trace.
 
@@ -70,6 +81,8 @@ def command(
         raise click.UsageError("--ksm goes with COMMAND, not with -p")
     name = os.path.basename(command_line[0]) if pid is None else f"pid-{pid}"
     path = output or _free(name)
+    if budgets and not _can_be_met(budgets):
+        return BAD
     made = _record(path, command_line, pid, ksm)
     if made is None:
         return BAD
@@ -86,7 +99,7 @@ def command(
     _say(words.outcome(path, recorded))
     for text in words.remarks(recorded):
         _say(text)
-    if check and not _check(path, recorded, kernel):
+    if (check or budgets) and not _check(path, recorded, kernel, check, budgets):
         return DIFFERS
     if recorded.status is not None:
         return recorded.status
@@ -135,9 +148,36 @@ def _free(name: str) -> str:
     return path
 
 
-def _check(path: str, recorded: Recorded, kernel: Kernel) -> bool:
-    """Whether the replay of the trace is what was recorded; what differs is shown."""
+def _can_be_met(paths: tuple[str, ...]) -> bool:
+    """Whether each of *paths* has a budget, which has to be known before the command runs."""
+    from vmatrace.commands.record.budget import budget
+    from vmatrace.oracle import Unavailable
+    from vmatrace.trace.file import TraceError
+    from vmatrace.verify import findings
+
+    try:
+        kernel = findings.look().kernel
+        for path in paths:
+            budget(path, kernel)
+    except (TraceError, Unavailable) as error:
+        _say(f"error: {error}") if isinstance(error, Unavailable) else click.echo(error, err=True)
+        return False
+    return True
+
+
+def _check(
+    path: str,
+    recorded: Recorded,
+    kernel: Kernel,
+    exactly: bool = True,
+    budgets: tuple[str, ...] = (),
+) -> bool:
+    """Whether the replay of the trace is what was recorded, if *exactly*, and within *budgets*.
+
+    What is not is shown.
+    """
     from vmatrace.commands.record import words
+    from vmatrace.commands.record.budget import budget, held_against
     from vmatrace.event import Expectation
     from vmatrace.render import paper, progress
     from vmatrace.replayer.run import Replay
@@ -151,7 +191,13 @@ def _check(path: str, recorded: Recorded, kernel: Kernel) -> bool:
     )
     with progress.watching(trace):
         result = Replay(trace, kernel).run()
-    if result.failures or result.diverged:
-        words.write_differences(paper.on(sys.stderr), result)
-    _say(words.verdict(result, recorded.layouts))
-    return not (result.failures or result.diverged)
+    wrong = bool(result.failures or result.diverged)
+    if exactly or wrong:
+        if wrong:
+            words.write_differences(paper.on(sys.stderr), result)
+        _say(words.verdict(result, recorded.layouts))
+    kept = [held_against(each, budget(each, kernel), result) for each in budgets]
+    for one in kept:
+        words.write_budget(paper.on(sys.stderr), one, kernel.name)
+        _say(words.budget_verdict(one))
+    return not (exactly and wrong) and not any(one.failures for one in kept)

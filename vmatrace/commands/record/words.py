@@ -12,6 +12,7 @@ from vmatrace.event import format_result
 from vmatrace.render import summary, words
 
 if TYPE_CHECKING:
+    from vmatrace.commands.record.budget import Budgeted
     from vmatrace.record.session import Recorded
     from vmatrace.render.paper import Paper
     from vmatrace.replayer.result import Result
@@ -88,6 +89,18 @@ def write_differences(paper: Paper, result: Result) -> None:
         )
     for failure in result.failures[:_MOST]:
         summary.write_failure(paper, result.path, failure)
+
+
+def write_budget(paper: Paper, budgeted: Budgeted, kernel: str) -> None:
+    """The counts that are not as the budget has them."""
+    for failure in budgeted.failures:
+        summary.write_failure(paper, budgeted.path, failure, (kernel,))
+
+
+def budget_verdict(budgeted: Budgeted) -> str:
+    """How a program kept to its budget."""
+    held = budgeted.counts - len(budgeted.failures)
+    return f"budget {budgeted.path}: {held} of {words.plural(budgeted.counts, 'count')} held"
 
 
 def verdict(result: Result, layouts: int) -> str:
