@@ -262,7 +262,8 @@ def test_every_error_of_header_and_events_is_reported_in_one_run() -> None:
         "14:18: unknown key 'adr' in mmap (did you mean 'addr'?)",
         "15:20: expected a count such as 3 or '<= 5', got 'about 3'",
         "16:18: unknown kernel 'post-pach' (did you mean 'post-patch'?)",
-        "17:5: nothing is expected (expected vmas, peak_vmas, mergeable, merges, maps)",
+        "17:5: nothing is expected (expected vmas, peak_vmas, mergeable, merges, "
+        "blocked_only_by_mergeable, maps)",
         "18:5: expected a call or a mapping, got a list",
     ]
 
