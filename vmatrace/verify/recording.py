@@ -12,11 +12,12 @@ import contextlib
 import gzip
 import json
 import lzma
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
-from vmatrace import abi, kernels
+from vmatrace import abi, inputsize, kernels
 from vmatrace.calls import BIRTHS, DEATHS
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
@@ -28,6 +29,8 @@ from vmatrace.verify import exhibit
 from vmatrace.verify.witness import starting_at, without_record
 
 FORMAT: Final = "vmatrace-recording/2"
+#: The knobs of a trace's Sysctl, as a start has them.
+_KNOBS: Final = 4
 Row = list[Any]
 Step = list[Any]
 
@@ -204,6 +207,8 @@ class Playback:
         result = cast(int, step[0])
         if event.name in DEATHS:
             return result
+        if event.pid not in self._layouts:
+            raise OracleError(f"the recording has no process {event.pid}")
         after = _changed(self._layouts[event.pid], step[1] if len(step) > 1 else [])
         self._layouts[event.pid] = after
         if event.name in BIRTHS and result > 0:
@@ -224,6 +229,8 @@ def _changed(layout: Layout, change: list[Any]) -> Layout:
     if not change:
         return layout
     first, removed, put = change
+    if first + removed > len(layout):
+        raise OracleError("the recording changes VMAs that it does not have")
     return layout[:first] + [_mapping(row) for row in put] + layout[first + removed :]
 
 
@@ -238,6 +245,63 @@ def _mapping(row: Row) -> Mapping:
     for code in codes.split():
         flags |= abi.CODE_TO_VM_FLAG.get(code, 0)
     return Mapping(start, end, flags, offset, name)
+
+
+# --- whether it is one ----------------------------------------------------------------------------
+
+
+def _is(value: object, *kinds: type) -> bool:
+    return type(value) in kinds
+
+
+def _wrong_row(row: object) -> bool:
+    if not isinstance(row, list) or not 2 <= len(row) <= len(_DEFAULTS):
+        return True
+    kinds = [type(default) for default in _DEFAULTS[: len(row)]]
+    return list(map(type, row)) != kinds or not 0 <= row[0] < row[1] <= 1 << 64
+
+
+def _wrong_change(change: object) -> bool:
+    if not isinstance(change, list) or len(change) not in (0, 3):
+        return True
+    if not change:
+        return False
+    first, removed, put = change
+    counts = _is(first, int) and _is(removed, int) and first >= 0 and removed >= 0
+    return not counts or not isinstance(put, list) or any(map(_wrong_row, put))
+
+
+def _check_steps(steps: object) -> list[Step]:
+    """*steps*, if each is ``[result, change, change of a child]``. Raises ValueError."""
+    if not isinstance(steps, list):
+        raise ValueError("steps is no list")
+    for number, step in enumerate(steps):
+        good = isinstance(step, list) and 1 <= len(step) <= 3 and _is(step[0], int)
+        if not good or any(map(_wrong_change, step[1:])):
+            raise ValueError(f"step {number} is not [result, change, change of the child]")
+    return steps
+
+
+def _check_start(start: Any) -> Any:
+    """*start*, if it has what a process starts with. Raises KeyError and ValueError."""
+    if not isinstance(start, dict):
+        raise ValueError("start is no object")
+    if not isinstance(start["layout"], list) or any(map(_wrong_row, start["layout"])):
+        raise ValueError("the layout in start has rows that are none")
+    for key in ("anonymous", "sysctl"):
+        if not isinstance(start[key], list) or not all(_is(value, int) for value in start[key]):
+            raise ValueError(f"{key} in start is no list of numbers")
+    if len(start["sysctl"]) != _KNOBS:
+        raise ValueError(f"sysctl in start does not have {_KNOBS} numbers")
+    if not _is(start["brk"], int) or not _is(start["mmap_base"], int):
+        raise ValueError("brk and mmap_base in start are no numbers")
+    return start
+
+
+def _text(line: dict[str, Any], key: str) -> str:
+    if not isinstance(line[key], str):
+        raise ValueError(f"{key} is no text")
+    return str(line[key])
 
 
 class Recording:
@@ -256,14 +320,13 @@ class Recording:
     def _read(self) -> Iterator[dict[str, Any]]:
         number = 0
         try:
-            with _open(self.path, "rt") as file:
-                for line in file:
-                    number += 1
-                    document = json.loads(line)
-                    if not isinstance(document, dict):
-                        raise ValueError("expected an object")
-                    yield document
-        except (EOFError, lzma.LZMAError, UnicodeDecodeError, ValueError) as error:
+            for line in lines(self.path):
+                number += 1
+                document = json.loads(line)
+                if not isinstance(document, dict):
+                    raise ValueError("expected an object")
+                yield document
+        except (EOFError, lzma.LZMAError, zlib.error, RecursionError, ValueError) as error:
             where = f"{self.path}:{max(number, 1)}:1"
             raise RecordingError(f"{where}: error: no recording: {error}") from None
         except OSError as error:
@@ -272,24 +335,55 @@ class Recording:
 
     def kernel(self) -> Kernel:
         """The model of the recorded kernel: what was found when it was recorded."""
-        model = self.header["model"]
-        return kernels.get_kernel(model["row"]).with_features(model["with"], model["without"])
+        model = self.header.get("model")
+        try:
+            if not isinstance(model, dict):
+                raise ValueError("no model (expected row, with and without)")
+            for key in ("with", "without"):
+                if not isinstance(model.get(key), list) or not all(
+                    isinstance(name, str) for name in model[key]
+                ):
+                    raise ValueError(f"{key} of the model is no list of features")
+            return kernels.get_kernel(_text(model, "row")).with_features(
+                model["with"], model["without"]
+            )
+        except (KeyError, ValueError) as error:
+            what = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise RecordingError(f"{self.path}:1:1: error: bad header: {what}") from None
 
     def traces(self) -> Iterator[tuple[Trace, Playback]]:
         """Each trace as it started, and the kernel's part. Raises TraceError for a bad trace."""
-        start: dict[str, Any] = {}
+        start: Any = None
         for number, line in enumerate(self._lines, 2):
-            start = line.get("start", start)
             try:
+                start = _check_start(line["start"]) if "start" in line else start
+                if start is None:
+                    raise ValueError("the first trace has no start")
                 state = _state(start)
-                trace = load_trace(line["trace"].encode(), f"{self.path}:{line['name']}")
-                played = Playback(state, line["steps"])
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise RecordingError(
-                    f"{self.path}:{number}:1: error: bad line: {error!r}"
-                ) from None
+                name, text = _text(line, "name"), _text(line, "trace")
+                trace = load_trace(text.encode(), f"{self.path}:{name}")
+                played = Playback(state, _check_steps(line["steps"]))
+            except (KeyError, ValueError) as error:
+                what = f"no {error}" if isinstance(error, KeyError) else str(error)
+                where = f"{self.path}:{number}:1"
+                raise RecordingError(f"{where}: error: bad line: {what}") from None
             trace.sysctl = type(trace.sysctl)(*start["sysctl"])
             yield starting_at(trace, state), played
+
+
+def lines(path: str) -> Iterator[str]:
+    """The lines of the file at *path*, compressed as its name says. No line is read without end.
+
+    Raises what reading it raises, and ValueError.
+    """
+    limit = inputsize.most()
+    with _open(path, "rt") as file:
+        while line := file.readline(limit + 1):
+            if len(line) > limit:
+                raise ValueError(inputsize.too_large("a line", limit))
+            if line.strip("\0") == "":
+                raise ValueError("it is no text")
+            yield line
 
 
 def _state(start: dict[str, Any]) -> Start:
