@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format golden bench verify-6.12 kernels verify-kernels compiled \
-	conformance mutations mutants browser pythons lowest newest elsewhere lock docs picture clean
+	conformance mutations mutants browser pythons lowest newest elsewhere lock docs man picture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +108,9 @@ docs: $(VENV)/.docs ## build the site of docs/ (no network, no dead link); build
 $(VENV)/.docs: $(STAMP) $(LOCK_DOCS)
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement $(LOCK_DOCS)
 	@touch $@
+
+man: $(STAMP) ## write the man pages, docs/man/, of what --help says
+	$(BIN)/python tests/man/manpages.py docs/man
 
 CHROMIUM ?= chromium
 picture: $(STAMP) ## take the picture of the report page again, docs/images/report.png (needs chromium)

@@ -18,8 +18,8 @@ class AtomicFile:
 
     Raises OSError where the file could not be written. The mode and owner of a file that is there
     are kept, and a symbolic link is followed. What is no regular file (a device, a pipe) is written
-    to at once; one with several names, or in a directory that takes no new file, is overwritten at
-    the end.
+    to at once; one with several names or with attributes, or in a directory that takes no new
+    file, is overwritten at the end.
     """
 
     def __init__(self, path: str) -> None:
@@ -37,7 +37,7 @@ class AtomicFile:
         if not stat.S_ISREG(before.st_mode):
             return _text(os.open(self._target, os.O_WRONLY))
         os.close(os.open(self._target, os.O_WRONLY))  # a file that is read-only stays as it is
-        if before.st_nlink == 1:
+        if before.st_nlink == 1 and not has_attributes(self._target):
             with suppress(PermissionError):
                 return self._new(before)
         self._copied = True
@@ -84,6 +84,14 @@ class AtomicFile:
             with suppress(FileNotFoundError):
                 os.unlink(self._beside)
             self._beside = None
+
+
+def has_attributes(path: str) -> bool:
+    """Whether the file at *path* has extended attributes, such as a list of who may access it."""
+    try:
+        return bool(os.listxattr(path))
+    except OSError:  # the file system has none
+        return False
 
 
 def _text(handle: int) -> TextIO:

@@ -104,3 +104,33 @@ def test_an_endless_line_is_not_read(run: RunProgram, monkeypatch: pytest.Monkey
     done = run("verify", "--replay-recording", "/dev/zero")
     assert done.status == 2
     assert "VMATRACE_MAX_INPUT=BYTES raises it" in done.err
+
+
+def verified(trace: str) -> str | None:
+    """Why the running kernel is not given this trace."""
+    from vmatrace.trace.file import load_trace
+    from vmatrace.verify import setting
+
+    try:
+        setting._check_cost(load_trace(trace.encode()))
+    except setting.Skip as reason:
+        return str(reason)
+    return None
+
+
+HEAD = "vmatrace: 1\nevents:\n"
+HUGE = "mmap({}, 0x80000000, 3, MAP_PRIVATE|MAP_ANONYMOUS|{}, -1, 0)"
+
+
+def test_a_trace_that_would_harm_the_machine_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = verified(f"{HEAD}  - {HUGE.format(0x10000000, 'MAP_POPULATE')}\n")
+    assert said == (
+        "up to line 3 it fills more than 1024 MiB of memory "
+        "(VMATRACE_MAX_TOUCHED=BYTES raises that)"
+    )
+    assert verified(f"{HEAD}  - {HUGE.format(0x10000000, 'MAP_NORESERVE')}\n") is None
+    assert verified(f"{HEAD}  - fault(0x10000000, 0x80000000, PROT_WRITE)\n") is not None
+    monkeypatch.setenv("VMATRACE_MAX_TOUCHED", str(1 << 32))
+    assert verified(f"{HEAD}  - {HUGE.format(0x10000000, 'MAP_POPULATE')}\n") is None
+    forks = "".join(f"  - c{i} = fork()\n" for i in range(600))
+    assert "more than 512 processes" in str(verified(HEAD + forks))

@@ -64,6 +64,7 @@ DIFF: Final = record(
     },
     {
         "only_addresses_differ": FLAG,
+        "with_ksm": nullable(table(record(pair(nullable(NUMBER))))),
         "events": array(_EVENT, description="With --steps: those that differ."),
     },
 )

@@ -6,6 +6,7 @@ is for whoever checks it to say.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Final, NamedTuple, cast
 
+from vmatrace.atomic import has_attributes
 from vmatrace.diagnostic import Collector, Diagnostic, Source
 from vmatrace.event import ExpectedMapping
 from vmatrace.layout import Layout, Mapping
@@ -24,6 +26,7 @@ from vmatrace.trace.yamlstream import MappingNode, Node, Scalar, SequenceNode, Y
 
 _BOM: Final = b"\xef\xbb\xbf"
 _BOUND: Final = re.compile(r"\s*(==|!=|<=|>=|<|>)\s*([0-9]+)\s*\Z")
+_WRITABLE: Final = 0o222
 _COMMENT: Final = re.compile(r"\s*#[^\r\n]*")
 _MAPS_LINE: Final = re.compile(r"(\S+)(\s+)(\S+)(\s+)(\S+)(\s+\S+\s+\S+)(\s*)(.*)\Z")
 
@@ -97,9 +100,20 @@ def updated(path: str, data: bytes, rewrites: Iterable[Rewrite], page_size: int)
 
 
 def replace(path: str, data: bytes) -> None:
-    """Make *data* the content of the file at *path* at once, keeping its mode. Raises OSError."""
+    """Make *data* the content of the file at *path*, which keeps all else that it is.
+
+    A file with one name and no attributes is replaced at once, one with more is written to.
+    Raises OSError, also for a file that nobody may write to (root could).
+    """
     path = os.path.realpath(path)
     before = os.stat(path)
+    if not before.st_mode & _WRITABLE or not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, "it is read-only (expected a file to write to)")
+    if before.st_nlink > 1 or has_attributes(path):
+        with open(path, "r+b") as file:
+            file.write(data)
+            file.truncate()
+        return
     handle, new = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".vmatrace-")
     try:
         with open(handle, "wb") as file:

@@ -5,7 +5,9 @@ Also records one. Knows what ends a verification early.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
+from typing import Final
 
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
@@ -45,6 +47,10 @@ class Verdict:
         return self.mismatch is not None or self.died is not None
 
 
+#: A trace that takes longer on a kernel is given up.
+MOST_SECONDS: Final = 600.0
+
+
 def verify(trace: Trace, kernel: Kernel, machine: Machine) -> Verdict:
     """Run *trace* on *machine* and on the model. Raises TraceError, Unavailable."""
     try:
@@ -52,7 +58,7 @@ def verify(trace: Trace, kernel: Kernel, machine: Machine) -> Verdict:
         knobs = setting.settle(trace, machine)
         setting.check(trace, kernel, machine, knobs)
         with setting.open_sandbox(trace, machine) as sandbox:
-            verdict = replay(setting.begin(trace, sandbox, knobs), kernel, sandbox)
+            verdict = replay(setting.begin(trace, sandbox, knobs), kernel, sandbox, MOST_SECONDS)
             return replace(verdict, where=machine.known_as)
     except Unavailable:
         raise
@@ -64,8 +70,9 @@ def verify(trace: Trace, kernel: Kernel, machine: Machine) -> Verdict:
         machine.restore_sysctls()
 
 
-def replay(trace: Trace, kernel: Kernel, witness: Witness) -> Verdict:
-    """Compare the model with *witness*, where *trace* starts. Raises TraceError."""
+def replay(trace: Trace, kernel: Kernel, witness: Witness, seconds: float | None = None) -> Verdict:
+    """Compare the model with *witness*, where *trace* starts, for so many *seconds*. TraceError."""
+    until = None if seconds is None else time.monotonic() + seconds
     events = 0
     mismatch: Mismatch | None = None
     skipped: str | None = None
@@ -73,6 +80,9 @@ def replay(trace: Trace, kernel: Kernel, witness: Witness) -> Verdict:
     try:
         for mismatch in compare(trace, kernel, witness):
             events += mismatch is None
+            if until is not None and time.monotonic() > until:
+                skipped = f"it takes longer than {seconds:g} seconds"
+                break
     except OracleError as error:
         skipped = str(error)
     except TraceError as error:  # the trace was read before; this is a call without a model

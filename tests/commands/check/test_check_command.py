@@ -402,3 +402,35 @@ def test_update_says_when_a_file_cannot_be_written(
     assert done.status == 2
     assert done.err.startswith("a.yaml: error: cannot be written: No space left on device")
     assert (folder / "a.yaml").read_text() == WRONG
+
+
+def test_an_update_keeps_links_modes_and_attributes(run: RunProgram, folder: Path) -> None:
+    write(folder, a=WRONG)
+    (folder / "hard.yaml").hardlink_to(folder / "a.yaml")
+    (folder / "soft.yaml").symlink_to("a.yaml")
+    (folder / "a.yaml").chmod(0o640)
+    assert run("check", "soft.yaml", "--update").status == 0
+    assert run("check", "hard.yaml").status == 0
+    assert (folder / "hard.yaml").samefile(folder / "a.yaml")
+    assert (folder / "soft.yaml").is_symlink()
+    assert (folder / "a.yaml").stat().st_mode & 0o777 == 0o640
+
+
+def test_an_update_keeps_attributes(run: RunProgram, folder: Path) -> None:
+    write(folder, a=WRONG)
+    try:
+        os.setxattr("a.yaml", "user.origin", b"here")
+    except OSError:
+        return  # this file system has none
+    assert run("check", "a.yaml", "--update").status == 0
+    assert os.getxattr("a.yaml", "user.origin") == b"here"
+    assert run("check", "a.yaml").status == 0
+
+
+def test_an_update_refuses_what_is_read_only(run: RunProgram, folder: Path) -> None:
+    write(folder, a=WRONG)
+    (folder / "a.yaml").chmod(0o444)
+    done = run("check", "a.yaml", "--update")
+    assert done.status == 2
+    assert "a.yaml: error: cannot be written: it is read-only" in done.err
+    assert (folder / "a.yaml").read_text() == WRONG

@@ -224,7 +224,22 @@ def mutated(value: Any, wrong: object) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("wrong", [None, "x", -1, [[]]])
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ('"page_size":4096', '"page_size":3', "page_size 3 is none"),
+        ('"peak_vmas":', '"peak_vmas":-', "is no count"),
+        ('"errors":', '"errors":' + "9" * 5000, "not JSON of this kind"),
+        ('"vmas":', '"vmas":' + "9" * 50, "is no number of 64 bits"),
+    ],
+)
+def test_a_result_is_read_as_strictly_as_a_trace(right: str, wrong: str, message: str) -> None:
+    text = saved(ADJACENT, "post-patch").replace(right, wrong)
+    with pytest.raises(TraceError, match=message):
+        Baseline("f", text)
+
+
+@pytest.mark.parametrize("wrong", [None, "x", -1, 1 << 80, 0.5, True, {}, [[]]])
 def test_a_damaged_result_is_an_error_or_is_read_and_never_a_crash(wrong: object) -> None:
     document = json.loads(saved("ksm-fill-the-hole", "pre-patch", steps=True))
     for damaged in mutated(document, wrong):

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from vmatrace.commands.diff.moved import Ranges, brought_along, only_moved
-from vmatrace.commands.diff.sides import DiffSide
+from vmatrace.commands.diff.sides import DiffSide, Totals
 from vmatrace.engine.merge import MergeDecision
 from vmatrace.event import Event
 from vmatrace.layout import Block, FlagDifference, Layout, align, flag_differences, with_flags
@@ -73,6 +73,22 @@ class ProcessDiff:
         return self.from_ == self.to
 
 
+@dataclass(frozen=True)
+class WithKsm:
+    """What the two models of a trace without KSM by default come to with it; None: not tried."""
+
+    from_: Totals | None = None
+    to: Totals | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether they then need other numbers of VMAs."""
+        if self.from_ is None or self.to is None:
+            return False
+        ours, theirs = ((t.vmas, t.peak_vmas, t.mergeable) for t in (self.from_, self.to))
+        return ours != theirs
+
+
 @dataclass(repr=False)
 class Diff(Printable):
     """How two sides of a trace differ.
@@ -80,8 +96,9 @@ class Diff(Printable):
     ``first`` is the first event that did not do the same on both sides, of ``differing`` in all,
     among ``events``; None and None where a side has no events to compare. ``changed``: a saved
     result is of other calls than the trace has now, so only the ends were compared. ``moved``: the
-    ends are equal but for the addresses that the kernel chose (moved.only_moved()). ``processes``
-    are those of both sides, in the order of the replay. ``causes``, where a real kernel is on a
+    ends are equal but for the addresses that the kernel chose (moved.only_moved()). ``with_ksm``,
+    where KSM by default was never on: what it would make of both models. ``processes`` are those
+    of both sides, in the order of the replay. ``causes``, where a real kernel is on a
     side and a model or another on the other: the features by which their models differ in the same
     way; empty if the models do not, None where that was not asked.
     """
@@ -99,6 +116,7 @@ class Diff(Printable):
     first: EventDiff | None = None
     changed: bool = False
     moved: bool = False
+    with_ksm: WithKsm | None = None
     causes: list[DiffCause] | None = None
     #: All events that differ, compared anew at each call; None where they are not asked for.
     again: Callable[[], Iterator[EventDiff]] | None = None

@@ -45,6 +45,7 @@ def _diff(diff: Diff) -> dict[str, Any]:
         "equal": diff.equal,
         "changed_calls": diff.changed,
         "only_addresses_differ": diff.moved,
+        "with_ksm": _with_ksm(diff),
         "compared_events": diff.events,
         "differing_events": diff.differing,
         "first": None if diff.first is None else event_json(diff.first),
@@ -59,6 +60,15 @@ def _diff(diff: Diff) -> dict[str, Any]:
             for name, a, b in diff.totals
         },
     }
+
+
+def _with_ksm(diff: Diff) -> dict[str, Any] | None:
+    """The totals of both models with KSM by default; null where it was on, or not tried."""
+    found = diff.with_ksm
+    if found is None or found.from_ is None or found.to is None:
+        return None
+    theirs = dict(found.to.items())
+    return {name: {"from": a, "to": theirs[name]} for name, a in found.from_.items()}
 
 
 def _side(side: DiffSide) -> dict[str, Any]:

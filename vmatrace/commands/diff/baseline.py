@@ -22,6 +22,7 @@ from vmatrace.snapshots import parse_snapshot
 from vmatrace.trace.file import Trace
 
 FORMAT: Final = "vmatrace-replay/1"
+_MOST: Final = 1 << 64
 _KERNEL_PAGE: Final = re.compile(r"^KernelPageSize:\s+(\d+) kB", re.MULTILINE)
 _MAPS: Final = re.compile(r"\s*[0-9a-f]+-[0-9a-f]+ [r-][w-][x-][sp] ")
 
@@ -160,6 +161,8 @@ def _result(path: str, number: int, line: str) -> SavedResult:
         document = json.loads(line)
     except json.JSONDecodeError as error:
         raise _error(path, f"not JSON: {error.msg}", number, error.colno) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise _error(path, f"not JSON of this kind: {error}", number) from None
     except RecursionError:
         raise _error(path, "not JSON of this kind: nested too deeply", number) from None
     form = document.get("format") if isinstance(document, dict) else None
@@ -181,14 +184,19 @@ def _side(path: str, document: dict[str, Any]) -> DiffSide:
     summary = document["summary"]
     totals = Totals(
         **{
-            name: _number(summary[name])
+            name: _count(summary[name])
             for name in ("vmas", "peak_vmas", "mergeable", "splits", "errors")
         },
-        merges=sum(map(_number, summary["merges"].values())),
-        blocked=_number(summary.get("blocked_sides", 0)),
-        blocked_only_by_mergeable=_number(summary["blocked_only_by_mergeable"]),
+        merges=sum(map(_count, summary["merges"].values())),
+        blocked=_count(summary.get("blocked_sides", 0)),
+        blocked_only_by_mergeable=_count(summary["blocked_only_by_mergeable"]),
     )
     events, page_size = document.get("events"), document.get("page_size")
+    if page_size is not None and page_size not in abi.PAGE_SIZES:
+        raise ValueError(f"page_size {_short(page_size)} is none")
+    pids = [str(process["pid"]) for process in document["processes"]]
+    if len(set(pids)) < len(pids):
+        raise ValueError("a process is there twice")
     checked = document.get("expectations")
     return DiffSide(
         path, "result",
@@ -225,8 +233,22 @@ def _event(event: dict[str, Any]) -> dict[str, Any]:
 
 def _number(value: object) -> int:
     if type(value) is not int:
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{_short(value)} is no number")
+    if not -_MOST <= value <= _MOST:
+        raise ValueError(f"{value:#x} is no number of 64 bits")
     return value
+
+
+def _count(value: object) -> int:
+    number = _number(value)
+    if number < 0:
+        raise ValueError(f"{number} is no count")
+    return number
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def layout(mappings: list[dict[str, Any]]) -> Layout:
@@ -241,7 +263,7 @@ def layout(mappings: list[dict[str, Any]]) -> Layout:
     ]  # fmt: skip
     last = 0
     for mapping in read:
-        if not last <= mapping.start < mapping.end:
+        if not last <= mapping.start < mapping.end <= _MOST:
             raise ValueError(f"mappings are not in address order at {mapping.start:#x}")
         last = mapping.end
     return read

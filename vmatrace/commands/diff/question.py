@@ -11,10 +11,12 @@ from dataclasses import replace
 from itertools import tee
 from typing import Any, Final, Union, cast
 
+from vmatrace import abi
 from vmatrace.commands.diff.answer import (
     Did,
     Diff,
     EventDiff,
+    WithKsm,
     common_flags,
     processes_of,
     settle,
@@ -41,6 +43,8 @@ from vmatrace.trace.file import Item, Trace
 
 #: What can be compared: a model, a real kernel, or a file that holds an outcome.
 Source = Union[Kernel, Baseline, RealKernel]
+#: A trace of more events is not replayed again to tell what --ksm would do.
+_MOST_TRIED: Final = 50_000
 #: The models of both sides where neither is said.
 DEFAULTS: Final = ("pre-patch", "post-patch")
 
@@ -106,9 +110,23 @@ class Comparison:
             settle(diff, self._chosen())
         if self._with_events:
             diff.events, diff.differing, diff.first = from_.calls, differing, first
+        diff.with_ksm = self._with_ksm(from_)
         if self._started is not None and first is not None:
             diff.causes = self._causes(self._started, first, from_, to)
         return diff
+
+    def _with_ksm(self, from_: DiffSide) -> WithKsm | None:
+        """What --ksm would do, where two models are compared and nothing turned KSM on."""
+        older, newer = self._sources
+        models = isinstance(older, Kernel) and isinstance(newer, Kernel)
+        if not models or self._ksm is not None or older == newer or _turns_ksm_on(self._trace):
+            return None
+        assert isinstance(older, Kernel)
+        assert isinstance(newer, Kernel)
+        if (from_.calls or 0) > _MOST_TRIED:
+            return WithKsm()
+        totals = (of_result(Replay(self._trace, m, True).run()).totals for m in (older, newer))
+        return WithKsm(*totals)
 
     def _is_relative(self, diff: Diff) -> bool:
         if self._relative is not None:
@@ -185,6 +203,17 @@ def _given(source: Source | None, other: Source | None, trace: Trace, which: int
         return source
     model = other.model(trace) if isinstance(other, Baseline) else None
     return model or get_kernel(DEFAULTS[which])
+
+
+def _turns_ksm_on(trace: Trace) -> bool:
+    """Whether KSM by default is on at the start of *trace*, or some call may turn it on."""
+    return trace.process.ksm or any(
+        isinstance(item, Event)
+        and item.name == "prctl"
+        and item.args[0] == abi.PR_SET_MEMORY_MERGE
+        and item.args[1] != 0
+        for item in trace.items()
+    )
 
 
 def _saved(source: Source, trace: Trace, beside_model: bool) -> DiffSide | None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from vmatrace.commands.diff.answer import Diff, ProcessDiff
+from vmatrace.commands.diff.answer import Diff, ProcessDiff, WithKsm
 from vmatrace.escape import visible
 from vmatrace.layout import maps_line
 
@@ -61,12 +61,28 @@ def limits(diff: Diff) -> Iterator[str]:
             yield f"{side.name} is of one process: only main is compared"
         if "flags" in side.lacks:
             yield f"{side.name} has no VmFlags: of flags only the permissions are compared"
+    if diff.with_ksm is not None and (diff.equal or diff.with_ksm.differs):
+        yield f"KSM by default was never on{_what_ksm_does(diff.with_ksm)}"
     if diff.moved:
         yield "only addresses differ: each VMA is where the kernel placed it this time"
     elif diff.changed:
         yield (
             "the trace has other calls now than when the result was saved: events are not compared"
         )
+
+
+def _what_ksm_does(with_ksm: WithKsm) -> str:
+    if with_ksm.from_ is None or with_ksm.to is None:
+        return " (--ksm turns it on)"
+    if not with_ksm.differs:
+        return "; with --ksm the two need as many VMAs, too"
+    pairs = zip(with_ksm.from_.items(), with_ksm.to.items(), strict=True)
+    changes = [
+        f"{COUNTS[name]} {a} → {b} ({change(a, b)})"
+        for (name, a), (_, b) in pairs
+        if name in ("vmas", "peak_vmas", "mergeable") and a != b
+    ]
+    return f"; with --ksm: {', '.join(changes)}"
 
 
 def layout_changes(diff: Diff, most: int = 10) -> Iterator[str]:
