@@ -63,6 +63,7 @@ COMMANDS = {
     ],
     "report": ["report traces/", "report traces/logs/sort.log --ksm", f"report {FAILING}"],
     "kernels": ["kernels"],
+    "shrink": [f"shrink {exhibit('ksm-adjacent-anon')} --keep differs"],
 }
 
 

@@ -1,0 +1,23 @@
+"""The schemas of what searches: shrink and hunt."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vmatrace.schema.parts import FLAG, NUMBER, TEXT, array, nullable, record
+
+_CHANGED: Final = record({"before": NUMBER, "after": NUMBER})
+SHRINK: Final = record(
+    {
+        "trace": TEXT,
+        "path": TEXT,
+        "keep": TEXT,
+        "kernels": array(TEXT),
+        "events": _CHANGED,
+        "processes": _CHANGED,
+        "tries": NUMBER,
+        "minimal": FLAG,
+        "output": nullable(TEXT),
+        "text": TEXT,
+    }
+)
