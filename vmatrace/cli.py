@@ -30,6 +30,7 @@ _COMMANDS = {
     "import": "import_",
     "verify": "verify",
     "audit": "audit",
+    "hunt": "hunt",
     "shrink": "shrink",
     "kernels": "kernels",
     "schema": "schema",

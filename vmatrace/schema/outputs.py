@@ -247,6 +247,7 @@ OUTPUTS: Final[dict[str, Schema]] = {
         ("explain", "Why the VMAs at an address, or all, are apart.", explanations.EXPLAIN),
         ("audit", "Neighbours in a snapshot that look alike.", explanations.AUDIT),
         ("report", "What a trace costs in VMAs under two models.", comparisons.REPORT),
+        ("hunt", "The kinds of difference between two models.", searches.HUNT),
         ("shrink", "A trace reduced to the smallest that meets a condition.", searches.SHRINK),
         ("verify", "A trace, or random programs, on a real kernel and in the model.", _VERIFY),
         ("probe", "Which model a real kernel is (verify --probe).", _PROBE),

@@ -7,6 +7,26 @@ from typing import Final
 from vmatrace.schema.parts import FLAG, NUMBER, TEXT, array, nullable, record
 
 _CHANGED: Final = record({"before": NUMBER, "after": NUMBER})
+HUNT: Final = record(
+    {
+        "from": TEXT,
+        "to": TEXT,
+        "seed": TEXT,
+        "programs": NUMBER,
+        "worse": FLAG,
+        "interrupted": FLAG,
+        "finds": array(
+            record(
+                {
+                    "call": TEXT, "what": TEXT, "merges": record({"from": TEXT, "to": TEXT}),
+                    "features": array(TEXT), "together": FLAG, "program": NUMBER,
+                    "calls": array(TEXT), "text": TEXT,
+                }
+            )
+        ),
+        "outputs": array(TEXT),
+    }
+)  # fmt: skip
 SHRINK: Final = record(
     {
         "trace": TEXT,

@@ -88,6 +88,13 @@ def _expectations(outcomes: Sequence[_Outcome]) -> Iterator[str]:
             yield f"  - expect: {{{own}on: {on}, vmas: {len(layout)}, mergeable: {mergeable}}}"
 
 
+def call_lines(base: Trace, events: Sequence[Event]) -> Iterator[str]:
+    """The calls as strace prints them, each with the process that makes it if that is no first."""
+    for event in events:
+        own = "" if event.pid == "main" else f"{event.pid}: "
+        yield own + writer.call_text(event, result=base.partial)
+
+
 def _files(base: Trace, events: Sequence[Event]) -> dict[int | str, File]:
     files = dict(base.files)
     for event in events:

@@ -1,0 +1,193 @@
+"""The command `vmatrace hunt`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+import click
+
+from vmatrace.commands import forms, options
+from vmatrace.commands.inputs import BAD, DIFFERS, OK
+
+if TYPE_CHECKING:
+    from vmatrace.commands.hunt.question import Bounds
+    from vmatrace.kernels import Kernel
+    from vmatrace.search.finds import Ground
+    from vmatrace.trace.file import Trace
+
+_FROM, _TO = "pre-patch", "post-patch"
+_SECONDS = 10.0
+
+
+@click.command(
+    "hunt",
+    short_help="Find the shortest programs at which two kernels part.",
+    epilog="""\b
+Examples:
+  vmatrace hunt --from 6.12 --to 6.18
+  vmatrace hunt --worse                        what the KSM series makes worse
+  vmatrace hunt --from 7.3 --to 7.3 --without mseal-in-loop
+  vmatrace hunt --from 7.1 --to 7.3 --calls mmap,mremap --no-files
+  vmatrace hunt --from 6.12 --to 6.18 --programs 2000 --seed 7 -o finds/
+
+\b
+Each kind of difference is printed once: the program is 1-minimal (no call of
+it can go), and its cause is the feature without which the sides do not part.
+With -o each is written as a commented trace that expects what either side
+does. The same seed and number of programs find the same, with any number of
+processes.
+
+\b
+Exit status: 0 nothing found; 1 a difference was found; 2 bad usage or bad
+input; 130 interrupted (what was found so far is printed).""",
+)
+@click.option("--from", "from_", metavar="MODEL", shell_complete=options.complete_sides,
+              help=f"A model.  [default: {_FROM}]")  # fmt: skip
+@click.option("--to", metavar="MODEL", shell_complete=options.complete_sides,
+              help=f"A model.  [default: {_TO}]")  # fmt: skip
+@click.option("--with", "features_on", metavar="FEATURE", multiple=True,
+              shell_complete=options.complete_features,
+              help="Switch a feature of --to on; may be repeated.")  # fmt: skip
+@click.option("--without", "features_off", metavar="FEATURE", multiple=True,
+              shell_complete=options.complete_features,
+              help="Switch a feature of --to off; may be repeated.")  # fmt: skip
+@click.option(
+    "--worse",
+    is_flag=True,
+    help="Only what leaves --to with more VMAs, more blocked sides or a new failure.",
+)
+@click.option("--calls", metavar="NAMES", help="Only these calls: mmap,mprotect,…")
+@click.option("--ksm/--no-ksm", default=None, help="KSM by default in every program, or in none.")
+@click.option("--files/--no-files", default=None, help="With mappings of files, or without.")
+@click.option("--processes/--no-processes", default=None, help="With forks, or without.")
+@click.option("--corpus", metavar="TRACE|FOLDER", multiple=True,
+              shell_complete=options.complete_files,
+              help="Traces to start from; may be repeated.")  # fmt: skip
+@click.option("--seed", metavar="S", help="Where programs come from.  [default: a fresh one]")
+@click.option("--programs", metavar="N", type=click.IntRange(1), help="Stop after N programs.")
+@click.option("--seconds", metavar="S", type=click.FloatRange(min=0, min_open=True),
+              help=f"Stop after so long.  [default: {_SECONDS:g}, without --programs]")  # fmt: skip
+@click.option("--finds", metavar="N", type=click.IntRange(1), help="Stop after N kinds.")
+@click.option("--jobs", "-j", metavar="J", type=click.IntRange(1),
+              help="Processes to hunt with.  [default: one for each CPU]")  # fmt: skip
+@click.option("-o", "--output", metavar="FOLDER", type=click.Path(file_okay=False),
+              help="Write each find into this folder.")  # fmt: skip
+@forms.option(__package__)
+def command(
+    from_: str | None,
+    to: str | None,
+    features_on: tuple[str, ...],
+    features_off: tuple[str, ...],
+    worse: bool,
+    calls: str | None,
+    ksm: bool | None,
+    files: bool | None,
+    processes: bool | None,
+    corpus: tuple[str, ...],
+    seed: str | None,
+    programs: int | None,
+    seconds: float | None,
+    finds: int | None,
+    jobs: int | None,
+    output: str | None,
+    wanted: tuple[forms.Wanted, ...],
+) -> int:
+    """Search for the shortest programs at which two kernels part, each kind once."""
+    from vmatrace.commands.hunt import question
+    from vmatrace.search.finds import Ground
+    from vmatrace.trace.file import TraceError
+
+    try:
+        points = question.starting_points(_opened(corpus))
+    except TraceError as error:
+        click.echo(str(error), err=True)
+        return BAD
+    older, newer = _model("--from", from_ or _FROM), _model("--to", to or _TO)
+    try:
+        newer = newer.with_features(features_on, features_off)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if older.features == newer.features:
+        raise click.UsageError(
+            f"{older.name} and {newer.name} are the same model (expected others, --with or "
+            "--without)"
+        )
+    seed = seed if seed is not None else secrets.token_hex(4)
+    if programs is None and seconds is None:
+        seconds = _SECONDS
+    ground = Ground(older, newer, seed, _calls(calls), ksm, files, processes, worse, points)
+    return _hunt(ground, question.Bounds(programs, seconds, finds), jobs, output, wanted)
+
+
+def _hunt(
+    ground: Ground,
+    bounds: Bounds,
+    jobs: int | None,
+    output: str | None,
+    wanted: tuple[forms.Wanted, ...],
+) -> int:
+    from vmatrace import workers
+    from vmatrace.commands.hunt import question
+    from vmatrace.render import progress
+
+    out = forms.Forms[question.Hunted](__package__, wanted)
+    with out:
+        with progress.telling("hunt") as tell:
+            try:
+                found = question.go(
+                    ground, bounds, jobs or workers.cores(),
+                    lambda total: tell(
+                        f"{total.programs:,} programs, {len(total.finds)} kinds of difference"
+                    ),
+                )  # fmt: skip
+            except ValueError as error:
+                raise click.UsageError(str(error)) from None
+        if output is not None:
+            os.makedirs(output, exist_ok=True)
+            question.write(found, output, forms.write_file)
+        out.write(found)
+    if found.interrupted:
+        return 130
+    return DIFFERS if found.finds else OK
+
+
+def _model(option: str, name: str) -> Kernel:
+    from vmatrace import kernels
+
+    if name == "running" or name.startswith("boot:"):
+        raise click.UsageError(
+            f"{option}: {name} is a real kernel, and the sides of a hunt are models (expected a "
+            "model; `vmatrace verify --random N` hunts on a real kernel for what its model lacks)"
+        )
+    try:
+        kernel = kernels.get_kernel(name)
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from None
+    options.say_assumed(name, kernel)
+    return kernel
+
+
+def _calls(text: str | None) -> frozenset[str]:
+    from vmatrace.calls import CALLS
+    from vmatrace.diagnostic import quoted, suggestion
+
+    names = frozenset(filter(None, (text or "").replace(",", " ").split()))
+    for name in sorted(names - CALLS.keys()):
+        hint = suggestion(name, CALLS) or f" (expected such as {', '.join(list(CALLS)[:4])})"
+        raise click.UsageError(f"--calls: unknown call {quoted(name)}{hint}")
+    return names
+
+
+def _opened(corpus: tuple[str, ...]) -> list[Trace]:
+    """The traces of *corpus*. Raises TraceError."""
+    from vmatrace.commands.inputs import opened, sources
+    from vmatrace.trace.file import TraceError
+
+    found = []
+    for source in sources(corpus):
+        if isinstance(source, TraceError):
+            raise source
+        found.append(opened(source))
+    return found
