@@ -12,13 +12,14 @@ from vmatrace.commands import forms, options
 from vmatrace.commands.inputs import BAD, DIFFERS, OK
 
 if TYPE_CHECKING:
-    from vmatrace.commands.hunt.question import Bounds
+    from vmatrace.commands.hunt.question import Bounds, Hunted
     from vmatrace.kernels import Kernel
     from vmatrace.search.finds import Ground
     from vmatrace.trace.file import Trace
 
 _FROM, _TO = "pre-patch", "post-patch"
 _SECONDS = 10.0
+_INTERRUPTED = 130
 
 
 @click.command(
@@ -31,6 +32,7 @@ Examples:
   vmatrace hunt --from 7.3 --to 7.3 --without mseal-in-loop
   vmatrace hunt --from 7.1 --to 7.3 --calls mmap,mremap --no-files
   vmatrace hunt --from 6.12 --to 6.18 --programs 2000 --seed 7 -o finds/
+  vmatrace hunt --from 6.12 --to running       what this kernel does, and 6.12 not
 
 \b
 Each kind of difference is printed once: the program is 1-minimal (no call of
@@ -44,9 +46,9 @@ Exit status: 0 nothing found; 1 a difference was found; 2 bad usage or bad
 input; 130 interrupted (what was found so far is printed).""",
 )
 @click.option("--from", "from_", metavar="MODEL", shell_complete=options.complete_sides,
-              help=f"A model.  [default: {_FROM}]")  # fmt: skip
+              help=f"A model, running or boot:VMLINUZ.  [default: {_FROM}]")  # fmt: skip
 @click.option("--to", metavar="MODEL", shell_complete=options.complete_sides,
-              help=f"A model.  [default: {_TO}]")  # fmt: skip
+              help=f"A model, running or boot:VMLINUZ.  [default: {_TO}]")  # fmt: skip
 @click.option("--with", "features_on", metavar="FEATURE", multiple=True,
               shell_complete=options.complete_features,
               help="Switch a feature of --to on; may be repeated.")  # fmt: skip
@@ -104,7 +106,18 @@ def command(
     except TraceError as error:
         click.echo(str(error), err=True)
         return BAD
-    older, newer = _model("--from", from_ or _FROM), _model("--to", to or _TO)
+    seed = seed if seed is not None else secrets.token_hex(4)
+    if programs is None and seconds is None:
+        seconds = _SECONDS
+    bounds = question.Bounds(programs, seconds, finds)
+    sides = from_ or _FROM, to or _TO
+    if any(map(_is_real, sides)):
+        if worse or calls or corpus or jobs or (ksm, files, processes) != (None, None, None):
+            raise click.UsageError(
+                "on a real kernel a hunt is narrowed by --programs, --seconds and --finds only"
+            )
+        return _on_kernel(sides, (features_on, features_off), seed, bounds, output, wanted)
+    older, newer = _model("--from", sides[0]), _model("--to", sides[1])
     try:
         newer = newer.with_features(features_on, features_off)
     except ValueError as error:
@@ -114,11 +127,58 @@ def command(
             f"{older.name} and {newer.name} are the same model (expected others, --with or "
             "--without)"
         )
-    seed = seed if seed is not None else secrets.token_hex(4)
-    if programs is None and seconds is None:
-        seconds = _SECONDS
     ground = Ground(older, newer, seed, _calls(calls), ksm, files, processes, worse, points)
-    return _hunt(ground, question.Bounds(programs, seconds, finds), jobs, output, wanted)
+    return _hunt(ground, bounds, jobs, output, wanted)
+
+
+def _is_real(name: str) -> bool:
+    return name == "running" or name.startswith("boot:")
+
+
+def _on_kernel(
+    sides: tuple[str, str],
+    switched: tuple[tuple[str, ...], tuple[str, ...]],
+    seed: str,
+    bounds: Bounds,
+    output: str | None,
+    wanted: tuple[forms.Wanted, ...],
+) -> int:
+    """A hunt with a real kernel on one side, and a model on the other."""
+    from vmatrace.commands.hunt import question
+    from vmatrace.oracle import KernelDied, Unavailable
+    from vmatrace.render import progress
+
+    real, other = (sides[0], sides[1]) if _is_real(sides[0]) else (sides[1], sides[0])
+    if _is_real(other):
+        raise click.UsageError("one side of a hunt has to be a model (expected --from or --to)")
+    option = "--to" if other == sides[1] else "--from"
+    try:
+        model = _model(option, other).with_features(*switched)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    out = forms.Forms[question.Hunted](__package__, wanted)
+    try:
+        with out, progress.telling("hunt") as tell:
+            found = question.go_real(
+                model, real, sides[0] == real, seed, bounds,
+                lambda total: tell(f"{total.programs:,} programs, {len(total.finds)} kinds"),
+            )  # fmt: skip
+            return _show(found, output, out)
+    except (Unavailable, KernelDied) as error:
+        click.echo(f"vmatrace: error: {real}: {error}", err=True)
+        return BAD
+
+
+def _show(found: Hunted, output: str | None, out: forms.Forms[Hunted]) -> int:
+    from vmatrace.commands.hunt import question
+
+    if output is not None:
+        os.makedirs(output, exist_ok=True)
+        question.write(found, output, forms.write_file)
+    out.write(found)
+    if found.interrupted:
+        return _INTERRUPTED
+    return DIFFERS if found.finds else OK
 
 
 def _hunt(
@@ -144,23 +204,12 @@ def _hunt(
                 )  # fmt: skip
             except ValueError as error:
                 raise click.UsageError(str(error)) from None
-        if output is not None:
-            os.makedirs(output, exist_ok=True)
-            question.write(found, output, forms.write_file)
-        out.write(found)
-    if found.interrupted:
-        return 130
-    return DIFFERS if found.finds else OK
+        return _show(found, output, out)
 
 
 def _model(option: str, name: str) -> Kernel:
     from vmatrace import kernels
 
-    if name == "running" or name.startswith("boot:"):
-        raise click.UsageError(
-            f"{option}: {name} is a real kernel, and the sides of a hunt are models (expected a "
-            "model; `vmatrace verify --random N` hunts on a real kernel for what its model lacks)"
-        )
     try:
         kernel = kernels.get_kernel(name)
     except ValueError as error:

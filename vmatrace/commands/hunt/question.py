@@ -6,15 +6,19 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from vmatrace import workers
 from vmatrace.event import Event
+from vmatrace.kernels import Kernel
 from vmatrace.search.finds import Find, Ground
 from vmatrace.search.hunting import Hunter, HuntTotal, SliceResult, hunt
 from vmatrace.trace.file import Trace
 
 #: So many events of a trace of the corpus are started from.
-_MOST: int = 60
+_MOST: Final = 60
+#: So many events has a program for a real kernel, about.
+_EVENTS: Final = 16
 
 
 @dataclass
@@ -49,6 +53,30 @@ def go(ground: Ground, bounds: Bounds, jobs: int, tell: Callable[[HuntTotal], No
         ground.older.name, ground.newer.name, ground.seed, total.programs, total.seconds,
         total.finds, total.interrupted, ground.worse,
     )  # fmt: skip
+
+
+def go_real(
+    model: Kernel,
+    real: str,
+    first: bool,
+    seed: str,
+    bounds: Bounds,
+    tell: Callable[[HuntTotal], None],
+) -> Hunted:
+    """Hunt with the kernel called *real* against *model*; *first*: it is the side --from.
+
+    Raises Unavailable and KernelDied.
+    """
+    from vmatrace.oracle.boot import open_machine
+    from vmatrace.verify.campaign import Campaign
+    from vmatrace.verify.realhunt import hunt_real
+
+    boot = None if real == "running" else real.removeprefix("boot:")
+    with open_machine(boot) as machine:
+        campaign = Campaign(seed, 0, _EVENTS, model, model.name, boot, machine.release)
+        total = hunt_real(campaign, machine, bounds.programs, bounds.seconds, bounds.finds, tell)
+        names = (machine.release, model.name) if first else (model.name, machine.release)
+    return Hunted(*names, seed, total.programs, total.seconds, total.finds, total.interrupted)
 
 
 def _shared(
