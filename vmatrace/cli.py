@@ -31,6 +31,8 @@ _COMMANDS = {
     "export": "export",
     "verify": "verify",
     "audit": "audit",
+    "hunt": "hunt",
+    "shrink": "shrink",
     "kernels": "kernels",
     "schema": "schema",
 }

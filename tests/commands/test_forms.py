@@ -53,7 +53,8 @@ class Tally(Form):
 
 
 def test_there_are_rooms_with_forms() -> None:
-    verbs = {"audit", "check", "diff", "diff.across", "explain", "kernels", "replay", "report"}
+    verbs = {"audit", "check", "diff", "diff.across", "explain", "hunt", "kernels", "replay",
+             "report", "shrink"}  # fmt: skip
     assert {room.removeprefix("vmatrace.commands.") for room in ROOMS} == {*verbs, "verify"}
 
 

@@ -63,6 +63,8 @@ COMMANDS = {
     ],
     "report": ["report traces/", "report traces/logs/sort.log --ksm", f"report {FAILING}"],
     "kernels": ["kernels"],
+    "hunt": ["hunt --worse --programs 60 --seed 1"],
+    "shrink": [f"shrink {exhibit('ksm-adjacent-anon')} --keep differs"],
 }
 
 

@@ -231,6 +231,21 @@ class CannotWriteError(click.ClickException):
         click.echo(self.message, err=True, file=file)
 
 
+def write_file(path: str, text: str) -> None:
+    """Put *text* into the file at *path*, whole or not at all. Raises CannotWriteError."""
+    from vmatrace.atomic import AtomicFile
+
+    try:
+        file = AtomicFile(path)
+        try:
+            file.stream.write(text)
+            file.commit()
+        finally:
+            file.discard()
+    except OSError as error:
+        raise CannotWriteError(path, error) from None
+
+
 class Forms(Generic[Answer]):
     """All forms of one run. A context: its files appear when it is left, if by no exception.
 

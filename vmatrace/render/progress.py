@@ -69,6 +69,42 @@ def counted(results: Iterable[_Result], total: int) -> Iterator[_Result]:
             progress.stop()
 
 
+@contextmanager
+def telling(what: str) -> Iterator[Callable[[str], None]]:
+    """A function that shows how far *what* has come, on a terminal, once it takes long."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    due = time.monotonic() + _PATIENCE
+    progress: Progress | None = None
+
+    def tell(text: str) -> None:
+        nonlocal due, progress
+        if (now := time.monotonic()) >= due:
+            due = now + _PERIOD
+            progress = progress or _open_text()
+            progress.update(progress.task_ids[0], description=f"{what}: {text}", refresh=True)
+
+    try:
+        yield tell
+    finally:
+        if progress is not None:
+            progress.stop()
+
+
+def _open_text() -> Progress:
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    progress = Progress(
+        TextColumn("{task.description}", markup=False), TimeElapsedColumn(),
+        console=Console(stderr=True), transient=True, auto_refresh=False,
+    )  # fmt: skip
+    progress.add_task("", total=None)
+    progress.start()
+    return progress
+
+
 def _open(what: str, total: int | None, reached: str) -> Progress:
     """A bar that is shown; *reached* is the format of how far it has come."""
     from rich.console import Console

@@ -161,6 +161,10 @@ class Replay:
         """The address space of a live process, as it is now."""
         return self._processes[pid]
 
+    def living(self) -> Iterator[tuple[str, Mm]]:
+        """The live address spaces, each once, under the first name that it has."""
+        return iter(self._processes)
+
     def _execute(self, event: Event) -> int | None:
         """Run one call; its result, or None where it is not modelled (which is noted)."""
         mm = self._alive[event.pid]

@@ -6,9 +6,11 @@ what events look like and nothing of what a feature does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, cast
 
 from vmatrace import abi, calls
+from vmatrace.event import Arg, Event
 from vmatrace.kernels import Kernel
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
@@ -48,30 +50,39 @@ class Uses(set[str]):
 
     def see(self, step: Step) -> None:
         """Note what the event uses."""
-        name = step.event.name
-        if name == "mmap":
-            self._mapping(step)
-        elif name == "prctl":
-            self.add(option(step.args[0]))
-            if step.args[0] == abi.PR_SET_MEMORY_MERGE:
-                self.add(KSM)
-        else:
-            self.add(name)
-            if step.event.maps is not None:
-                self.add(MAPS)
+        self.update(words_of(step.event, step.args))
 
-    def _mapping(self, step: Step) -> None:
-        length, flags = cast(int, step.args[1]), cast(int, step.args[3])
-        if not flags & abi.MAP_ANONYMOUS or flags & abi.MAP_HUGETLB or flags & abi.MAP_SHARED:
-            self.add(FILE)  # huge pages and shared memory are files without a name
-        if flags & abi.MAP_FIXED:
-            self.add(FIXED)
-        elif step.event.recorded is None and length >= _HUGE:
-            self.add(LARGE)
-        if flags & abi.MAP_STACK:
-            self.add(STACK)
-        if flags & abi.MAP_TYPE == abi.MAP_DROPPABLE:
-            self.add(DROPPABLE)
+
+def words_of(event: Event, args: Sequence[Arg]) -> set[str]:
+    """What an event with these (evaluated) arguments uses."""
+    found: set[str] = set()
+    if event.name == "mmap":
+        return _words_of_mapping(event, args)
+    if event.name == "prctl":
+        found.add(option(args[0]))
+        if args[0] == abi.PR_SET_MEMORY_MERGE:
+            found.add(KSM)
+        return found
+    found.add(event.name)
+    if event.maps is not None:
+        found.add(MAPS)
+    return found
+
+
+def _words_of_mapping(event: Event, args: Sequence[Arg]) -> set[str]:
+    found: set[str] = set()
+    length, flags = cast(int, args[1]), cast(int, args[3])
+    if not flags & abi.MAP_ANONYMOUS or flags & abi.MAP_HUGETLB or flags & abi.MAP_SHARED:
+        found.add(FILE)  # huge pages and shared memory are files without a name
+    if flags & abi.MAP_FIXED:
+        found.add(FIXED)
+    elif event.recorded is None and length >= _HUGE:
+        found.add(LARGE)
+    if flags & abi.MAP_STACK:
+        found.add(STACK)
+    if flags & abi.MAP_TYPE == abi.MAP_DROPPABLE:
+        found.add(DROPPABLE)
+    return found
 
 
 def uses_of(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> Uses:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vmatrace.schema import comparisons, explanations
+from vmatrace.schema import comparisons, explanations, searches
 from vmatrace.schema.parts import (
     FLAG,
     INTEGER,
@@ -247,6 +247,8 @@ OUTPUTS: Final[dict[str, Schema]] = {
         ("explain", "Why the VMAs at an address, or all, are apart.", explanations.EXPLAIN),
         ("audit", "Neighbours in a snapshot that look alike.", explanations.AUDIT),
         ("report", "What a trace costs in VMAs under two models.", comparisons.REPORT),
+        ("hunt", "The kinds of difference between two models.", searches.HUNT),
+        ("shrink", "A trace reduced to the smallest that meets a condition.", searches.SHRINK),
         ("verify", "A trace, or random programs, on a real kernel and in the model.", _VERIFY),
         ("probe", "Which model a real kernel is (verify --probe).", _PROBE),
         ("kernels", "The models and the features.", _KERNELS),

@@ -17,17 +17,27 @@ from vmatrace.event import Arg, Event, Expr
 #: Whether a program still shows what is looked for: how many of its events that takes, or None.
 Fails = Callable[[Sequence[Event]], "int | None"]
 _PAGE: Final = 4096
+#: More events than this are made simpler together, first.
+_MANY: Final = 32
 #: Runs of a program that are worth an argument less.
 BUDGET: Final = 4000
 
 
 class Shrinker:
-    """Reduces one program. ``runs`` counts how often it was tried."""
+    """Reduces one program. ``runs`` counts how often it was tried.
 
-    def __init__(self, fails: Fails, budget: int = BUDGET) -> None:
+    ``minimal``: the last pass over the events left each of them out, and none could go.
+    """
+
+    def __init__(
+        self, fails: Fails, budget: int = BUDGET, late: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Ends after *budget* runs, or as soon as it is *late*, with what it has then."""
         self._fails = fails
         self._budget = budget
+        self._late = late
         self.runs = 0
+        self.minimal = False
 
     def shrink(self, events: Sequence[Event]) -> list[Event]:
         """The shortest program found that still fails; *events* itself has to."""
@@ -37,20 +47,21 @@ class Shrinker:
         before = None
         while before is None or len(best) < len(before) or _texts(best) != _texts(before):
             before = best
-            best = self._fewer(best)
+            best = self.fewer(best)
             best = self._simpler(best)
         return best
 
     def _try(self, events: Sequence[Event]) -> list[Event] | None:
         """What is left of *events* up to where they fail; None if they do not."""
-        if self.runs >= self._budget:
+        if self.runs >= self._budget or self._late():
             return None
         self.runs += 1
         candidate = consistent(events)
         count = self._fails(candidate) if candidate else None
         return None if count is None else candidate[:count]
 
-    def _fewer(self, events: list[Event]) -> list[Event]:
+    def fewer(self, events: list[Event]) -> list[Event]:
+        """*events*, which fail, without those that can go; their arguments stay."""
         chunk = max(len(events) // 2, 1)
         while True:
             removed = False
@@ -62,10 +73,13 @@ class Shrinker:
                     events, removed = smaller, True
                 end = min(start, len(events))
             if chunk == 1 and not removed:
+                self.minimal = self.runs < self._budget and not self._late()
                 return events
             chunk = max(chunk // 2, 1)
 
     def _simpler(self, events: list[Event]) -> list[Event]:
+        if len(events) > _MANY:
+            events = self._simpler_together(events)
         position = 0
         while position < len(events):
             for variant in _variants(events[position]):
@@ -77,6 +91,18 @@ class Shrinker:
                 position += 1
                 continue
             position = min(position, len(events) - 1)
+        return events
+
+    def _simpler_together(self, events: list[Event]) -> list[Event]:
+        """The boldest variants of many events at once, of half of them, of a quarter…"""
+        chunk = len(events)
+        while chunk > 1:
+            for start in range(0, len(events), chunk):
+                bold = [next(_variants(e), e) for e in events[start : start + chunk]]
+                tried = self._try([*events[:start], *bold, *events[start + chunk :]])
+                if tried is not None and len(tried) == len(events):
+                    events = tried
+            chunk //= 2
         return events
 
 
@@ -95,8 +121,8 @@ def consistent(events: Sequence[Event]) -> list[Event]:
         kept.append(event)
         if event.label is not None:
             labels.add(event.label)
-            if event.name in BIRTHS:
-                alive.add(event.label)
+        if event.name in BIRTHS:
+            alive.add(event.label or str(event.recorded))
         if event.name in DEATHS:
             alive.discard(event.pid)
     return kept

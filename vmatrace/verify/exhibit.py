@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from vmatrace.calls import BIRTHS, CALLS
-from vmatrace.event import Event, File, format_result
+from vmatrace.event import Event, format_result
+from vmatrace.search.reduction import used_files
 from vmatrace.trace.file import ProcessState, Trace
 from vmatrace.trace.writer import call_text, comment, event_line, expected_layout, header, scalar
 from vmatrace.verify.witness import Mismatch
@@ -15,17 +16,6 @@ def trace_text(name: str, trace: Trace, events: Iterable[Event]) -> str:
     """A trace file of *events* with the files and the process of *trace*, without its layout."""
     body = "\n".join(map(event_line, events))
     return f"{header(name, trace.files, trace.process)}{body}\n"
-
-
-def used_files(trace: Trace, events: Sequence[Event]) -> dict[int | str, File]:
-    """The files of *trace* that a descriptor argument of *events* refers to."""
-    keys = {
-        getattr(arg, "key", arg)
-        for event in events
-        for param, arg in zip(CALLS[event.name].params, event.args, strict=False)
-        if param.kind == "fd" and not isinstance(arg, bool)
-    }
-    return {key: file for key, file in trace.files.items() if key in keys}
 
 
 def exhibit(
@@ -38,7 +28,7 @@ def exhibit(
     there at the start, since a replay starts with nothing.
     """
     process = ProcessState(trace.process.ksm, trace.process.brk, trace.process.mmap_base)
-    lines = [comment(about) + header(name, used_files(trace, events), process).rstrip()]
+    lines = [comment(about) + header(name, used_files(trace.files, events), process).rstrip()]
     lines += [event_line(event) for event in events[: mismatch.index]]
     last = event_line(events[mismatch.index])
     if mismatch.field == "result":
@@ -63,5 +53,5 @@ def exhibit(
 def deadly(name: str, trace: Trace, events: Sequence[Event], about: str) -> str:
     """The file whose last call a kernel dies of; it expects nothing."""
     process = ProcessState(trace.process.ksm, trace.process.brk, trace.process.mmap_base)
-    lines = [comment(about) + header(name, used_files(trace, events), process).rstrip()]
+    lines = [comment(about) + header(name, used_files(trace.files, events), process).rstrip()]
     return "\n".join([*lines, *map(event_line, events)]) + "\n"

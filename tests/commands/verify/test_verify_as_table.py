@@ -14,8 +14,8 @@ from vmatrace.kernels import FEATURES, KERNELS
 from vmatrace.layout import Mapping, parse_layout
 from vmatrace.render.paper import Paper
 from vmatrace.search.generate import files, generate
+from vmatrace.search.reduction import used_files
 from vmatrace.trace.file import load_trace
-from vmatrace.verify import exhibit
 from vmatrace.verify.campaign import BatchResult, Campaign, Reduced, Total, exhibit_text, readable
 from vmatrace.verify.findings import conclude
 from vmatrace.verify.verdict import Verdict
@@ -140,7 +140,7 @@ def test_an_exhibit_is_a_trace_that_says_where_it_comes_from(
     (expectation,) = [item for item in again.items() if not hasattr(item, "args")]
     assert getattr(expectation, "on", None) == ("6.18",)
     assert len(getattr(expectation, "maps", ())) == 2
-    assert exhibit.used_files(start, events).keys() == again.files.keys()
+    assert used_files(start.files, events).keys() == again.files.keys()
 
 
 def test_the_first_difference_is_found_walking_together() -> None:

@@ -1,0 +1,1 @@
+"""`vmatrace hunt`: the shortest programs at which two kernels part."""

@@ -1,0 +1,242 @@
+"""The command `vmatrace hunt`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+import click
+
+from vmatrace.commands import forms, options
+from vmatrace.commands.inputs import BAD, DIFFERS, OK
+
+if TYPE_CHECKING:
+    from vmatrace.commands.hunt.question import Bounds, Hunted
+    from vmatrace.kernels import Kernel
+    from vmatrace.search.finds import Ground
+    from vmatrace.trace.file import Trace
+
+_FROM, _TO = "pre-patch", "post-patch"
+_SECONDS = 10.0
+_INTERRUPTED = 130
+
+
+@click.command(
+    "hunt",
+    short_help="Find the shortest programs at which two kernels part.",
+    epilog="""\b
+Examples:
+  vmatrace hunt --from 6.12 --to 6.18
+  vmatrace hunt --worse                        what the KSM series makes worse
+  vmatrace hunt --from 7.3 --to 7.3 --without mseal-in-loop
+  vmatrace hunt --from 7.1 --to 7.3 --calls mmap,mremap --no-files
+  vmatrace hunt --from 6.12 --to 6.18 --programs 2000 --seed 7 -o finds/
+  vmatrace hunt --from 6.12 --to running       what this kernel does, and 6.12 not
+
+\b
+Each kind of difference is printed once: the program is 1-minimal (no call of
+it can go), and its cause is the feature without which the sides do not part.
+With -o each is written as a commented trace that expects what either side
+does. The same seed and number of programs find the same, with any number of
+processes.
+
+\b
+Exit status: 0 nothing found; 1 a difference was found; 2 bad usage or bad
+input; 130 interrupted (what was found so far is printed).""",
+)
+@click.option("--from", "from_", metavar="MODEL", shell_complete=options.complete_sides,
+              help=f"A model, running or boot:VMLINUZ.  [default: {_FROM}]")  # fmt: skip
+@click.option("--to", metavar="MODEL", shell_complete=options.complete_sides,
+              help=f"A model, running or boot:VMLINUZ.  [default: {_TO}]")  # fmt: skip
+@click.option("--with", "features_on", metavar="FEATURE", multiple=True,
+              shell_complete=options.complete_features,
+              help="Switch a feature of --to on; may be repeated.")  # fmt: skip
+@click.option("--without", "features_off", metavar="FEATURE", multiple=True,
+              shell_complete=options.complete_features,
+              help="Switch a feature of --to off; may be repeated.")  # fmt: skip
+@click.option(
+    "--worse",
+    is_flag=True,
+    help="Only what leaves --to with more VMAs, more blocked sides or a new failure.",
+)
+@click.option("--calls", metavar="NAMES", help="Only these calls: mmap,mprotect,…")
+@click.option("--ksm/--no-ksm", default=None, help="KSM by default in every program, or in none.")
+@click.option("--files/--no-files", default=None, help="With mappings of files, or without.")
+@click.option("--processes/--no-processes", default=None, help="With forks, or without.")
+@click.option("--corpus", metavar="TRACE|FOLDER", multiple=True,
+              shell_complete=options.complete_files,
+              help="Traces to start from; may be repeated.")  # fmt: skip
+@click.option("--seed", metavar="S", help="Where programs come from.  [default: a fresh one]")
+@click.option("--programs", metavar="N", type=click.IntRange(1), help="Stop after N programs.")
+@click.option("--seconds", metavar="S", type=click.FloatRange(min=0, min_open=True),
+              help=f"Stop after so long.  [default: {_SECONDS:g}, without --programs]")  # fmt: skip
+@click.option("--finds", metavar="N", type=click.IntRange(1), help="Stop after N kinds.")
+@click.option("--jobs", "-j", metavar="J", type=click.IntRange(1),
+              help="Processes to hunt with.  [default: one for each CPU]")  # fmt: skip
+@click.option("-o", "--output", metavar="FOLDER", type=click.Path(file_okay=False),
+              help="Write each find into this folder.")  # fmt: skip
+@forms.option(__package__)
+def command(
+    from_: str | None,
+    to: str | None,
+    features_on: tuple[str, ...],
+    features_off: tuple[str, ...],
+    worse: bool,
+    calls: str | None,
+    ksm: bool | None,
+    files: bool | None,
+    processes: bool | None,
+    corpus: tuple[str, ...],
+    seed: str | None,
+    programs: int | None,
+    seconds: float | None,
+    finds: int | None,
+    jobs: int | None,
+    output: str | None,
+    wanted: tuple[forms.Wanted, ...],
+) -> int:
+    """Search for the shortest programs at which two kernels part, each kind once."""
+    from vmatrace.commands.hunt import question
+    from vmatrace.search.finds import Ground
+    from vmatrace.trace.file import TraceError
+
+    try:
+        points = question.starting_points(_opened(corpus))
+    except TraceError as error:
+        click.echo(str(error), err=True)
+        return BAD
+    seed = seed if seed is not None else secrets.token_hex(4)
+    if programs is None and seconds is None:
+        seconds = _SECONDS
+    bounds = question.Bounds(programs, seconds, finds)
+    sides = from_ or _FROM, to or _TO
+    if any(map(_is_real, sides)):
+        if worse or calls or corpus or jobs or (ksm, files, processes) != (None, None, None):
+            raise click.UsageError(
+                "on a real kernel a hunt is narrowed by --programs, --seconds and --finds only"
+            )
+        return _on_kernel(sides, (features_on, features_off), seed, bounds, output, wanted)
+    older, newer = _model("--from", sides[0]), _model("--to", sides[1])
+    try:
+        newer = newer.with_features(features_on, features_off)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if older.features == newer.features:
+        raise click.UsageError(
+            f"{older.name} and {newer.name} are the same model (expected others, --with or "
+            "--without)"
+        )
+    ground = Ground(older, newer, seed, _calls(calls), ksm, files, processes, worse, points)
+    return _hunt(ground, bounds, jobs, output, wanted)
+
+
+def _is_real(name: str) -> bool:
+    return name == "running" or name.startswith("boot:")
+
+
+def _on_kernel(
+    sides: tuple[str, str],
+    switched: tuple[tuple[str, ...], tuple[str, ...]],
+    seed: str,
+    bounds: Bounds,
+    output: str | None,
+    wanted: tuple[forms.Wanted, ...],
+) -> int:
+    """A hunt with a real kernel on one side, and a model on the other."""
+    from vmatrace.commands.hunt import question
+    from vmatrace.oracle import KernelDied, Unavailable
+    from vmatrace.render import progress
+
+    real, other = (sides[0], sides[1]) if _is_real(sides[0]) else (sides[1], sides[0])
+    if _is_real(other):
+        raise click.UsageError("one side of a hunt has to be a model (expected --from or --to)")
+    option = "--to" if other == sides[1] else "--from"
+    try:
+        model = _model(option, other).with_features(*switched)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    out = forms.Forms[question.Hunted](__package__, wanted)
+    try:
+        with out, progress.telling("hunt") as tell:
+            found = question.go_real(
+                model, real, sides[0] == real, seed, bounds,
+                lambda total: tell(f"{total.programs:,} programs, {len(total.finds)} kinds"),
+            )  # fmt: skip
+            return _show(found, output, out)
+    except (Unavailable, KernelDied) as error:
+        click.echo(f"vmatrace: error: {real}: {error}", err=True)
+        return BAD
+
+
+def _show(found: Hunted, output: str | None, out: forms.Forms[Hunted]) -> int:
+    from vmatrace.commands.hunt import question
+
+    if output is not None:
+        os.makedirs(output, exist_ok=True)
+        question.write(found, output, forms.write_file)
+    out.write(found)
+    if found.interrupted:
+        return _INTERRUPTED
+    return DIFFERS if found.finds else OK
+
+
+def _hunt(
+    ground: Ground,
+    bounds: Bounds,
+    jobs: int | None,
+    output: str | None,
+    wanted: tuple[forms.Wanted, ...],
+) -> int:
+    from vmatrace import workers
+    from vmatrace.commands.hunt import question
+    from vmatrace.render import progress
+
+    out = forms.Forms[question.Hunted](__package__, wanted)
+    with out:
+        with progress.telling("hunt") as tell:
+            try:
+                found = question.go(
+                    ground, bounds, jobs or workers.cores(),
+                    lambda total: tell(
+                        f"{total.programs:,} programs, {len(total.finds)} kinds of difference"
+                    ),
+                )  # fmt: skip
+            except ValueError as error:
+                raise click.UsageError(str(error)) from None
+        return _show(found, output, out)
+
+
+def _model(option: str, name: str) -> Kernel:
+    from vmatrace import kernels
+
+    try:
+        kernel = kernels.get_kernel(name)
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from None
+    options.say_assumed(name, kernel)
+    return kernel
+
+
+def _calls(text: str | None) -> frozenset[str]:
+    from vmatrace.calls import CALLS
+    from vmatrace.diagnostic import quoted, suggestion
+
+    names = frozenset(filter(None, (text or "").replace(",", " ").split()))
+    for name in sorted(names - CALLS.keys()):
+        hint = suggestion(name, CALLS) or f" (expected such as {', '.join(list(CALLS)[:4])})"
+        raise click.UsageError(f"--calls: unknown call {quoted(name)}{hint}")
+    return names
+
+
+def _opened(corpus: tuple[str, ...]) -> list[Trace]:
+    """The traces of *corpus*. Raises TraceError."""
+    from vmatrace.commands.inputs import opened, sources
+    from vmatrace.trace.file import TraceError
+
+    found = []
+    for source in sources(corpus):
+        if isinstance(source, TraceError):
+            raise source
+        found.append(opened(source))
+    return found

@@ -1,0 +1,120 @@
+"""What two sides do differently, by example: the hunt as it was asked for, and its answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from vmatrace import workers
+from vmatrace.event import Event
+from vmatrace.kernels import Kernel
+from vmatrace.search.finds import Find, Ground
+from vmatrace.search.hunting import Hunter, HuntTotal, SliceResult, hunt
+from vmatrace.trace.file import Trace
+
+#: So many events of a trace of the corpus are started from.
+_MOST: Final = 60
+#: So many events has a program for a real kernel, about.
+_EVENTS: Final = 16
+
+
+@dataclass
+class Hunted:
+    """What a hunt came to. ``paths`` are the files that the finds were written to, if any were."""
+
+    from_: str
+    to: str
+    seed: str
+    programs: int
+    seconds: float
+    finds: list[Find]
+    interrupted: bool = False
+    worse: bool = False
+    paths: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How long: ``programs``, ``seconds``, at most ``finds`` kinds; None: no bound."""
+
+    programs: int | None = None
+    seconds: float | None = None
+    finds: int | None = None
+
+
+def go(ground: Ground, bounds: Bounds, jobs: int, tell: Callable[[HuntTotal], None]) -> Hunted:
+    """Hunt on *ground* with *jobs* processes. Raises ValueError where no program can be made."""
+    hunter = Hunter(ground)
+    total = hunt(hunter, bounds.programs, bounds.seconds, _shared(jobs), bounds.finds, tell)
+    return Hunted(
+        ground.older.name, ground.newer.name, ground.seed, total.programs, total.seconds,
+        total.finds, total.interrupted, ground.worse,
+    )  # fmt: skip
+
+
+def go_real(
+    model: Kernel,
+    real: str,
+    first: bool,
+    seed: str,
+    bounds: Bounds,
+    tell: Callable[[HuntTotal], None],
+) -> Hunted:
+    """Hunt with the kernel called *real* against *model*; *first*: it is the side --from.
+
+    Raises Unavailable and KernelDied.
+    """
+    from vmatrace.oracle.boot import open_machine
+    from vmatrace.verify.campaign import Campaign
+    from vmatrace.verify.realhunt import hunt_real
+
+    boot = None if real == "running" else real.removeprefix("boot:")
+    with open_machine(boot) as machine:
+        campaign = Campaign(seed, 0, _EVENTS, model, model.name, boot, machine.release)
+        total = hunt_real(campaign, machine, bounds.programs, bounds.seconds, bounds.finds, tell)
+        names = (machine.release, model.name) if first else (model.name, machine.release)
+    return Hunted(*names, seed, total.programs, total.seconds, total.finds, total.interrupted)
+
+
+def _shared(
+    jobs: int,
+) -> Callable[[Callable[[str], SliceResult], Sequence[str]], Iterator[SliceResult]]:
+    def share(work: Callable[[str], SliceResult], inputs: Sequence[str]) -> Iterator[SliceResult]:
+        if jobs == 1 or len(inputs) == 1:
+            return map(work, inputs)
+        return workers.each_of(work, inputs, jobs, lambda _: SliceResult([], 0, 0))
+
+    return share
+
+
+def starting_points(traces: Sequence[Trace]) -> tuple[tuple[Trace, tuple[Event, ...]], ...]:
+    """Traces as programs to start from: their first events, without what they recorded.
+
+    Raises TraceError.
+    """
+    found = []
+    for trace in traces:
+        if trace.page_size != 4096 or trace.partial:
+            continue
+        events = [item for item in trace.items() if isinstance(item, Event)]
+        base = dataclasses.replace(trace, read=lambda: iter(()), notes=None)
+        found.append((base, tuple(events[:_MOST])))
+    return tuple(found)
+
+
+def write(found: Hunted, folder: str, put: Callable[[str, str], None]) -> None:
+    """Give each find a file of its own in *folder*; *put* writes a text to a path."""
+    taken: set[str] = set()
+    for find in found.finds:
+        stem = "-".join([*(find.causes[:2] or ("unknown",)), find.call])
+        name, number = stem, 1
+        while name in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name)
+        path = os.path.join(folder, f"{name}.yaml")
+        put(path, find.text)
+        found.paths.append(path)

@@ -1,0 +1,1 @@
+"""`vmatrace shrink`: the smallest trace that still shows it."""
