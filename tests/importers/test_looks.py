@@ -25,7 +25,7 @@ BRK = "brk(NULL) = 0x55d0c8a5f000\n"
         ("==1234== Memcheck, a memory error detector\n", "Valgrind"),
         ("type=SYSCALL msg=audit(1.1:1): arch=c000003e syscall=9\n", "auditd"),
         ("<!DOCTYPE html>\n<html>\n", "HTML"),
-        ('{"format": "vmatrace-replay/1", "trace": "x"}\n', "saved result"),
+        ('{"format": "vmatrace-replay/1", "trace": "x"}\n', "a saved answer"),
         ("4321:   prog\n         Address Perm   Offset Device Inode Size\n", "pmap"),
         ("1000-2000 rw-p 00000000 00:00 0\n", "snapshot"),
         ("memory map (1 entry):\n", "tombstone"),

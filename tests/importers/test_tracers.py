@@ -15,9 +15,12 @@ import pytest
 from program import RunProgram
 from stracelogs import check_counts
 
+from vmatrace.calls import CALLS
 from vmatrace.diagnostic import Diagnostic
+from vmatrace.event import Event, format_flags
 from vmatrace.importers import formats, open_trace
 from vmatrace.importers.bpftrace import script
+from vmatrace.importers.format import Reading
 from vmatrace.kernels import get_kernel
 from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import replay
@@ -172,6 +175,36 @@ def test_processes_of_a_whole_system_are_kept_apart(tmp_path: Path) -> None:
         calls.append(line.format(who, f"exit: NR 9 = {0x7F0000000000 + 0x1000 * len(calls)}"))
     _, result = written(tmp_path, "".join(calls))
     assert [(p.pid, len(p.layout)) for p in result.processes] == [("main", 2), ("11", 1)]
+
+
+#: Where private anonymous memory that reserves nothing and is locked has other numbers.
+NATIVE: Final = {
+    "mips64": (5009, 0x8C02), "ppc64le": (90, 0xE2), "sparc64": (71, 0x162), "x86_64": (9, 0x6022),
+    "aarch64": (222, 0x6022),
+}  # fmt: skip
+PRIVATE: Final = "MAP_PRIVATE|MAP_ANONYMOUS|MAP_LOCKED|MAP_NORESERVE"
+
+
+@pytest.mark.parametrize("arch", NATIVE)
+def test_numbers_of_calls_and_flags_are_those_of_the_machine(arch: str, tmp_path: Path) -> None:
+    number, flags = NATIVE[arch]
+    raw = (
+        f" a 10 [000] 1.000001: raw_syscalls:sys_enter: NR {number} (0, 10000, 3, {flags:x}, "
+        f"ffffffff, 0)\n a 10 [000] 1.000001: raw_syscalls:sys_exit: NR {number} = "
+        "139637976727552\n"
+    )
+    strace = (
+        f"mmap(0, 0x10000, 0x3, {flags:#x}, 0xffffffff, 0) = 0x7f0000000000\n"
+        f"syscall_{numbers(arch)['mseal']:#x}(0x7f0000000000, 0x10000, 0, 0x1, 0x2, 0x3) = 0\n"
+    )
+    for text in (raw, strace):
+        path = tmp_path / "log"
+        path.write_text(text)
+        trace = open_trace(str(path), Reading(assume_faulted="none", arch=arch))
+        first, *more = [event for event in trace.items() if isinstance(event, Event)]
+        assert isinstance(first.args[3], int)
+        assert format_flags(first.args[3], CALLS["mmap"].params[3].families) == PRIVATE
+        assert [event.name for event in more] == (["mseal"] if text is strace else [])
 
 
 @pytest.mark.parametrize("arch", sorted(ARCHES))

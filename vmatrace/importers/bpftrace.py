@@ -150,7 +150,7 @@ class BpfTrace(Halves):
         if found["done"] is not None:
             return self.returns(tid, name, result_of(int(found["result"]), name))
         values = [int(part, 16) for part in found["args"].split()]
-        return self.begins(tid, name, _arguments(name, values, found))
+        return self.begins(tid, name, _arguments(name, registers(name, values), values, found))
 
     def _other(self, line: str) -> Told:
         lost = lost_events(line)
@@ -164,8 +164,9 @@ class BpfTrace(Halves):
         return Wrong("not a line of the script (expected PID TID > NUMBER … or < NUMBER RESULT)")
 
 
-def _arguments(name: str, values: Sequence[int], found: re.Match[str]) -> list[str]:
-    arguments = registers(name, values)
+def _arguments(
+    name: str, arguments: list[str], values: Sequence[int], found: re.Match[str]
+) -> list[str]:
     more = int(found["more"] or "0", 16)
     if found["text"] and name in _PATHS:  # it is empty where the page was not there yet
         arguments[_PATHS[name]] = text_of(found["text"])

@@ -17,6 +17,7 @@ from vmatrace.calls import CALLS
 from vmatrace.event import Event
 from vmatrace.importers.format import Format, Reading, stem
 from vmatrace.importers.machine import LogMachine
+from vmatrace.importers.prefixes import PART
 from vmatrace.importers.strace.line import UNFINISHED
 from vmatrace.importers.strace.reader import Reader
 from vmatrace.importers.text import LogText
@@ -179,10 +180,11 @@ def _open(
         reading.arch or header.arch or guessed.arch,
         reading.page_size or header.page_size or guessed.page_size,
     )
+    machine = make(machine, text.head).machine  # it may know more
 
     def read() -> Iterator[Event]:
         notes.reset()
-        if machine == guessed:
+        if header == LogHeader():
             notes.assumed += reading.remarks(machine)
         told = make(machine, text.head)
         reader = Reader(text.name, notes, faulted == "writable", machine, told.groups)
@@ -190,7 +192,7 @@ def _open(
             reader.take_accesses()
         for chunk in text.chunks():
             for line in chunk:
-                yield from _read(reader, told.tell(line), line)
+                yield from _read(reader, line if line == PART else told.tell(line), line)
         if told.lost:
             notes.assumed.append(f"The tracer lost {told.lost} events, which are missing here.")
         yield from reader.end()
