@@ -17,6 +17,9 @@ BRK = "brk(NULL) = 0x55d0c8a5f000\n"
     ("text", "like"),
     [
         ("% time     seconds  usecs/call     calls    errors syscall\n", "table of counts"),
+        ("   0.0 ( 0.0 ms): prog/9 minfault [x+0x2] => 0x55 (?k)\n", "page faults of perf trace"),
+        (" Summary of events:\n", "a summary of perf trace"),
+        ("  prog 1.000001:  raw_syscalls:sys_exit: NR 59 = 0\n", "perf script without threads"),
         ("Attaching 2 probes...\n", "bpftrace"),
         ("1234: mmap(0x0,8192,0x3,0x1002,-1,0x0) = 34359738368 (0x800000000)\n", "truss"),
         ("SYSCALL(args) \t = return\nmprotect(0x10763E000, 0x4000, 0x1)\t = 0 0\n", "dtruss"),

@@ -160,6 +160,15 @@ def test_a_header_says_that_accesses_are_recorded(tmp_path: Path) -> None:
     assert (trace.notes.supplied, trace.notes.faulted, trace.notes.events) == (0, "recorded", 2)
 
 
+@pytest.mark.parametrize("name", ["perf-script-frames", "perf-script-where", "perf-trace-summary"])
+def test_what_other_options_print_is_passed_over(name: str) -> None:
+    trace, result = outcome(TRACERS / f"{name}.log")
+    assert trace.notes is not None
+    check_counts(trace.notes)
+    assert misread(trace) == []
+    assert len(result.processes[0].layout) > 0
+
+
 def test_lost_events_are_said(tmp_path: Path) -> None:
     text = (TRACERS / "ftrace-raw.log").read_text() + "CPU:1 [LOST 33 EVENTS]\n"
     trace, _ = written(tmp_path, text)

@@ -53,9 +53,10 @@ _SCRIPT: Final = """\
  * matter to memory.
  *
  *   vmatrace import --script bpftrace > vmatrace.bt
- *   sudo bpftrace vmatrace.bt -c COMMAND > run.log
+ *   sudo bpftrace vmatrace.bt -c COMMAND -o run.log
  *   vmatrace replay run.log
  *
+ * COMMAND begins with a path where there are several programs of that name.
  * For a program that runs already, write its pid in place of cpid. Paths of more than 64 bytes
  * need the environment variable BPFTRACE_STRLEN (new versions: BPFTRACE_MAX_STRLEN).
  */
@@ -193,6 +194,6 @@ def _looks(lines: Sequence[str]) -> bool:
 
 FORMAT: Final = retold(
     "bpftrace", "the output of vmatrace's bpftrace script",
-    "vmatrace import --script bpftrace > vmatrace.bt; bpftrace vmatrace.bt -c COMMAND > LOG",
+    "vmatrace import --script bpftrace > vmatrace.bt; bpftrace vmatrace.bt -c COMMAND -o LOG",
     _looks, BpfTrace, _header,
 )  # fmt: skip
