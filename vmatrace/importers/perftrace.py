@@ -40,7 +40,8 @@ _ARGUMENT: Final = re.compile(
 )
 _OTHER: Final = re.compile(r"\s*(?:[0-9.]{1,30}|\?)\s", re.ASCII)
 _SUMMARY: Final = re.compile(
-    r"\s*(?:Summary of events:|syscall\s+calls|\(msec\)|-{3}|\S+ \(\d+\), |[a-z_]\w*(?:\s+[0-9.]+%?){4,8}\s*$)",
+    r"\s*(?:Summary of events:|syscall\s+calls|\(msec\)|-{3}|\S+ \(\d+\), "
+    r"|[a-z_]\w*(?:\s+[0-9.]+%?){4,8}\s*$)",
     re.ASCII,
 )
 
