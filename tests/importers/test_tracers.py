@@ -8,17 +8,19 @@ qemu-user 7.2. gvisor.log has lines of a public report (gVisor issue 10625), wit
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Final
 
 import pytest
 from program import RunProgram
 from stracelogs import check_counts
+from test_calls import written
 
-from vmatrace.calls import CALLS
+from vmatrace.calls import BIRTH, CALLS, Call, used_by
 from vmatrace.diagnostic import Diagnostic
 from vmatrace.event import Event, format_flags
-from vmatrace.importers import formats, open_trace
+from vmatrace.importers import formats, open_trace, perftrace
 from vmatrace.importers.bpftrace import script
 from vmatrace.importers.format import Reading
 from vmatrace.kernels import get_kernel
@@ -40,7 +42,7 @@ def outcome(path: Path) -> tuple[Trace, Result]:
     return trace, replay(trace, get_kernel("post-patch"))
 
 
-def written(tmp_path: Path, text: str) -> tuple[Trace, Result]:
+def opened(tmp_path: Path, text: str) -> tuple[Trace, Result]:
     path = tmp_path / "log"
     path.write_text(text, encoding="utf-8")
     trace, result = outcome(path)
@@ -98,7 +100,7 @@ def test_gvisors_log_is_read(tmp_path: Path) -> None:
         "[   1:   2] a X mprotect(0x7000000, 0x1000, 0x0) = 0 (0x0) (2ms)\n"
         "[   1:   2] a X munmap(0x7000000, 0x1000) = 0 (0x0) errno=22 (invalid argument) (2ms)\n"
     )
-    trace, result = written(tmp_path, text + more)
+    trace, result = opened(tmp_path, text + more)
     assert misread(trace) == []
     assert [(m.start, m.perms, m.name) for m in result.processes[0].layout] == [
         (0x7000000, "---p", "/lib/a, b.so"), (0x7F32170C2000, "---p", ""),
@@ -142,11 +144,60 @@ def test_a_bad_event_is_shown_where_it_is_wrong(
     tmp_path: Path, line: str, column: int, why: str
 ) -> None:
     good = '{"call": "brk", "args": [0], "result": 90000000}\n'
-    trace, _ = written(tmp_path, f"{good}{line}\n{good}")
+    trace, _ = opened(tmp_path, f"{good}{line}\n{good}")
     (found,) = misread(trace)
     assert (found.line, found.column) == (2, column)
     assert why in found.message
     assert found.source == line
+
+
+LOGGED: Final = [call for call in used_by("log") if call.life != BIRTH]
+logged = pytest.mark.parametrize("call", LOGGED, ids=lambda call: call.name)
+
+
+@logged
+def test_a_call_in_json_is_the_call_that_strace_prints(call: Call, tmp_path: Path) -> None:
+    text = written(call)
+    result = 0x7F0000000000 if call.result == "addr" else 0
+    arguments = text[len(call.name) + 1 : -1]
+    several = [
+        {"call": text, "result": result},
+        {"call": f"{text} = {result}"},
+        {"call": call.name, "args": split(arguments), "result": str(result)},
+        {
+            "call": call.name, "result": result,
+            "args": dict(zip([p.name for p in call.params], split(arguments), strict=False)),
+        },
+    ]  # fmt: skip
+    for event in several:
+        (found,) = events_in(tmp_path, f"{json.dumps(event)}\n")
+        (expected,) = events_in(tmp_path, f"{text} = {result}\n")
+        assert (found.name, found.args, found.recorded) == (
+            expected.name, expected.args, expected.recorded,
+        )  # fmt: skip
+
+
+def split(arguments: str) -> list[str]:
+    """The arguments; those of a structure stay together."""
+    return re.findall(r"(?:[^,\[{]|\[.*\]|\{.*\})+?(?=, |$)", arguments) if arguments else []
+
+
+def events_in(tmp_path: Path, text: str) -> list[Event]:
+    path = tmp_path / "log"
+    path.write_text(text)
+    trace = open_trace(str(path), Reading(assume_faulted="none"))
+    found = [event for event in trace.items() if isinstance(event, Event)]
+    assert misread(trace) == []
+    return found
+
+
+@logged
+def test_every_call_has_a_number_everywhere_and_names_in_perf_trace(call: Call) -> None:
+    for arch in ARCHES:
+        known = numbers(arch).keys()
+        assert call.name in known or {"mmap2", "old_mmap"} & known, arch
+    fields = perftrace.FIELDS[call.name]
+    assert call.variadic or len(fields) == len(call.params)
 
 
 def test_a_header_says_that_accesses_are_recorded(tmp_path: Path) -> None:
@@ -155,7 +206,7 @@ def test_a_header_says_that_accesses_are_recorded(tmp_path: Path) -> None:
         {"call": "mmap(NULL, 8192, 3, 0x22, -1, 0)", "result": 0x7F0000000000},
         {"call": "fault", "args": [0x7F0000000000, 4096, "PROT_WRITE"]},
     ]
-    trace, _ = written(tmp_path, "".join(f"{json.dumps(event)}\n" for event in events))
+    trace, _ = opened(tmp_path, "".join(f"{json.dumps(event)}\n" for event in events))
     assert trace.notes is not None
     assert (trace.notes.supplied, trace.notes.faulted, trace.notes.events) == (0, "recorded", 2)
 
@@ -171,7 +222,7 @@ def test_what_other_options_print_is_passed_over(name: str) -> None:
 
 def test_lost_events_are_said(tmp_path: Path) -> None:
     text = (TRACERS / "ftrace-raw.log").read_text() + "CPU:1 [LOST 33 EVENTS]\n"
-    trace, _ = written(tmp_path, text)
+    trace, _ = opened(tmp_path, text)
     assert trace.notes is not None
     assert any("lost 33 events" in said for said in trace.notes.assumed)
 
@@ -182,7 +233,7 @@ def test_processes_of_a_whole_system_are_kept_apart(tmp_path: Path) -> None:
     for who in ("a 10", "b 11", "a 12"):
         calls.append(line.format(who, "enter: NR 9 (0, 1000, 3, 22, ffffffff, 0)"))
         calls.append(line.format(who, f"exit: NR 9 = {0x7F0000000000 + 0x1000 * len(calls)}"))
-    _, result = written(tmp_path, "".join(calls))
+    _, result = opened(tmp_path, "".join(calls))
     assert [(p.pid, len(p.layout)) for p in result.processes] == [("main", 2), ("11", 1)]
 
 

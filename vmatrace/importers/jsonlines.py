@@ -185,6 +185,7 @@ def _argument(value: object, kind: str) -> str:
         return hex(value) if value > 9 and kind in ("addr", "size") else str(value)
     if kind == "text" and not value.startswith('"'):
         return text_of(value)
+    value = value.strip() if kind != "text" else value
     if kind == "" and not _PLAIN.fullmatch(value):
         return text_of(value)
     if _CONTROL.search(value):

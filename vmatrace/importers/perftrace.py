@@ -46,7 +46,7 @@ _SUMMARY: Final = re.compile(
 )
 
 #: The kernel's names of the parameters, in order.
-_FIELDS: Final[dict[str, tuple[str, ...]]] = {
+FIELDS: Final[dict[str, tuple[str, ...]]] = {
     name: tuple(fields.split())
     for name, fields in {
         "mmap": "addr len prot flags fd off",
@@ -168,7 +168,7 @@ def _result(text: str) -> str:
 
 def _arguments(name: str, text: str) -> list[str] | None:
     """The arguments of call *name*, None where *text* is none."""
-    fields = _FIELDS.get(name)
+    fields = FIELDS.get(name)
     if fields is None:
         return [text]
     given: dict[str, str] = {}
