@@ -112,6 +112,8 @@ def test_events_as_json_lines() -> None:
     trace, result = outcome(TRACERS / "events.jsonl")
     assert trace.page_size == 4096
     assert trace.arch == "x86_64"
+    callers = {event.caller for event in trace.items() if isinstance(event, Event)}
+    assert callers == {None, "init"}
     assert misread(trace) == []
     assert [(m.start, m.end, m.perms, m.name) for m in result.processes[0].layout] == [
         (0x7F0000000000, 0x7F0000002000, "r--p", "/usr/lib/libc.so.6"),

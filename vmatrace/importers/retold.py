@@ -48,13 +48,15 @@ class Teller:
     """Tells the lines of one log, one after the other.
 
     ``groups``: the thread group of each thread, where the log shows it (Processes.groups). ``lost``
-    counts events that the tracer says it has lost.
+    counts events that the tracer says it has lost. ``caller`` is the function that made the call of
+    the line told last, where that is shown.
     """
 
     def __init__(self, machine: LogMachine) -> None:
         self.machine = machine
         self.groups: dict[str, str] = {}
         self.lost = 0
+        self.caller: str | None = None
 
     def tell(self, line: str) -> Told:
         """*line* as one of strace's, or what else it is."""
@@ -192,7 +194,10 @@ def _open(
             reader.take_accesses()
         for chunk in text.chunks():
             for line in chunk:
-                yield from _read(reader, line if line == PART else told.tell(line), line)
+                events = _read(reader, line if line == PART else told.tell(line), line)
+                if told.caller is not None and events:
+                    events[-1 if events[-1].name != "fault" else 0].caller = told.caller
+                yield from events
         if told.lost:
             notes.assumed.append(f"The tracer lost {told.lost} events, which are missing here.")
         yield from reader.end()
