@@ -20,9 +20,10 @@ from test_calls import written
 from vmatrace.calls import BIRTH, CALLS, Call, used_by
 from vmatrace.diagnostic import Diagnostic
 from vmatrace.event import Event, format_flags
-from vmatrace.importers import formats, open_trace, perftrace
+from vmatrace.importers import formats, open_trace, perftrace, tracepoints
 from vmatrace.importers.bpftrace import script
 from vmatrace.importers.format import Reading
+from vmatrace.importers.machine import LogMachine
 from vmatrace.kernels import get_kernel
 from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import replay
@@ -227,6 +228,34 @@ def test_lost_events_are_said(tmp_path: Path) -> None:
     trace, _ = opened(tmp_path, text)
     assert trace.notes is not None
     assert any("lost 33 events" in said for said in trace.notes.assumed)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            '  a-1 [000] ..... 1.0: sys_openat(dfd: 0xffffff9c, filename: 0x7f "/a, b", flags: 0)',
+            '1 openat(0xffffff9c, "/a, b", 0x0 <unfinished ...>',
+        ),
+        (
+            "  a-1 [0] ..... 1.0: sys_munmap(unsigned long addr: 1000, size_t len: 2000)",
+            "1 munmap(0x1000, 0x2000 <unfinished ...>",
+        ),
+        (
+            "  <...>-1 [001] 1.0: sys_exit:             NR 9 = 4096",
+            "1 <... mmap resumed>) = 0x1000",
+        ),
+        (
+            "  ls-1 [001] 1.000001: sys_enter_munmap:       addr: 0x00001000, len: 0x00002000",
+            "1 munmap(0x1000, 0x2000 <unfinished ...>",
+        ),
+        ("  a b-1 (  9) [001] d..2. 1.0: sys_exit_group(error_code: 3)", "1 exit_group(0x3) = ?"),
+    ],
+)
+def test_tracepoints_as_other_kernels_and_trace_cmd_print_them(line: str, told: str) -> None:
+    teller = tracepoints.Tracepoints(LogMachine("x86_64", 4096), [])
+    assert teller.tell(line) == told
+    assert teller.groups["1"] in ("9", "1 by name", "a by name", "ls by name")
 
 
 def test_processes_of_a_whole_system_are_kept_apart(tmp_path: Path) -> None:

@@ -92,7 +92,8 @@ class Tracepoints(Halves):
             return Passed(name[0].rstrip(":") if name else "event")
         if tid not in self.groups:
             known = found["tgid"] or ""
-            self.groups[tid] = known if known.isdecimal() else f"{found['comm']} by name"
+            comm = tid if found["comm"] == "<...>" else found["comm"]  # the kernel forgot it
+            self.groups[tid] = known if known.isdecimal() else f"{comm} by name"
         return self._half(event, tid, line)
 
     def _half(self, event: str, tid: str, line: str) -> Told:
