@@ -81,7 +81,7 @@ LARGE = {
     "oracle.sandbox": (440, "what runs an event, and what foresees the same run, side by side"),
     "engine.vma": (440, "one data structure, and its invariants beside it"),
     "engine.syscalls.remapping": (460, "one call, as it was before 6.15, before 6.17 and since"),
-    "importers.strace.reader": (640, "the halves of a call and its process are one thought"),
+    "importers.strace.reader": (660, "the halves of a call and its process are one thought"),
     "kernels.features": (500, "a table"),
     "record.tracer": (460, "every stop of a thread ends in its going on, here and nowhere else"),
     "trace.yamlstream": (450, "all that is known of yaml is here"),

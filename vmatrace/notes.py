@@ -16,8 +16,8 @@ MAX_KEPT: Final = 100
 
 @dataclass
 class Notes:
-    """Of one run through a log. ``form`` says what the log is, ``faulted`` what of it counts as
-    written to ("none" or "writable").
+    """Of one run through a log. ``form`` says what the log is, its first word the name of the
+    Format; ``faulted`` what of it counts as written to: "none", "writable", "recorded" as it says.
 
     ``lines`` is ``events`` (lines that became one) + all in ``passed`` (lines that mean nothing to
     memory, by kind: "read", "signal", …) + ``joined`` (lines that are a part of a call whose other
@@ -36,6 +36,11 @@ class Notes:
     misread: list[Diagnostic] = field(default_factory=list)
     misread_count: int = 0
     assumed: list[str] = field(default_factory=list)
+
+    @property
+    def format(self) -> str:
+        """The name of the log's Format."""
+        return self.form.partition(" ")[0]
 
     def reset(self) -> None:
         """Forget everything: the log is read anew."""

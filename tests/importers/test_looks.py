@@ -17,6 +17,9 @@ BRK = "brk(NULL) = 0x55d0c8a5f000\n"
     ("text", "like"),
     [
         ("% time     seconds  usecs/call     calls    errors syscall\n", "table of counts"),
+        ("   0.0 ( 0.0 ms): prog/9 minfault [x+0x2] => 0x55 (?k)\n", "page faults of perf trace"),
+        (" Summary of events:\n", "a summary of perf trace"),
+        ("  prog 1.000001:  raw_syscalls:sys_exit: NR 59 = 0\n", "perf script without threads"),
         ("Attaching 2 probes...\n", "bpftrace"),
         ("1234: mmap(0x0,8192,0x3,0x1002,-1,0x0) = 34359738368 (0x800000000)\n", "truss"),
         ("SYSCALL(args) \t = return\nmprotect(0x10763E000, 0x4000, 0x1)\t = 0 0\n", "dtruss"),
@@ -25,7 +28,7 @@ BRK = "brk(NULL) = 0x55d0c8a5f000\n"
         ("==1234== Memcheck, a memory error detector\n", "Valgrind"),
         ("type=SYSCALL msg=audit(1.1:1): arch=c000003e syscall=9\n", "auditd"),
         ("<!DOCTYPE html>\n<html>\n", "HTML"),
-        ('{"format": "vmatrace-replay/1", "trace": "x"}\n', "saved result"),
+        ('{"format": "vmatrace-replay/1", "trace": "x"}\n', "a saved answer"),
         ("4321:   prog\n         Address Perm   Offset Device Inode Size\n", "pmap"),
         ("1000-2000 rw-p 00000000 00:00 0\n", "snapshot"),
         ("memory map (1 entry):\n", "tombstone"),

@@ -49,6 +49,22 @@ PREFIXES = {
 }  # fmt: skip
 
 
+def test_lines_that_a_container_s_log_broke_are_put_together(tmp_path: Path) -> None:
+    call = "mmap(NULL, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f0000000000"
+    path = tmp_path / "0.log"
+    path.write_text(
+        f"{ISO} stderr P {call[:20]}\n{ISO} stdout P some \n{ISO} stderr P {call[20:50]}\n"
+        f"{ISO} stdout F words\n{ISO} stderr F {call[50:]}\n{ISO} stderr F munmap(0x1, oops) = 0\n"
+    )
+    trace = open_trace(str(path))
+    result = replay(trace, KERNEL)
+    assert [(m.start, m.perms) for m in result.processes[0].layout] == [(0x7F0000000000, "r--p")]
+    assert trace.notes is not None
+    check_counts(trace.notes)
+    assert (trace.notes.lines, trace.notes.events, trace.notes.joined) == (6, 1, 3)
+    assert [found.line for found in trace.notes.misread] == [4, 6]
+
+
 def read(path: Path) -> Result:
     trace = open_trace(str(path))
     result = replay(trace, KERNEL)

@@ -8,16 +8,22 @@ qemu-user 7.2. gvisor.log has lines of a public report (gVisor issue 10625), wit
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Final
 
 import pytest
 from program import RunProgram
 from stracelogs import check_counts
+from test_calls import written
 
+from vmatrace.calls import BIRTH, CALLS, Call, used_by
 from vmatrace.diagnostic import Diagnostic
-from vmatrace.importers import formats, open_trace
+from vmatrace.event import Event, format_flags
+from vmatrace.importers import formats, open_trace, perftrace, tracepoints
 from vmatrace.importers.bpftrace import script
+from vmatrace.importers.format import Reading
+from vmatrace.importers.machine import LogMachine
 from vmatrace.kernels import get_kernel
 from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import replay
@@ -37,7 +43,7 @@ def outcome(path: Path) -> tuple[Trace, Result]:
     return trace, replay(trace, get_kernel("post-patch"))
 
 
-def written(tmp_path: Path, text: str) -> tuple[Trace, Result]:
+def opened(tmp_path: Path, text: str) -> tuple[Trace, Result]:
     path = tmp_path / "log"
     path.write_text(text, encoding="utf-8")
     trace, result = outcome(path)
@@ -95,7 +101,7 @@ def test_gvisors_log_is_read(tmp_path: Path) -> None:
         "[   1:   2] a X mprotect(0x7000000, 0x1000, 0x0) = 0 (0x0) (2ms)\n"
         "[   1:   2] a X munmap(0x7000000, 0x1000) = 0 (0x0) errno=22 (invalid argument) (2ms)\n"
     )
-    trace, result = written(tmp_path, text + more)
+    trace, result = opened(tmp_path, text + more)
     assert misread(trace) == []
     assert [(m.start, m.perms, m.name) for m in result.processes[0].layout] == [
         (0x7000000, "---p", "/lib/a, b.so"), (0x7F32170C2000, "---p", ""),
@@ -107,6 +113,8 @@ def test_events_as_json_lines() -> None:
     trace, result = outcome(TRACERS / "events.jsonl")
     assert trace.page_size == 4096
     assert trace.arch == "x86_64"
+    callers = {event.caller for event in trace.items() if isinstance(event, Event)}
+    assert callers == {None, "init"}
     assert misread(trace) == []
     assert [(m.start, m.end, m.perms, m.name) for m in result.processes[0].layout] == [
         (0x7F0000000000, 0x7F0000002000, "r--p", "/usr/lib/libc.so.6"),
@@ -139,11 +147,60 @@ def test_a_bad_event_is_shown_where_it_is_wrong(
     tmp_path: Path, line: str, column: int, why: str
 ) -> None:
     good = '{"call": "brk", "args": [0], "result": 90000000}\n'
-    trace, _ = written(tmp_path, f"{good}{line}\n{good}")
+    trace, _ = opened(tmp_path, f"{good}{line}\n{good}")
     (found,) = misread(trace)
     assert (found.line, found.column) == (2, column)
     assert why in found.message
     assert found.source == line
+
+
+LOGGED: Final = [call for call in used_by("log") if call.life != BIRTH]
+logged = pytest.mark.parametrize("call", LOGGED, ids=lambda call: call.name)
+
+
+@logged
+def test_a_call_in_json_is_the_call_that_strace_prints(call: Call, tmp_path: Path) -> None:
+    text = written(call)
+    result = 0x7F0000000000 if call.result == "addr" else 0
+    arguments = text[len(call.name) + 1 : -1]
+    several = [
+        {"call": text, "result": result},
+        {"call": f"{text} = {result}"},
+        {"call": call.name, "args": split(arguments), "result": str(result)},
+        {
+            "call": call.name, "result": result,
+            "args": dict(zip([p.name for p in call.params], split(arguments), strict=False)),
+        },
+    ]  # fmt: skip
+    for event in several:
+        (found,) = events_in(tmp_path, f"{json.dumps(event)}\n")
+        (expected,) = events_in(tmp_path, f"{text} = {result}\n")
+        assert (found.name, found.args, found.recorded) == (
+            expected.name, expected.args, expected.recorded,
+        )  # fmt: skip
+
+
+def split(arguments: str) -> list[str]:
+    """The arguments; those of a structure stay together."""
+    return re.findall(r"(?:[^,\[{]|\[.*\]|\{.*\})+?(?=, |$)", arguments) if arguments else []
+
+
+def events_in(tmp_path: Path, text: str) -> list[Event]:
+    path = tmp_path / "log"
+    path.write_text(text)
+    trace = open_trace(str(path), Reading(assume_faulted="none"))
+    found = [event for event in trace.items() if isinstance(event, Event)]
+    assert misread(trace) == []
+    return found
+
+
+@logged
+def test_every_call_has_a_number_everywhere_and_names_in_perf_trace(call: Call) -> None:
+    for arch in ARCHES:
+        known = numbers(arch).keys()
+        assert call.name in known or {"mmap2", "old_mmap"} & known, arch
+    fields = perftrace.FIELDS[call.name]
+    assert call.variadic or len(fields) == len(call.params)
 
 
 def test_a_header_says_that_accesses_are_recorded(tmp_path: Path) -> None:
@@ -152,16 +209,53 @@ def test_a_header_says_that_accesses_are_recorded(tmp_path: Path) -> None:
         {"call": "mmap(NULL, 8192, 3, 0x22, -1, 0)", "result": 0x7F0000000000},
         {"call": "fault", "args": [0x7F0000000000, 4096, "PROT_WRITE"]},
     ]
-    trace, _ = written(tmp_path, "".join(f"{json.dumps(event)}\n" for event in events))
+    trace, _ = opened(tmp_path, "".join(f"{json.dumps(event)}\n" for event in events))
     assert trace.notes is not None
     assert (trace.notes.supplied, trace.notes.faulted, trace.notes.events) == (0, "recorded", 2)
 
 
+@pytest.mark.parametrize("name", ["perf-script-frames", "perf-script-where", "perf-trace-summary"])
+def test_what_other_options_print_is_passed_over(name: str) -> None:
+    trace, result = outcome(TRACERS / f"{name}.log")
+    assert trace.notes is not None
+    check_counts(trace.notes)
+    assert misread(trace) == []
+    assert len(result.processes[0].layout) > 0
+
+
 def test_lost_events_are_said(tmp_path: Path) -> None:
     text = (TRACERS / "ftrace-raw.log").read_text() + "CPU:1 [LOST 33 EVENTS]\n"
-    trace, _ = written(tmp_path, text)
+    trace, _ = opened(tmp_path, text)
     assert trace.notes is not None
     assert any("lost 33 events" in said for said in trace.notes.assumed)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            '  a-1 [000] ..... 1.0: sys_openat(dfd: 0xffffff9c, filename: 0x7f "/a, b", flags: 0)',
+            '1 openat(0xffffff9c, "/a, b", 0x0 <unfinished ...>',
+        ),
+        (
+            "  a-1 [0] ..... 1.0: sys_munmap(unsigned long addr: 1000, size_t len: 2000)",
+            "1 munmap(0x1000, 0x2000 <unfinished ...>",
+        ),
+        (
+            "  <...>-1 [001] 1.0: sys_exit:             NR 9 = 4096",
+            "1 <... mmap resumed>) = 0x1000",
+        ),
+        (
+            "  ls-1 [001] 1.000001: sys_enter_munmap:       addr: 0x00001000, len: 0x00002000",
+            "1 munmap(0x1000, 0x2000 <unfinished ...>",
+        ),
+        ("  a b-1 (  9) [001] d..2. 1.0: sys_exit_group(error_code: 3)", "1 exit_group(0x3) = ?"),
+    ],
+)
+def test_tracepoints_as_other_kernels_and_trace_cmd_print_them(line: str, told: str) -> None:
+    teller = tracepoints.Tracepoints(LogMachine("x86_64", 4096), [])
+    assert teller.tell(line) == told
+    assert teller.groups["1"] in ("9", "1 by name", "a by name", "ls by name")
 
 
 def test_processes_of_a_whole_system_are_kept_apart(tmp_path: Path) -> None:
@@ -170,8 +264,38 @@ def test_processes_of_a_whole_system_are_kept_apart(tmp_path: Path) -> None:
     for who in ("a 10", "b 11", "a 12"):
         calls.append(line.format(who, "enter: NR 9 (0, 1000, 3, 22, ffffffff, 0)"))
         calls.append(line.format(who, f"exit: NR 9 = {0x7F0000000000 + 0x1000 * len(calls)}"))
-    _, result = written(tmp_path, "".join(calls))
+    _, result = opened(tmp_path, "".join(calls))
     assert [(p.pid, len(p.layout)) for p in result.processes] == [("main", 2), ("11", 1)]
+
+
+#: Where private anonymous memory that reserves nothing and is locked has other numbers.
+NATIVE: Final = {
+    "mips64": (5009, 0x8C02), "ppc64le": (90, 0xE2), "sparc64": (71, 0x162), "x86_64": (9, 0x6022),
+    "aarch64": (222, 0x6022),
+}  # fmt: skip
+PRIVATE: Final = "MAP_PRIVATE|MAP_ANONYMOUS|MAP_LOCKED|MAP_NORESERVE"
+
+
+@pytest.mark.parametrize("arch", NATIVE)
+def test_numbers_of_calls_and_flags_are_those_of_the_machine(arch: str, tmp_path: Path) -> None:
+    number, flags = NATIVE[arch]
+    raw = (
+        f" a 10 [000] 1.000001: raw_syscalls:sys_enter: NR {number} (0, 10000, 3, {flags:x}, "
+        f"ffffffff, 0)\n a 10 [000] 1.000001: raw_syscalls:sys_exit: NR {number} = "
+        "139637976727552\n"
+    )
+    strace = (
+        f"mmap(0, 0x10000, 0x3, {flags:#x}, 0xffffffff, 0) = 0x7f0000000000\n"
+        f"syscall_{numbers(arch)['mseal']:#x}(0x7f0000000000, 0x10000, 0, 0x1, 0x2, 0x3) = 0\n"
+    )
+    for text in (raw, strace):
+        path = tmp_path / "log"
+        path.write_text(text)
+        trace = open_trace(str(path), Reading(assume_faulted="none", arch=arch))
+        first, *more = [event for event in trace.items() if isinstance(event, Event)]
+        assert isinstance(first.args[3], int)
+        assert format_flags(first.args[3], CALLS["mmap"].params[3].families) == PRIVATE
+        assert [event.name for event in more] == (["mseal"] if text is strace else [])
 
 
 @pytest.mark.parametrize("arch", sorted(ARCHES))

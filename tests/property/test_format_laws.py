@@ -34,7 +34,7 @@ INPUTS: Final = {
     "jsonl": [TRACERS / "events.jsonl"],
     "ftrace": sorted(TRACERS.glob("ftrace*.log")),
     "perf-script": sorted(TRACERS.glob("perf-script*.log")),
-    "perf-trace": [TRACERS / "perf-trace.log"],
+    "perf-trace": sorted(TRACERS.glob("perf-trace*.log")),
     "bpftrace": [TRACERS / "bpftrace.log"],
     "gvisor": [TRACERS / "gvisor.log"],
     "qemu": [*QEMU, *sorted(TRACERS.glob("qemu*.log"))],

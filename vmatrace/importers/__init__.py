@@ -92,7 +92,7 @@ def _open_other(source: str, found: Input, reading: Reading | None) -> Trace:
     raise TraceError([Diagnostic(found.name, 0, 0, what)])
 
 
-def _refusal(text: LogText, like: str | None) -> str:
+def _refusal(text: LogText, like: object) -> str:
     if not any(line.strip() for line in text.head):
         return "it is empty (expected a trace or a log)"
     if like is not None:

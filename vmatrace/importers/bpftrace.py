@@ -53,9 +53,10 @@ _SCRIPT: Final = """\
  * matter to memory.
  *
  *   vmatrace import --script bpftrace > vmatrace.bt
- *   sudo bpftrace vmatrace.bt -c COMMAND > run.log
+ *   sudo bpftrace vmatrace.bt -c COMMAND -o run.log
  *   vmatrace replay run.log
  *
+ * COMMAND begins with a path where there are several programs of that name.
  * For a program that runs already, write its pid in place of cpid. Paths of more than 64 bytes
  * need the environment variable BPFTRACE_STRLEN (new versions: BPFTRACE_MAX_STRLEN).
  */
@@ -150,7 +151,7 @@ class BpfTrace(Halves):
         if found["done"] is not None:
             return self.returns(tid, name, result_of(int(found["result"]), name))
         values = [int(part, 16) for part in found["args"].split()]
-        return self.begins(tid, name, _arguments(name, values, found))
+        return self.begins(tid, name, _arguments(name, registers(name, values), values, found))
 
     def _other(self, line: str) -> Told:
         lost = lost_events(line)
@@ -164,8 +165,9 @@ class BpfTrace(Halves):
         return Wrong("not a line of the script (expected PID TID > NUMBER … or < NUMBER RESULT)")
 
 
-def _arguments(name: str, values: Sequence[int], found: re.Match[str]) -> list[str]:
-    arguments = registers(name, values)
+def _arguments(
+    name: str, arguments: list[str], values: Sequence[int], found: re.Match[str]
+) -> list[str]:
     more = int(found["more"] or "0", 16)
     if found["text"] and name in _PATHS:  # it is empty where the page was not there yet
         arguments[_PATHS[name]] = text_of(found["text"])
@@ -192,6 +194,6 @@ def _looks(lines: Sequence[str]) -> bool:
 
 FORMAT: Final = retold(
     "bpftrace", "the output of vmatrace's bpftrace script",
-    "vmatrace import --script bpftrace > vmatrace.bt; bpftrace vmatrace.bt -c COMMAND > LOG",
+    "vmatrace import --script bpftrace > vmatrace.bt; bpftrace vmatrace.bt -c COMMAND -o LOG",
     _looks, BpfTrace, _header,
 )  # fmt: skip

@@ -64,6 +64,7 @@ class JsonLines(Teller):
 
     def tell(self, line: str) -> Told:
         """See Teller."""
+        self.caller = None
         if not line.strip():
             return Passed("blank")
         try:
@@ -94,6 +95,9 @@ class JsonLines(Teller):
         if _CONTROL.search(call):
             raise _BadError("a control character in the call (expected an escape)", "call")
         text = self._call(call, found)
+        caller = found.get("caller")
+        if isinstance(caller, str) and caller.isprintable():
+            self.caller = caller
         return f"{pid} {text}" if pid is not None else text
 
     @staticmethod
@@ -185,6 +189,7 @@ def _argument(value: object, kind: str) -> str:
         return hex(value) if value > 9 and kind in ("addr", "size") else str(value)
     if kind == "text" and not value.startswith('"'):
         return text_of(value)
+    value = value.strip() if kind != "text" else value
     if kind == "" and not _PLAIN.fullmatch(value):
         return text_of(value)
     if _CONTROL.search(value):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from vmatrace.diagnostic import quoted
 from vmatrace.trace.yamlstream import is_collection
@@ -28,6 +28,22 @@ _ITEMS: Final = 200
 #: How YAML starts that is no plain text: a key, a list, JSON.
 _YAML_START: Final = re.compile(r"""[\[{]|- |---\s*$|["']?[\w.-]+["']?[ \t]*:(?:\s|$)""")
 
+
+class Look(NamedTuple):
+    """What an input is, and what is to be done with it where another was expected; both in words.
+
+    ``kind`` is "program", "core", "saved" (an answer of vmatrace's) or "snapshot", of which there
+    is more to ask; else empty.
+    """
+
+    what: str
+    then: str = ""
+    kind: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.then})" if self.then else self.what
+
+
 #: By the first bytes: what a binary file is, and what is to be done with it.
 _MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
     (b"PERFILE2", "data of perf record (expected text: perf script, or perf trace)"),
@@ -41,30 +57,38 @@ _MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\x89PNG", "an image"),
     (b"SQLite format 3", "a database of SQLite"),
 )
+_LOG_IT: Final = "expected a log of it: strace -f -y -o LOG PROGRAM"
 _ELF: Final = {
-    4: "a core file (expected its memory map as text: gdb's `info proc mappings`, for audit)",
-    2: "a program (expected a log of it: strace -f -y -o LOG PROGRAM)",
-    3: "a program or shared library (expected a log of it: strace -f -y -o LOG PROGRAM)",
-    1: "an object file",
+    4: Look("a core file", "expected its memory map as text, which audit reads", "core"),
+    2: Look("a program", _LOG_IT, "program"),
+    3: Look("a program or shared library", _LOG_IT, "program"),
+    1: Look("an object file"),
 }
-
-_SNAPSHOT: Final = (
-    "a snapshot of memory, which has no calls (vmatrace audit reads it; in a trace it stands under"
-    " maps:)"
-)
+_AUDIT: Final = "vmatrace audit reads it; in a trace it stands under maps:"
+_SNAPSHOT: Final = "a snapshot of a process, without calls"
 #: By a line of the text, the first that matches: what it is.
-_TEXT: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
-    (re.compile(pattern), what)
-    for pattern, what in (
-        (r'\s*\{\s*"format"\s*:\s*"vmatrace-', "a saved result of vmatrace (a side for diff)"),
+_TEXT: Final[tuple[tuple[re.Pattern[str], Look], ...]] = tuple(
+    (re.compile(pattern), look if isinstance(look, Look) else Look(look))
+    for pattern, look in (
+        (r'\s*\{\s*"format"\s*:\s*"vmatrace-',
+         Look("a saved answer of vmatrace", "a side for diff", "saved")),
         (r'.*"MESSAGE"\s*:.*"__REALTIME', "the journal as JSON (expected journalctl -o cat)"),
         (r"__CURSOR=", "the journal's export format (expected journalctl -o cat)"),
-        (r"[0-9a-f]{1,16}-[0-9a-f]{1,16} [r-][w-][x-][sp] [0-9a-f]+ ", _SNAPSHOT),
-        (r"\s+Start Addr\s+End Addr\s+Size", _SNAPSHOT),
-        (r"\s*Address\s+(Perm|Kbytes)\s", "the output of pmap (vmatrace audit reads pmap -XX)"),
-        (r"memory map \(\d+ entr", "an Android tombstone (vmatrace audit reads its memory map)"),
+        (r"[0-9a-f]{1,16}-[0-9a-f]{1,16} [r-][w-][x-][sp] [0-9a-f]+ ",
+         Look(_SNAPSHOT, _AUDIT, "snapshot")),
+        (r"\s+Start Addr\s+End Addr\s+Size", Look(_SNAPSHOT, _AUDIT, "snapshot")),
+        (r"\s*Address\s+Perm\s", Look("the output of pmap", "vmatrace audit reads it", "snapshot")),
+        (r"\s*Address\s+Kbytes\s", "the output of pmap (vmatrace audit reads pmap -XX)"),
+        (r"memory map \(\d+ entr",
+         Look("an Android tombstone", "vmatrace audit reads its memory map", "snapshot")),
         (r"% time +seconds +usecs/call|-+ -+ -+ -+ -+ -+$",
          "strace's table of counts (-c), which has no calls (expected a log without -c, or -C)"),
+        (r"\s+\d+\.\d+ \(.*\): .*(?:min|maj)fault ",
+         "page faults of perf trace, without calls (expected it without -F)"),
+        (r"\s*Summary of events:",
+         "a summary of perf trace, which has no calls (expected it without -s, or with -S)"),
+        (r".*\s\d+\.\d+:\s+\S*sys_(?:enter|exit)\w*: ",
+         "perf script without threads (expected -F comm,pid,tid,time,event,trace)"),
         (r"Attaching \d+ probes?\.\.\.",
          "the output of bpftrace (expected that of `vmatrace import --script bpftrace`)"),
         (r"\s*\d+ +\S+ +(?:CALL|RET|NAMI|PSIN) ", "a log of ktrace (BSD)"),
@@ -134,21 +158,21 @@ def is_yaml(lines: Sequence[str], cut: bool) -> bool:
     return is_collection("\n".join(lines).encode("utf-8", "surrogatepass"), cut)
 
 
-def what(start: bytes, lines: Sequence[str]) -> str | None:
+def what(start: bytes, lines: Sequence[str]) -> Look | None:
     """What an input looks like that starts with the bytes *start*, the text *lines*; None: nothing.
 
     For a message: "it looks like …".
     """
     if start.startswith(b"\x7fELF") and len(start) > 17:
-        return _ELF.get(start[16] or start[17], "a binary file")
+        return _ELF.get(start[16] or start[17], Look("a binary file"))
     for magic, name in _MAGIC:
         if start.startswith(magic):
-            return name
+            return Look(name)
     if b"\0" in start[:512]:
-        return "a binary file"
-    for pattern, name in _TEXT:
+        return Look("a binary file")
+    for pattern, look in _TEXT:
         if any(map(pattern.match, lines)):
-            return name
+            return look
     return None
 
 

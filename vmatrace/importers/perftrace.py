@@ -40,11 +40,13 @@ _ARGUMENT: Final = re.compile(
 )
 _OTHER: Final = re.compile(r"\s*(?:[0-9.]{1,30}|\?)\s", re.ASCII)
 _SUMMARY: Final = re.compile(
-    r"\s*(?:Summary of events:|syscall\s+calls|\(msec\)|-{3}|\S+ \(\d+\), )", re.ASCII
+    r"\s*(?:Summary of events:|syscall\s+calls|\(msec\)|-{3}|\S+ \(\d+\), "
+    r"|[a-z_]\w*(?:\s+[0-9.]+%?){4,8}\s*$)",
+    re.ASCII,
 )
 
 #: The kernel's names of the parameters, in order.
-_FIELDS: Final[dict[str, tuple[str, ...]]] = {
+FIELDS: Final[dict[str, tuple[str, ...]]] = {
     name: tuple(fields.split())
     for name, fields in {
         "mmap": "addr len prot flags fd off",
@@ -166,7 +168,7 @@ def _result(text: str) -> str:
 
 def _arguments(name: str, text: str) -> list[str] | None:
     """The arguments of call *name*, None where *text* is none."""
-    fields = _FIELDS.get(name)
+    fields = FIELDS.get(name)
     if fields is None:
         return [text]
     given: dict[str, str] = {}

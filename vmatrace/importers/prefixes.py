@@ -8,7 +8,7 @@ logcat, quoted mail, grep and cat -n.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -34,9 +34,46 @@ class Prefix:
         match = self._match.match
         return [line[found.end() :] if (found := match(line)) else line for line in lines]
 
+    def cutter(self) -> Callable[[Sequence[str]], list[str]]:
+        """cut() for the lines of one text, given in their order."""
+        return self.cut
+
     def on(self, lines: Sequence[str]) -> bool:
         """Whether some of *lines* start with it."""
         return any(map(self._match.match, lines))
+
+
+#: Stands for a line that is a part of a later one.
+PART: Final = "\0"
+#: So much of a line is put together; the rest of a longer one is lines of its own.
+_LONGEST: Final = 1 << 20
+
+
+class Partial(Prefix):
+    """A prefix that tells which lines were broken: its groups are ``stream`` and ``tag``, P or F.
+
+    A line becomes PART where it is continued, and whole at its last part.
+    """
+
+    def cut(self, lines: Sequence[str]) -> list[str]:
+        """See Prefix."""
+        return self.cutter()(lines)
+
+    def cutter(self) -> Callable[[Sequence[str]], list[str]]:
+        """See Prefix; parts may be in different lists."""
+        begun: dict[str, str] = {}
+
+        def part(line: str) -> str:
+            found = self._match.match(line)
+            if found is None:
+                return line
+            whole = begun.pop(found["stream"], "") + line[found.end() :]
+            if found["tag"] == "F" or len(whole) > _LONGEST:
+                return whole
+            begun[found["stream"]] = whole
+            return PART
+
+        return lambda lines: [part(line) for line in lines]
 
 
 #: Those that say most first: a shorter one would leave the rest of a longer one.
@@ -49,7 +86,10 @@ PREFIXES: Final = (
         rf"(?:<\d+>)?(?:{_MONTH} [ \d]\d {_CLOCK}|(?:\w{{3}} )?{_ISO}(?: [A-Z]{{2,5}})?|"
         rf"\[ *\d+\.\d{{6}}\]|\d{{9,10}}\.\d{{6}}) {_WHO}",
     ),
-    Prefix("a container's log (CRI)", rf"{_ISO} (?:stdout|stderr) [FP](?: |$)"),
+    Partial(
+        "a container's log (CRI)",
+        rf"{_ISO} (?P<stream>stdout|stderr) (?P<tag>[FP])(?::\S*)?(?: |$)",
+    ),
     Prefix("a log of GitLab", rf"{_ISO} \d\d[OE][ +]"),
     Prefix("a log of GitHub Actions", rf"[^\t]*\t[^\t]*\t\ufeff?{_ISO} ?"),
     Prefix("lines with a container's name", r"[\w.-]+ +\| ?|\[(?:pod|container)/[^\]]+\] "),

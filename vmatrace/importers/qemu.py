@@ -18,7 +18,7 @@ from vmatrace.importers.retold import Passed, Teller, Told, Wrong, most_argument
 _CALL: Final = re.compile(r"\s*(?P<pid>\d{1,7}) (?P<name>[a-z_]\w*)\((?P<rest>.*)", re.ASCII)
 #: Another call that begins where the result of one is missing.
 _CUT: Final = re.compile(
-    r"(?P<first>.*\))\s*(?=\d{1,7} (?:[a-z_]\w*\(|Unknown syscall ))", re.ASCII
+    r"(?P<first>.*?\))\s*(?=\d{1,7} (?:[a-z_]\w*\(|Unknown syscall ))", re.ASCII
 )
 _RESULT: Final = re.compile(
     r" = (?:(?P<value>-?\d{1,20}|0x[0-9a-f]{1,16})|(?P<many>0x[0-9a-f]+,.*))"

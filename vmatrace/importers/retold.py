@@ -17,6 +17,7 @@ from vmatrace.calls import CALLS
 from vmatrace.event import Event
 from vmatrace.importers.format import Format, Reading, stem
 from vmatrace.importers.machine import LogMachine
+from vmatrace.importers.prefixes import PART
 from vmatrace.importers.strace.line import UNFINISHED
 from vmatrace.importers.strace.reader import Reader
 from vmatrace.importers.text import LogText
@@ -47,13 +48,15 @@ class Teller:
     """Tells the lines of one log, one after the other.
 
     ``groups``: the thread group of each thread, where the log shows it (Processes.groups). ``lost``
-    counts events that the tracer says it has lost.
+    counts events that the tracer says it has lost. ``caller`` is the function that made the call of
+    the line told last, where that is shown.
     """
 
     def __init__(self, machine: LogMachine) -> None:
         self.machine = machine
         self.groups: dict[str, str] = {}
         self.lost = 0
+        self.caller: str | None = None
 
     def tell(self, line: str) -> Told:
         """*line* as one of strace's, or what else it is."""
@@ -179,10 +182,11 @@ def _open(
         reading.arch or header.arch or guessed.arch,
         reading.page_size or header.page_size or guessed.page_size,
     )
+    machine = make(machine, text.head).machine  # it may know more
 
     def read() -> Iterator[Event]:
         notes.reset()
-        if machine == guessed:
+        if header == LogHeader():
             notes.assumed += reading.remarks(machine)
         told = make(machine, text.head)
         reader = Reader(text.name, notes, faulted == "writable", machine, told.groups)
@@ -190,7 +194,10 @@ def _open(
             reader.take_accesses()
         for chunk in text.chunks():
             for line in chunk:
-                yield from _read(reader, told.tell(line), line)
+                events = _read(reader, line if line == PART else told.tell(line), line)
+                if told.caller is not None and events:
+                    events[-1 if events[-1].name != "fault" else 0].caller = told.caller
+                yield from events
         if told.lost:
             notes.assumed.append(f"The tracer lost {told.lost} events, which are missing here.")
         yield from reader.end()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import reduce
 from typing import Final
 
 from vmatrace.importers.prefixes import Prefix
@@ -52,9 +53,12 @@ class LogText:
         return "".join(f" in {prefix.what}" for prefix in reversed(self.prefixes))
 
     def chunks(self) -> Iterator[list[str]]:
-        """All lines, in lists of some hundred. Raises TraceError."""
+        """All lines, in lists of some hundred; prefixes.PART is part of a later one. TraceError."""
         chunks = lines_of(self.source.blocks())
-        return map(self._cut, chunks) if self.prefixes else chunks
+        if not self.prefixes:
+            return chunks
+        cutters = [prefix.cutter() for prefix in self.prefixes]
+        return (reduce(lambda lines, cut: cut(lines), cutters, chunk) for chunk in chunks)
 
     def _cut(self, lines: list[str]) -> list[str]:
         for prefix in self.prefixes:

@@ -72,7 +72,7 @@ def _summary(notes: Notes, log: str) -> Iterator[str]:
             "A log has no page faults. Private memory counts as written to when it becomes writable"
             " (the fault() events, --assume-faulted writable)."
         )
-    else:
+    elif notes.faulted == "none":
         yield "A log has no page faults; nothing counts as written to (--assume-faulted none)."
     if notes.supplied:
         yield f"{notes.supplied} events stand for what the log does not show."

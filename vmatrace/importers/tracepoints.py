@@ -37,13 +37,16 @@ _PERF: Final = re.compile(
     r"(?:[^\s\d]\S{0,7}\s+)?\d+\.\d+:\s+(?:\d+\s+)?(?P<event>\S.*)",
     re.ASCII,
 )
+#: What perf script -F +ip,+sym puts behind an event.
+_WHERE: Final = r"(?:\s+[0-9a-f]{8,16}\b.*)?\s*"
 _RAW_ENTER: Final = re.compile(
     r"(?:raw_syscalls:)?sys_enter:\s+NR (?P<number>-?\d{1,19}) "
-    r"\((?P<args>(?:[0-9a-f]{1,16}(?:, [0-9a-f]{1,16}){0,9})?)\)\s*",
+    r"\((?P<args>(?:[0-9a-f]{1,16}(?:, [0-9a-f]{1,16}){0,9})?)\)" + _WHERE,
     re.ASCII,
 )
 _RAW_EXIT: Final = re.compile(
-    r"(?:raw_syscalls:)?sys_exit:\s+NR (?P<number>-?\d{1,19}) = (?P<result>-?\d{1,20})\s*", re.ASCII
+    r"(?:raw_syscalls:)?sys_exit:\s+NR (?P<number>-?\d{1,19}) = (?P<result>-?\d{1,20})" + _WHERE,
+    re.ASCII,
 )
 _ENTER: Final = re.compile(
     r"(?:(?:syscalls:)?sys_enter_(?P<name>\w+):(?P<args>.*)|sys_(?P<ftrace>\w+)\((?P<rest>.*)\))\s*",
@@ -51,7 +54,7 @@ _ENTER: Final = re.compile(
 )
 _EXIT: Final = re.compile(
     r"(?:(?:syscalls:)?sys_exit_(?P<name>\w+):|sys_(?P<ftrace>\w+) ->)\s+"
-    r"(?P<result>0x[0-9a-f]{1,16}|-?\d{1,20})\s*",
+    r"(?P<result>0x[0-9a-f]{1,16}|-?\d{1,20})" + _WHERE,
     re.ASCII,
 )
 #: One parameter: its name, a number, the type that options/verbose shows, the string there.
@@ -62,7 +65,7 @@ _PARAMETER: Final = re.compile(
 )
 _NAME: Final = re.compile(r"[\w:.-]{1,80}", re.ASCII)
 _HEADER: Final = re.compile(r"#|cpus=\d+|version = |CPU \d+ is empty|##### CPU", re.ASCII)
-_FRAME: Final = re.compile(r"\s+[0-9a-f]{4,16} .*\(.*\)\s*$| => ", re.ASCII)
+_FRAME: Final = re.compile(r"\s+[0-9a-f]{1,16} .*\(.*\)\s*$| => ", re.ASCII)
 #: Numbers of calls that place memory, by the architectures whose tables differ most.
 _PLACING: Final = ("mmap", "mmap2", "mremap", "brk")
 _GUESSED: Final = ("x86_64", "aarch64", "i686", "ppc64le", "mips64", "sparc64")
@@ -89,7 +92,8 @@ class Tracepoints(Halves):
             return Passed(name[0].rstrip(":") if name else "event")
         if tid not in self.groups:
             known = found["tgid"] or ""
-            self.groups[tid] = known if known.isdecimal() else f"{found['comm']} by name"
+            comm = tid if found["comm"] == "<...>" else found["comm"]  # the kernel forgot it
+            self.groups[tid] = known if known.isdecimal() else f"{comm} by name"
         return self._half(event, tid, line)
 
     def _half(self, event: str, tid: str, line: str) -> Told:

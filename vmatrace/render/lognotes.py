@@ -16,6 +16,7 @@ _LINES: Final = 10
 _FAULTED: Final = {
     "writable": "private memory counts as written to as soon as it is writable",
     "none": "no memory counts as written to",
+    "recorded": "what was written to is as the log says",
 }
 
 

@@ -63,7 +63,7 @@ def command(
     """Replay traces and print the layout and the merges that come of them.
 
     TRACE is a file, a directory (all *.yaml below it) or - for standard input; a log of strace
-    will do as well.
+    or another tracer will do as well (vmatrace import --list).
     """
     from vmatrace.commands.replay.question import Replayed, outcome
     from vmatrace.render import progress

@@ -13,7 +13,7 @@ vmatrace says what Linux makes of a program's memory calls: which mappings
 become one VMA, which do not, and why.
 
 What is at hand?
-  a file (trace, log of strace, snapshot, saved answer): what to ask about it
+  a file (trace, log, snapshot, saved answer): what to ask about it
     vmatrace FILE
   a program, to be recorded
     vmatrace record -o run.yaml -- PROGRAM

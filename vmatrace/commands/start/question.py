@@ -16,16 +16,16 @@ from typing import Final
 
 from vmatrace.diagnostic import Diagnostic
 from vmatrace.event import Expectation
-from vmatrace.importers import open_trace
+from vmatrace.importers import formats, looks, open_trace
+from vmatrace.importers import recognised as log_format
 from vmatrace.importers.sources import Input
+from vmatrace.importers.text import LogText
 from vmatrace.trace.file import Trace, TraceError
 
 _HEAD: Final = 1 << 13
-_ELF: Final = b"\x7fELF"
-_PROGRAMS: Final = {2: "a program", 3: "a program"}
-_CORE: Final = 4
+#: A snapshot starts within so many lines of its file, a tombstone's registers before it.
+_LINES: Final = 200
 _SAVED: Final = re.compile(rb'\s*\{\s*"format"\s*:\s*"(vmatrace-([a-z]+)/\d+)"')
-_SNAPSHOT: Final = re.compile(rb"\s*[0-9a-f]{1,16}-[0-9a-f]{1,16} [r-][w-][x-][sp] [0-9a-f]+ ")
 #: So many items of a trace are looked at for expectations, so many files of a folder at all.
 _MOST_ITEMS: Final = 5000
 _MOST_FILES: Final = 200
@@ -57,15 +57,16 @@ def look(path: str) -> Found:
         return _trace(path, trace)
     log = quoted(path)
     kept = shlex.quote(os.path.splitext(os.path.basename(path))[0] + ".yaml")
+    form = next(each for each in formats() if each.name == trace.notes.format)
     return Found(
-        path, f"a log of {trace.notes.form}",
+        path, form.what + trace.notes.form.removeprefix(form.name),
         [
             ("what KSM by default would cost this program", f"vmatrace report {log} --ksm"),
             ("its VMAs at the end, and why neighbours are apart", f"vmatrace replay {log}"),
             ("every reason why two VMAs are not one", f"vmatrace explain {log} all"),
             ("what another kernel makes of it", f"vmatrace diff {log} --from 6.12 --to 6.18"),
             ("a trace file of it, to keep, edit and check",
-             f"vmatrace import strace {log} -o {kept}"),
+             f"vmatrace import {trace.notes.format} {log} -o {kept}"),
         ],
         more=", which can stand wherever a trace can",
         trace=True,
@@ -88,44 +89,34 @@ def recognised(path: str, expected: str, own: str = "") -> TraceError | None:
 
 def kind_of(path: str) -> Found | None:
     """What the file at *path* is, if it is of this trade and neither a trace nor a log."""
-    start = Input(path).head(_HEAD)
-    name = quoted(path)
-    if start.startswith(_ELF) and len(start) > 17:
-        return _elf(path, start[16] or start[17])
-    if saved := _SAVED.match(start):
-        return _saved(path, saved[1].decode(), saved[2].decode(), start)
-    if _SNAPSHOT.match(start):
-        return Found(
-            path, "a snapshot of a process, without calls",
-            [
-                ("what keeps its VMAs apart, on the kernel it is of",
-                 f"vmatrace audit {name} --kernel 6.12"),
-                ("how it differs from what a trace leads to",
-                 f"vmatrace diff TRACE --from {name}"),
-            ],
-        )  # fmt: skip
-    return None
-
-
-def _elf(path: str, kind: int) -> Found | None:
-    name = quoted(path)
-    base = shlex.quote(os.path.basename(path))
-    if kind == _CORE:
-        return Found(
-            path, "a core file",
-            [("what is mapped in it", f"gdb -batch -ex 'info proc mappings' -c {name}")],
-        )  # fmt: skip
-    if kind not in _PROGRAMS:
+    text = LogText(Input(path))
+    start = text.source.head(_HEAD)
+    look = looks.what(start, text.head[:_LINES])
+    if look is None or not look.kind:
         return None
-    run = name if "/" in path else f"./{name}"
-    return Found(
-        path, _PROGRAMS[kind],
-        [
+    if looks.is_trace(text.head) or log_format(text) is not None:
+        return None
+    name = quoted(path)
+    if look.kind == "saved":
+        saved = _SAVED.match(start)
+        return _saved(path, saved[1].decode(), saved[2].decode(), start) if saved else None
+    if look.kind == "core":
+        steps = [("what is mapped in it", f"gdb -batch -ex 'info proc mappings' -c {name}")]
+    elif look.kind == "snapshot":
+        steps = [
+            ("what keeps its VMAs apart, on the kernel it is of",
+             f"vmatrace audit {name} --kernel 6.12"),
+            ("how it differs from what a trace leads to", f"vmatrace diff TRACE --from {name}"),
+        ]  # fmt: skip
+    else:
+        base = shlex.quote(os.path.basename(path))
+        run = name if "/" in path else f"./{name}"
+        steps = [
             ("a trace of what it does, recorded here",
              f"vmatrace record -o {base}.yaml -- {run}"),
             ("a log, recorded on another machine", f"strace -f -y -o {base}.log {run}"),
-        ],
-    )  # fmt: skip
+        ]  # fmt: skip
+    return Found(path, look.what, steps)
 
 
 def _saved(path: str, form: str, command: str, start: bytes) -> Found:

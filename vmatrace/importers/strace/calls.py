@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from vmatrace import abi
+from vmatrace import abi, syscalls
 from vmatrace.calls import CALLS, Call
 from vmatrace.event import Arg, Fd, File, format_flags
 from vmatrace.importers.strace import line as logline
@@ -21,15 +21,17 @@ _INT_MAX: Final = 0x7FFFFFFF
 #: So many shared memory segments are remembered; a machine has 4096 unless told otherwise (SHMMNI).
 _SEGMENTS: Final = 4096
 
-#: Names that older and newer straces have for a call, and how many arguments belong to it.
-OTHER_NAMES: Final = {
-    "mmap2": ("mmap", 6),
-    "old_mmap": ("mmap", 6),
-    "syscall_0x1ce": ("mseal", 3),
-    "syscall_0x1b8": ("process_madvise", 5),
-    "syscall_0x145": ("mlock2", 3),
-    "syscall_0x149": ("pkey_mprotect", 4),
-}
+_OTHER_NAMES: Final = {"mmap2": ("mmap", 6), "old_mmap": ("mmap", 6)}
+#: Calls that are younger than straces that are still in use.
+_YOUNG: Final = ("mseal", "process_madvise", "mlock2", "pkey_mprotect")
+
+
+def other_names(arch: str | None) -> dict[str, tuple[str, int]]:
+    """Names that straces have for a call on *arch*, and how many arguments belong to it."""
+    numbers = syscalls.numbers(arch or "x86_64")
+    young = {f"syscall_{numbers[name]:#x}": (name, len(CALLS[name].params)) for name in _YOUNG}
+    return _OTHER_NAMES | young
+
 
 _WORD: Final = re.compile(r"\w+")
 _PIDFD: Final = re.compile(r"pid:([0-9]+)")
@@ -83,7 +85,8 @@ def _offset_in_bytes(parts: list[str]) -> str:
 class Adjuster:
     """Puts what a log means in place of what it says, for one run through it."""
 
-    def __init__(self) -> None:
+    def __init__(self, arch: str | None) -> None:
+        self.other_names = other_names(arch)
         self._names = Names()
         self._segments: dict[int, Fd] = {}
         self._changes: dict[str, Callable[[tuple[Arg, ...], Process], tuple[Arg, ...]]] = {
@@ -97,7 +100,7 @@ class Adjuster:
 
     def renamed(self, text: str, name: str) -> tuple[str, str]:
         """A call under another name: its text and name as a trace has them."""
-        own, count = OTHER_NAMES[name]
+        own, count = self.other_names[name]
         inside, closed, result = text[len(name) + 1 :].partition(")")
         parts = inside.split(", ")
         if name.startswith("syscall_"):

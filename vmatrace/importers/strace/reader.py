@@ -15,12 +15,13 @@ from vmatrace import abi
 from vmatrace.calls import ALIASES, BIRTHS, CALLS, EXECS, LIFE, used_by
 from vmatrace.diagnostic import Diagnostic
 from vmatrace.event import Arg, Event
+from vmatrace.importers import native
 from vmatrace.importers.machine import LogMachine
+from vmatrace.importers.prefixes import PART
 from vmatrace.importers.strace import descriptors
 from vmatrace.importers.strace import line as logline
 from vmatrace.importers.strace.calls import (
     ADJUSTED,
-    OTHER_NAMES,
     Adjuster,
     NotShownError,
     concerns_memory,
@@ -79,10 +80,14 @@ class Reader:
         #: The line as another tracer wrote it; and whether it has none for the ends of processes.
         self._shown: str | None = None
         self._silent_ends = groups is not None
-        self._calls = Adjuster()
+        self._calls = Adjuster(machine.arch)
+        self._arch = machine.arch
+        self._native = native.calls(machine.arch)
         self._handlers: dict[str, _Handler] = {
             **dict.fromkeys(_MEMORY, self._memory),
-            **dict.fromkeys((*_LOOKED_UP, *OTHER_NAMES), self._memory_looked_up),
+            **dict.fromkeys(
+                (*_LOOKED_UP, *self._calls.other_names, *self._native), self._memory_looked_up
+            ),
             **dict.fromkeys(descriptors.NAMES, self._descriptor),
             **dict.fromkeys(BIRTHS, self._birth),
             **dict.fromkeys((*EXECS, *ALIASES), self._exec),
@@ -204,6 +209,9 @@ class Reader:
 
     def _unusual(self, line: str, number: int) -> None:
         """A line that the loop knows nothing of."""
+        if line == PART:
+            self._notes.joined += 1
+            return
         if line.startswith(" > "):
             self._frame(line, number)
             return
@@ -339,8 +347,10 @@ class Reader:
             self._notes.passed_over(name)
             return
         try:
-            if name in OTHER_NAMES:
+            if name in self._calls.other_names:
                 whole, name = self._calls.renamed(whole, name)
+            if name in self._native:
+                whole = native.text(self._arch, name, whole)
             _, _, args, recorded, symbolic, call = self._parse(whole)
             if recorded is None:
                 self._no_result(whole, call, line)
