@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from vmatrace.event import Event
 from vmatrace.kernels import FEATURES, Feature, Kernel
+from vmatrace.replayer.alike import alike
 from vmatrace.replayer.changes import Follower
 from vmatrace.replayer.lockstep import together
 from vmatrace.replayer.run import Replay
@@ -109,13 +110,18 @@ def _switched(
 ) -> dict[str, Parting | None]:
     """What changes first when each of *features* is switched alone."""
     others = [kernel.switched([feature]) for feature in features]
-    runs = [Replay(trace, model, ksm) for model in (kernel, *others)]
-    partings = first_partings(runs, [(0, i) for i in range(1, len(runs))])
-    return {feature.name: parting for feature, parting in zip(features, partings, strict=True)}
+    _, same = alike(trace, kernel, others, ksm)
+    found: dict[str, Parting | None] = dict.fromkeys(feature.name for feature in features)
+    asked = [i for i in range(len(others)) if i not in same]
+    if asked:
+        runs = [Replay(trace, model, ksm) for model in (kernel, *(others[i] for i in asked))]
+        partings = first_partings(runs, [(0, i) for i in range(1, len(runs))])
+        found.update(zip((features[i].name for i in asked), partings, strict=True))
+    return found
 
 
 def _same(trace: Trace, a: Kernel, b: Kernel, ksm: bool | None) -> bool:
-    if a.features == b.features:
+    if a.features == b.features or alike(trace, a, [b], ksm)[1]:
         return True
     return first_partings([Replay(trace, k, ksm) for k in (a, b)], [(0, 1)]) == [None]
 

@@ -57,15 +57,7 @@ class Replay:
         """*ksm* overrides whether the first process starts under KSM-by-default."""
         self.trace = trace
         self.kernel = kernel
-        self.world = World(
-            kernel,
-            trace.page_size,
-            trace.sysctl.max_map_count,
-            trace.sysctl.overcommit_memory,
-            trace.sysctl.mmap_min_addr,
-            trace.sysctl.nr_hugepages,
-            trace.arch or (None if trace.partial else "x86_64"),
-        )
+        self.world = self._make_world()
         self._files = Files(trace, kernel)
         self._contexts: dict[int | str, int] = {}
         main = self._first_process(ksm)
@@ -82,6 +74,18 @@ class Replay:
         self._main: Mm | None = None  # the memory of the first process, when that has ended
         self._partial = trace.partial
         self._forced = bool(ksm)
+
+    def _make_world(self) -> World:
+        trace = self.trace
+        return World(
+            self.kernel,
+            trace.page_size,
+            trace.sysctl.max_map_count,
+            trace.sysctl.overcommit_memory,
+            trace.sysctl.mmap_min_addr,
+            trace.sysctl.nr_hugepages,
+            trace.arch or (None if trace.partial else "x86_64"),
+        )
 
     def _first_process(self, ksm: bool | None) -> Mm:
         start = self.trace.process

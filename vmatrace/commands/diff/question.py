@@ -35,9 +35,10 @@ from vmatrace.layout import (
     Layout,
     with_flags,
 )
+from vmatrace.replayer.alike import alike
 from vmatrace.replayer.attribution import DiffCause, causes, first_partings
 from vmatrace.replayer.changes import Change, Follower, Key, mapping_of
-from vmatrace.replayer.result import Step
+from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Item, Trace
 
@@ -91,7 +92,11 @@ class Comparison:
         """The whole comparison. Raises TraceError for bad input in the trace."""
         runs = self._replays()
         first, differing = None, 0
-        if self._with_events:
+        alone = self._alone()
+        if alone is not None:
+            for run, source in zip(runs, self._sources, strict=True):
+                cast(Replay, run).result = replace(alone, kernel=cast(Kernel, source).name)
+        elif self._with_events:
             for differing, parted in enumerate(self._parted(runs), 1):
                 if differing == 1:
                     first = _event(parted, _Apart())
@@ -165,8 +170,17 @@ class Comparison:
     def events(self) -> Iterator[EventDiff]:
         """The events that differ, in order; none where events cannot be compared."""
         apart = _Apart()
-        for parted in self._parted(self._replays()) if self._with_events else ():
+        if not self._with_events or self._alone() is not None:
+            return
+        for parted in self._parted(self._replays()):
             yield _event(parted, apart)
+
+    def _alone(self) -> Result | None:
+        """The one result of two models between which the trace cannot tell; None: it may."""
+        from_, to = self._sources
+        if not isinstance(from_, Kernel) or not isinstance(to, Kernel):
+            return None
+        return alike(self._trace, from_, [to], self._ksm)[0]
 
     def _replays(self) -> list[Replay | None]:
         return [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from vmatrace import kernels
 from vmatrace.kernels import Kernel
+from vmatrace.replayer.alike import classes
 from vmatrace.replayer.attribution import DiffCause, Parting, causes, first_partings
 from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import Replay
@@ -50,10 +51,7 @@ class Across:
 def across(trace: Trace, models: Sequence[Kernel], ksm: bool | None = None) -> Across:
     """Compare each of *models* with the one before it. Raises TraceError for a bad trace."""
     distinct = [k for i, k in enumerate(models) if not i or k.features != models[i - 1].features]
-    runs = [Replay(trace, kernel, ksm) for kernel in distinct]
-    pairs = [(i, i + 1) for i in range(len(runs) - 1)]
-    partings = iter(first_partings(runs, pairs, to_the_end=True))
-    results = iter([run.result for run in runs])
+    partings, results = _runs(trace, distinct, ksm)
     rows = [_row(models[0], next(results))]
     uses: Uses | None = None
     for before, kernel in pairwise(models):
@@ -69,6 +67,24 @@ def across(trace: Trace, models: Sequence[Kernel], ksm: bool | None = None) -> A
             uses = uses_of(trace, kernel, ksm) if uses is None else uses
             rows[-1].causes = causes(trace, before, kernel, ksm, uses)
     return Across(trace.name, trace.path, trace.description, rows)
+
+
+def _runs(
+    trace: Trace, models: Sequence[Kernel], ksm: bool | None
+) -> tuple[Iterator[Parting | None], Iterator[Result]]:
+    """Where each of *models* parts from the one before it, and the results of all.
+
+    Models that certainly do the same are replayed once.
+    """
+    first = classes(trace, models, ksm)
+    runs = {i: Replay(trace, models[i], ksm) for i in dict.fromkeys(first)}
+    places = {i: place for place, i in enumerate(runs)}
+    pairs = [(a, b) for a, b in pairwise(first) if a != b]
+    found = iter(first_partings(
+        list(runs.values()), [(places[a], places[b]) for a, b in pairs], to_the_end=True
+    ))  # fmt: skip
+    partings = [next(found) if a != b else None for a, b in pairwise(first)]
+    return iter(partings), iter([runs[i].result for i in first])
 
 
 def _row(kernel: Kernel, result: Result) -> Row:

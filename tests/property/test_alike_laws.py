@@ -1,0 +1,92 @@
+"""Laws of sharing replays: models that run as one give the answers that they give one by one."""
+
+from __future__ import annotations
+
+import io
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vmatrace.commands.diff import as_json
+from vmatrace.commands.diff.across import as_json as across_json
+from vmatrace.commands.diff.across.question import across
+from vmatrace.commands.diff.question import Comparison
+from vmatrace.engine.world import World
+from vmatrace.kernels import FEATURES, KERNELS, Kernel, get_kernel
+from vmatrace.render import jsonform
+from vmatrace.replayer import alike
+from vmatrace.replayer.result import Result
+from vmatrace.replayer.run import Replay
+from vmatrace.search import generate
+from vmatrace.trace.file import Trace, load_trace
+
+MODELS = st.sampled_from(sorted(KERNELS)).map(get_kernel)
+#: Every program in a process with KSM by default, in one without it.
+KSM = st.sampled_from([True, False])
+
+
+def program(index: int, length: int = 40) -> Trace:
+    calls = generate.generate("alike", index, length)
+    return Trace("random", "", lambda: iter(calls), files=generate.files())
+
+
+def told(trace: Trace, models: list[Kernel], ksm: bool) -> list[str]:
+    """Everything that diff and diff --across say."""
+    comparison = Comparison(trace, models[0], models[-1], ksm)
+    out = io.StringIO()
+    as_json.write(out, comparison.diff())
+    across_json.write(out, across(trace, models, ksm))
+    return [out.getvalue(), *(str(as_json.event_json(event)) for event in comparison.events())]
+
+
+def said(result: Result | None) -> object:
+    """All of a result but the name of its model."""
+    assert result is not None
+    document = io.StringIO()
+    jsonform.write(document, result)
+    return document.getvalue().replace(f'"kernel":"{result.kernel}"', "")
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10_000), st.lists(MODELS, min_size=2, max_size=5), KSM)
+def test_what_is_shared_says_what_is_not_shared_says(
+    index: int, models: list[Kernel], ksm: bool
+) -> None:
+    trace = program(index)
+    shared = told(trace, models, ksm)
+    with mock.patch.object(alike, "_CAN_SEE", False):
+        assert told(trace, models, ksm) == shared
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10_000), MODELS, KSM)
+def test_a_feature_that_is_not_asked_for_changes_nothing(
+    index: int, kernel: Kernel, ksm: bool
+) -> None:
+    trace = program(index)
+    others = [kernel.switched([feature]) for feature in FEATURES.values()]
+    result, same = alike.alike(trace, kernel, others, ksm)
+    assert same, "a program that asks for everything proves nothing"
+    for i in same:
+        alone = Replay(trace, others[i], ksm).run()
+        assert said(alone) == said(result)
+
+
+def test_a_short_program_shares_most_models() -> None:
+    trace = load_trace(
+        b"vmatrace: 1\nname: short\nevents:\n  - munmap(0x10000, 4096) = 0\n", "short.yaml"
+    )
+    models = [kernel for name, kernel in KERNELS.items() if name[0].isdigit()]
+    assert alike.classes(trace, models, False) == [0] * len(models)
+
+
+@pytest.mark.parametrize("feature", FEATURES.values(), ids=lambda feature: feature.name)
+def test_each_feature_is_asked_for_by_name_or_read_from_the_world(feature: object) -> None:
+    """World keeps answers in attributes; each of them is one that watch() can see."""
+    kernel = get_kernel("post-patch")
+    assert isinstance(World.__slots__, tuple)
+    ours, theirs = World(kernel), World(kernel.switched([feature]))  # type: ignore[list-item]
+    unlike = [n for n in World.__slots__ if getattr(ours, n) != getattr(theirs, n)]
+    assert all(type(getattr(ours, name)) is bool for name in unlike if name != "kernel")
