@@ -22,7 +22,8 @@ _HEADS: Final = {"Examples:": "EXAMPLES", "Exit status:": "EXIT STATUS"}
 
 def pages() -> dict[str, str]:
     """Every page by the name of its file."""
-    with click.Context(program, info_name="vmatrace") as context:
+    # click keeps the option for help of the first context that asks: it has to be as in a run.
+    with click.Context(program, info_name="vmatrace", **program.context_settings) as context:
         found = {"vmatrace.1": _page(program, context, "vmatrace")}
         for name in program.list_commands(context):
             command = program.get_command(context, name)
