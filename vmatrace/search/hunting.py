@@ -35,6 +35,8 @@ ROUND: Final = 4
 #: Makers of what the sides differ in are so much likelier.
 _LIKELIER: Final = 40
 _POOL: Final = 200
+#: Replays that a find is worth; what is not minimal by then is none.
+_TRIES: Final = 4000
 #: As many kinds of one cause are looked for before it is switched off in half of the programs.
 _ENOUGH: Final = 2
 
@@ -172,11 +174,13 @@ class Hunter:
     def _reduced(self, base: Trace, events: list[Event], newer: Kernel, number: int) -> Find | None:
         goal = Goal(self.ground.condition, [self.ground.older, newer])
         try:
-            smallest = Reducer(goal, base, events).reduce()
+            smallest = Reducer(goal, base, events, tries=_TRIES).reduce()
             if newer is not self.ground.newer:  # with that feature it may part elsewhere, or not
                 goal = Goal(self.ground.condition, [self.ground.older, self.ground.newer])
-                smallest = Reducer(goal, smallest.base, smallest.events).reduce()
+                smallest = Reducer(goal, smallest.base, smallest.events, tries=_TRIES).reduce()
         except ValueError:
+            return None
+        if not smallest.minimal:
             return None
         return describe(self.ground, smallest, number)
 

@@ -227,7 +227,7 @@ def replace_beyond_limits(p: Program) -> None:
     """MAP_FIXED over what is there, of what a limit refuses."""
     addr, length = p.span(4)
     p.emit("mmap", addr, 4 * PAGE, RW, PRIVATE | abi.MAP_FIXED, -1, 0)
-    size = p.random.choice((length, 1 << 45))
+    size = p.random.choice((length, 64 * PAGE))
     flags = abi.MAP_FIXED | p.random.choice((PRIVATE, abi.MAP_SHARED, abi.MAP_PRIVATE))
     p.emit("mmap", addr + PAGE, size, RW, flags, p.random.choice((-1, Fd(5))), 0)
 

@@ -58,12 +58,14 @@ class Reducer:
         events: Sequence[Event],
         seconds: float | None = None,
         tell: Callable[[int, int], None] = lambda calls, tries: None,
+        tries: int = _RUNS,
     ) -> None:
-        """*tell* hears how many calls are left after how many tries."""
+        """*tell* hears how many calls are left after how many tries, *tries* at the most."""
         self._goal = goal
         self._best = Reduction(base, list(events))
         self._deadline = None if seconds is None else time.monotonic() + seconds
         self._tell = tell
+        self._tries = tries
 
     def reduce(self, anonymize: bool = False) -> Smallest:
         """The smallest program found. Raises NotReachedError."""
@@ -96,6 +98,8 @@ class Reducer:
         return found
 
     def _late(self) -> bool:
+        if self._goal.tries > self._tries:
+            return True
         return self._deadline is not None and time.monotonic() > self._deadline
 
     def _take(self, guess: Reduction | None) -> bool:
