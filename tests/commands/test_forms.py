@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import inspect
 import json
 import os
@@ -84,6 +85,8 @@ def test_a_new_form_is_one_module(
         vmatrace.commands.diff, "__path__", [*vmatrace.commands.diff.__path__, str(tmp_path)]
     )
     importlib.invalidate_caches()
+    # Its help is made when it is imported, which some test before this one may have done.
+    monkeypatch.delitem(sys.modules, "vmatrace.commands.diff.command", raising=False)
     bad = tmp_path / "bad.yaml"
     bad.write_text("vmatrace: 1\nevents: [munmap(1)]\n", encoding="utf-8")
     done = run("diff", ADJACENT, str(bad), "traces/max-map-count-hole.yaml", "--format", "tally")
