@@ -13,15 +13,13 @@ from vmatrace.engine.faults import populate
 from vmatrace.engine.limits import UNLIMITED
 from vmatrace.engine.limits import overlap as replaced
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.region import cut, map_region, may_unmap, split_borders, unmap
+from vmatrace.engine.region import cut, map_region, may_unmap, permitted, split_borders, unmap
 from vmatrace.engine.vma import VmFile
 
 _SHARED_TYPES: Final = (abi.MAP_SHARED, abi.MAP_SHARED_VALIDATE)
 _FIXED: Final = abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE
 _GIGANTIC: Final = 30
 _HUGE_SIZES: Final = (21, _GIGANTIC)  # 2 MiB and 1 GiB, as powers of two
-#: From VM_READ to VM_MAYREAD, and so on.
-_MAY_SHIFT: Final = 4
 _MAX_LFS_FILESIZE: Final = (1 << 63) - 1
 _SYNC_FILE_SYSTEMS: Final = frozenset({"ext4", "xfs"})  # FOP_MMAP_SYNC
 
@@ -369,16 +367,8 @@ def _file_flags(mm: Mm, prot: int, flags: int, file: VmFile, length: int, offset
         return -abi.EINVAL
     if not file.readable:
         return -abi.EACCES
-    if file.clears:
-        lacks = file.clears
-        # A seal is one of shared mappings (is_readonly_sealed()).
-        if file.is_shmem and kind == abi.MAP_PRIVATE:
-            lacks &= ~abi.VM_MAYWRITE
-        if asked := vm_flags << _MAY_SHIFT & lacks:
-            # path_noexec() and seals; a driver's own check, such as btf_sysfs_vmlinux_mmap().
-            sealed = asked & abi.VM_MAYEXEC or file.is_shmem
-            return -abi.EPERM if sealed else -abi.EACCES
-        vm_flags &= ~lacks
+    if file.clears and (vm_flags := permitted(vm_flags, file)) < 0:
+        return vm_flags
     if vm_flags & abi.VM_GROWSDOWN:
         return -abi.EINVAL
     return _account(mm, vm_flags, flags, file)
