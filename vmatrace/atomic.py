@@ -6,30 +6,39 @@ Knows file systems; nothing of what is written.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import tempfile
 from contextlib import suppress
-from typing import TextIO
+from typing import Final, TextIO
+
+#: Names of open descriptors: what they are open on has no name of its own to take.
+_DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})|/dev/std(?:out|err)")
 
 
 class AtomicFile:
     """A text file (UTF-8) that takes its name at ``commit()``, and leaves nothing behind without.
 
     Raises OSError where the file could not be written. The mode and owner of a file that is there
-    are kept, and a symbolic link is followed. What is no regular file (a device, a pipe) is written
-    to at once; one with several names or with attributes, or in a directory that takes no new
-    file, is overwritten at the end.
+    are kept, and a symbolic link is followed. What is no regular file (a device, a pipe), and a
+    descriptor that is open already (/dev/fd/3, /dev/stdout), is written to at once; one with
+    several names or with attributes, or in a directory that takes no new file, is overwritten at
+    the end.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
+        number = _DESCRIPTOR.fullmatch(path)
+        self._held = int(number[1] or (1 if path.endswith("out") else 2)) if number else -1
         self._target = os.path.realpath(path)
         self._beside: str | None = None  # the new file, which has a name for the moment
         self._copied = False
         self.stream = self._open()
 
     def _open(self) -> TextIO:
+        if self._held >= 0:
+            return _text(os.dup(self._held))
         try:
             before = os.stat(self._target)
         except FileNotFoundError:
@@ -57,9 +66,14 @@ class AtomicFile:
         return _text(handle)
 
     @property
+    def direct(self) -> bool:
+        """Whether it is written to at once."""
+        return self._beside is None and not self._copied
+
+    @property
     def empty(self) -> bool:
         """Whether nothing was written to it; False of what is written to at once."""
-        return (self._beside is not None or self._copied) and self.stream.tell() == 0
+        return not self.direct and self.stream.tell() == 0
 
     def commit(self) -> None:
         """Give the file its name, or its content."""

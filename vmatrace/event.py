@@ -101,13 +101,15 @@ class File:
     """What a descriptor refers to: one open file description (the kernel's ``struct file``).
 
     ``fs`` is the file system's name, ``legacy`` or ``mmap_prepare``. ``mode`` is how it was opened:
-    "r", "w" or "rw". ``size`` in bytes, None: large enough for every access.
+    "r", "w" or "rw". ``size`` in bytes, None: large enough for every access. ``vmflags``: codes of
+    smaps that its mappings have, empty: nothing is said (kernels.driver_flags()).
     """
 
     path: str
     fs: str = "ext4"
     mode: str = "rw"
     size: int | None = None
+    vmflags: tuple[str, ...] = ()
 
 
 class Event:

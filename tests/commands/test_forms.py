@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import inspect
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 from types import ModuleType
 

@@ -15,7 +15,23 @@ from vmatrace.engine.mm import Mm, may_split
 from vmatrace.engine.vma import Vma, VmFile
 
 _new = tuple.__new__  # see merge.py
+#: From VM_READ to VM_MAYREAD, and so on.
+_MAY_SHIFT: Final = 4
 _CUT_CAREFULLY: Final = abi.VM_SEALED | abi.VM_HUGETLB | abi.VM_DONTEXPAND
+
+
+def permitted(flags: int, file: VmFile) -> int:
+    """The *flags* that a mapping of *file* may have (VmFile.clears), or -errno.
+
+    Source: path_noexec() in do_mmap(), shmem's seals, a driver's own check (EACCES, as in
+    btf_sysfs_vmlinux_mmap()).
+    """
+    lacks = file.clears
+    if file.is_shmem and not flags & abi.VM_MAYSHARE:  # is_readonly_sealed() is of shared ones
+        lacks &= ~abi.VM_MAYWRITE
+    if asked := flags << _MAY_SHIFT & lacks:
+        return -abi.EPERM if asked & abi.VM_MAYEXEC or file.is_shmem else -abi.EACCES
+    return flags & ~lacks
 
 
 def map_region(

@@ -24,14 +24,15 @@ class VmFile:
     has no vm_ops, as /dev/zero (vma_is_anonymous() is true for it). ``close``: its vm_ops have a
     close hook, so a VMA of it cannot vanish in a merge (can_merge_remove_vma()). ``readable`` and
     ``writable`` are the FMODE bits. ``size`` in bytes, None: large enough.
-    ``sets``: vm_flags that its ``.mmap`` hook adds. ``fresh``: each mmap replaces vm_file by a new
+    ``sets``: vm_flags that its ``.mmap`` hook adds; ``clears``: VM_MAY* that its mappings lack
+    (path_noexec(), seals, drivers). ``fresh``: each mmap replaces vm_file by a new
     one, as overlayfs does. ``special``: not a file but a kernel mapping such as [vdso], which
     cannot be split. ``inode`` is the device column and the inode number of /proc/PID/maps.
     """
 
     __slots__ = (
-        "__weakref__", "anonymous", "close", "fresh", "fs", "hook", "inode", "path", "readable",
-        "sets", "size", "special", "writable",
+        "__weakref__", "anonymous", "clears", "close", "fresh", "fs", "hook", "inode", "path",
+        "readable", "sets", "size", "special", "writable",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +46,7 @@ class VmFile:
         anonymous: bool = False,
         close: bool = False,
         sets: int = 0,
+        clears: int = 0,
         fresh: bool = False,
         special: bool = False,
         size: int | None = None,
@@ -58,6 +60,7 @@ class VmFile:
         self.anonymous = anonymous
         self.close = close
         self.sets = sets
+        self.clears = clears
         self.fresh = fresh
         self.special = special
         self.size = size
@@ -75,8 +78,8 @@ class VmFile:
         """Another open file description of the same file."""
         return VmFile(
             self.path, self.fs, self.hook, readable=self.readable, writable=self.writable,
-            anonymous=self.anonymous, close=self.close, sets=self.sets, fresh=self.fresh,
-            special=self.special, size=self.size, inode=self.inode,
+            anonymous=self.anonymous, close=self.close, sets=self.sets, clears=self.clears,
+            fresh=self.fresh, special=self.special, size=self.size, inode=self.inode,
         )  # fmt: skip
 
 

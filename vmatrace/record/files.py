@@ -15,12 +15,12 @@ import re
 import resource
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from vmatrace.calls import CALLS
 from vmatrace.event import File
-from vmatrace.kernels import FILE_SYSTEMS
+from vmatrace.kernels import DRIVER_CODES, FILE_SYSTEMS
 from vmatrace.layout import Layout
 from vmatrace.oracle.errors import Unavailable
 from vmatrace.trace.grammar import is_reserved
@@ -34,12 +34,40 @@ _MODES: Final = {os.O_RDONLY: "r", os.O_WRONLY: "w", os.O_RDWR: "rw"}
 _MAGIC: Final = {
     0x01021994: "tmpfs", 0x958458F6: "hugetlbfs", 0x5345434D: "secretmem", 0x858458F6: "ramfs",
 }  # fmt: skip
+_ST_NOEXEC: Final = 8
+_SEAL_WRITE: Final = 0x08 | 0x10  # F_SEAL_WRITE, F_SEAL_FUTURE_WRITE
+#: File systems whose files map as their drivers like.
+_ODD: Final = frozenset(
+    {"legacy", "devmem", "devdax", "proc", "sysfs", "secretmem", "cgroup2", "selinuxfs"}
+)
+_WITH_MW: Final = ("mr", "mw", "me", *DRIVER_CODES)
+_RANGE: Final = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ")
 _DEV_ZERO, _DEV_MEM = (1, 5), (1, 1)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _syscall.argtypes = [ctypes.c_long] * 6
+
+
+def vmflags_at(tid: int, address: int) -> list[str]:
+    """The VmFlags of the mapping at *address* of thread *tid*, in the kernel's order."""
+    inside = False
+    with contextlib.suppress(OSError), open(f"/proc/{tid}/smaps", "rb") as smaps:
+        for line in smaps:
+            if (head := _RANGE.match(line)) is not None:
+                inside = int(head[1], 16) <= address < int(head[2], 16)
+            elif inside and line.startswith(b"VmFlags:"):
+                return line[8:].decode("ascii").split()
+    return []
+
+
+def _sealed(fd: int) -> bool:
+    """Whether a file is a memfd that may not be written to any more."""
+    try:
+        return bool(fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _SEAL_WRITE)
+    except OSError:
+        return False
 
 
 def printable(path: str) -> str:
@@ -50,13 +78,18 @@ def printable(path: str) -> str:
 
 @dataclass
 class Opened:
-    """One open file description. ``key`` is its name among the trace's files."""
+    """One open file description, as ``file``.
 
-    key: str
+    ``keys`` are its names among the trace's files, by the VmFlags of its mappings. ``odd``:
+    what they are, smaps has to tell.
+    """
+
     file: File
     duplicate: int
     identity: tuple[int, int]
+    odd: bool
     pieces: int = 0
+    keys: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     def __hash__(self) -> int:
         return id(self)
@@ -75,6 +108,7 @@ class OpenFiles:
         self._getfd, self._kcmp = numbers["pidfd_getfd"], numbers["kcmp"]
         self._live: dict[tuple[int, int], list[Opened]] = {}
         self._mounts: dict[int, str] = {}
+        self._dax: set[int] = set()
         self._devices: dict[str, str] = {}
         self._free: dict[File, list[str]] = {}
         self._names: dict[tuple[str, int], str] = {}
@@ -121,8 +155,11 @@ class OpenFiles:
         path = printable(os.readlink(f"/proc/self/fd/{own}"))
         fs = self._file_system(own, pid, status)
         path = "/dev/zero" if fs == "devzero" else path
-        file = File(path, "legacy" if fs == "devzero" else fs, _MODES.get(flags & 3, "rw"))
-        opened = Opened(self._key(file), file, own, identity)
+        mode = _MODES.get(flags & 3, "rw")
+        noexec = ("mr", "mw") if os.fstatvfs(own).f_flag & _ST_NOEXEC else ()
+        file = File(path, "legacy" if fs == "devzero" else fs, mode, vmflags=noexec)
+        odd = fs in _ODD or (stat.S_ISREG(status.st_mode) and self._mount(own) in self._dax)
+        opened = Opened(file, own, identity, odd)
         self._live.setdefault(identity, []).append(opened)
         self._held += 1
         while self._held > max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE, 1):
@@ -131,6 +168,27 @@ class OpenFiles:
         name = path if path.startswith("/") else f"/{path}"
         self._names[name.removesuffix(" (deleted)"), status.st_ino] = path
         return opened
+
+    def key(self, opened: Opened, shared: bool = False, at: tuple[int, int] | None = None) -> str:
+        """The name of *opened* in the trace's files; *at*: thread and address of its new mapping.
+
+        What the driver made of that mapping is read from its smaps entry, where it may be anything.
+        """
+        codes = opened.file.vmflags
+        sealed = shared and _sealed(opened.duplicate)
+        if at is None and sealed:
+            codes = ("mr", "me")
+        if at is not None and (opened.odd or sealed):
+            seen = vmflags_at(*at)
+            codes = tuple(c for c in seen if c in DRIVER_CODES or c in ("mr", "mw", "me"))
+            if shared and opened.file.mode == "r" and "mw" not in codes:
+                codes = tuple(c for c in _WITH_MW if c in codes or c == "mw")
+            if seen and codes == ("mr", "mw", "me") and opened.file.fs == "tmpfs":
+                codes = ()
+        key = opened.keys.get(codes)
+        if key is None:
+            key = opened.keys[codes] = self._key(replace(opened.file, vmflags=codes))
+        return key
 
     def _forget(self, opened: Opened) -> None:
         """Close the duplicate: it will not be known again."""
@@ -154,7 +212,9 @@ class OpenFiles:
         if opened.pieces or opened.duplicate < 0:
             return
         self._forget(opened)
-        self._free.setdefault(opened.file, []).append(opened.key)
+        for codes, key in opened.keys.items():
+            self._free.setdefault(replace(opened.file, vmflags=codes), []).append(key)
+        opened.keys.clear()
 
     def segment(self, shmid: int) -> tuple[str, int] | None:
         """The name of System V segment *shmid* among the files, and its size in bytes."""
@@ -167,6 +227,13 @@ class OpenFiles:
                     self.described[key] = File(path, "tmpfs", size=size)
                     return key, size
         return None
+
+    def huge_segment(self, shmid: int, at: tuple[int, int]) -> None:
+        """Say of segment *shmid* that it is of huge pages, if it is: thread and address of it."""
+        key = f"shm_{shmid}"
+        file = self.described[key]
+        if file.fs == "tmpfs" and "ht" in vmflags_at(*at):
+            self.described[key] = replace(file, fs="hugetlbfs")
 
     def unseen_segment(self, shmid: int, address: int, tid: int) -> tuple[str, int] | None:
         """As segment(), of one in another IPC namespace that thread *tid* attached at *address*."""
@@ -202,14 +269,18 @@ class OpenFiles:
             return {_DEV_ZERO: "devzero", _DEV_MEM: "devmem"}.get(device, "legacy")
         if stat.S_ISBLK(status.st_mode):
             return "bdev"
-        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii", errors="replace") as table:
-            found = re.search(r"^mnt_id:\s*(\d+)", table.read(), re.MULTILINE)
-        mount = int(found[1]) if found else -1
+        mount = self._mount(fd)
         if mount not in self._mounts:
             self._read_mounts(pid)
         if mount in self._mounts:
             return self._known(self._mounts[mount])
         return self._unmounted(fd)
+
+    @staticmethod
+    def _mount(fd: int) -> int:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii", errors="replace") as table:
+            found = re.search(r"^mnt_id:\s*(\d+)", table.read(), re.MULTILINE)
+        return int(found[1]) if found else -1
 
     def _unmounted(self, fd: int) -> str:
         buffer = (ctypes.c_long * 32)()
@@ -231,6 +302,8 @@ class OpenFiles:
                 fields, kind = head.split(), tail.split()[0]
                 self._mounts[int(fields[0])] = kind
                 self._devices[fields[2]] = kind
+                if re.search(r"\bdax(?:=always|=inode)?(?:,|$)", tail.split()[-1]):
+                    self._dax.add(int(fields[0]))
 
     # --- layouts ----------------------------------------------------------------------------
 

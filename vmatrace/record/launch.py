@@ -19,10 +19,13 @@ from vmatrace.record.filter import SyscallTable, program
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _SECCOMP_SET_MODE_FILTER: Final = 1
 _FAILED: Final = 127
+_ADDR_NO_RANDOMIZE: Final = 0x0040000
+_PERSONALITY_ASK: Final = 0xFFFFFFFF
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 _libc.syscall.argtypes = [ctypes.c_long, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_void_p]
+_libc.personality.argtypes = [ctypes.c_ulong]
 
 
 class CannotStart(Exception):  # noqa: N818 - it states a fact
@@ -38,11 +41,18 @@ class Launched:
     """A child that runs *command* when it is let ``go``. Raises CannotStart where there is none.
 
     ``pid`` can be traced from the start. The filter is *table*'s. With *ksm*, PR_SET_MEMORY_MERGE
-    is in force in it. *mask*: the signals that are blocked in it.
+    is in force in it. *mask*: the signals that are blocked in it. With *still*, its addresses are
+    not randomized; with *aside*, what it prints goes to standard error.
     """
 
     def __init__(
-        self, command: Sequence[str], table: SyscallTable, ksm: bool, mask: set[int]
+        self,
+        command: Sequence[str],
+        table: SyscallTable,
+        ksm: bool,
+        mask: set[int],
+        still: bool = False,
+        aside: bool = False,
     ) -> None:
         path = shutil.which(command[0])
         if path is None:
@@ -60,6 +70,10 @@ class Launched:
             try:
                 os.close(self._start)
                 if os.read(reading, 1):
+                    if aside:
+                        os.dup2(2, 1)
+                    if still:
+                        _keep_still()
                     _become(path, command, code, number, ksm, mask)
             except BaseException as error:  # nothing may return into a second copy of us
                 with contextlib.suppress(BaseException):
@@ -83,6 +97,13 @@ class Launched:
         with os.fdopen(self._errors, "rb") as errors:
             text = errors.read().decode("utf-8", "replace")
         return CannotStart(f"{self._name}: {text or 'it was killed before it could start'}")
+
+
+def _keep_still() -> None:
+    """As setarch -R does."""
+    now = _libc.personality(_PERSONALITY_ASK)
+    if now == -1 or _libc.personality(now | _ADDR_NO_RANDOMIZE) == -1:
+        raise OSError(0, f"--no-aslr: {os.strerror(ctypes.get_errno())}")
 
 
 def _become(

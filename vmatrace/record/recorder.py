@@ -82,7 +82,6 @@ class Recorder:
                     opened = self.files.of(process.pidfd(), task.tid, cast(int, values[4]))
                     if opened is not None:
                         pending.opened = opened
-                        values[4] = Fd(opened.key)
             elif name == "process_madvise":
                 values[0] = decode.pid_of(process.pid, cast(int, values[0]))
             elif name == "shmat" and (segment := self.files.segment(cast(int, values[0]))):
@@ -100,6 +99,13 @@ class Recorder:
                 if segment := self.files.unseen_segment(shmid, result, task.tid):
                     event.args = (Fd(segment[0]), *event.args[1:])
                     pending.size = segment[1]
+            if pending.opened is not None:
+                at = (task.tid, result) if result > 0 else None
+                shared = pending.args[3] & abi.MAP_TYPE != abi.MAP_PRIVATE
+                key = self.files.key(pending.opened, shared, at)
+                event.args = (*event.args[:4], Fd(key), *event.args[5:])
+            elif event.name == "shmat" and result > 0:
+                self.files.huge_segment(pending.args[0], (task.tid, result))
             new = effects.placed(space, pending, result, self._page)
             if new is not None:  # whose neighbours were not known before
                 space.pieces.clear(*new)

@@ -63,20 +63,25 @@ class Session:
         self._page = resource.getpagesize()
         self.files = OpenFiles(self._calls.numbers)
         self.spool = Spool()
-        self._model = model
+        self.model = model
         self._recorder = Recorder(self.files, self.spool, model, self._page)
         self._state = ProcessState()
         self._ksm = False
 
-    def command(self, command: Sequence[str], ksm: bool) -> Recorded:
-        """Run *command* and record it to its end. Raises CannotStart and Unavailable."""
+    def command(
+        self, command: Sequence[str], ksm: bool, still: bool = False, aside: bool = False
+    ) -> Recorded:
+        """Run *command* and record it to its end; the switches are those of Launched.
+
+        Raises CannotStart and Unavailable.
+        """
         self.files.check()
-        inherited = get_kernel(self._model).has(KSM_EXEC_INHERIT)
+        inherited = get_kernel(self.model).has(KSM_EXEC_INHERIT)
         if ksm and not inherited:
             raise CannotStart("--ksm: KSM by default does not survive execve() before Linux 6.7")
         self._ksm = inherited and (ksm or launch.ksm_by_default())
         with Waiter(_ENDING) as waiter:
-            child = Launched(command, self._calls, ksm, waiter.before)
+            child = Launched(command, self._calls, ksm, waiter.before, still, aside)
             _want_descriptors()
             try:
                 stops.seize(child.pid, stops.OPTIONS | stops.EXITKILL)
@@ -171,7 +176,7 @@ class Session:
         recorder = self._recorder
         state = ProcessState(self._state.ksm, recorder.brk, None, self._state.rlimits)
         head = header(
-            name, self.files.described, state, kernel=self._model, page_size=self._page,
+            name, self.files.described, state, kernel=self.model, page_size=self._page,
             sysctl=_sysctl(), maps=recorder.maps,
         )  # fmt: skip
         self.spool.write(out, comment(remark) + head)

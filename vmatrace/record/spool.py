@@ -6,6 +6,7 @@ events come from.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from typing import IO, Final
@@ -13,18 +14,25 @@ from typing import IO, Final
 from vmatrace.calls import BIRTHS
 from vmatrace.event import Event
 from vmatrace.layout import Layout
+from vmatrace.oracle.errors import Unavailable
 from vmatrace.trace.writer import event_line, expected_layout
 
 _COUNTED_APART: Final = "fault"
 
 
 class Spool:
-    """Events in the order in which they are added, and how many there are of each kind."""
+    """Events in the order in which they are added, and how many there are of each kind.
+
+    Raises Unavailable where the temporary directory has no room for them.
+    """
 
     def __init__(self) -> None:
-        self._file: IO[str] = tempfile.TemporaryFile(  # noqa: SIM115
-            "w+", encoding="utf-8", newline="\n", prefix="vmatrace-"
-        )
+        try:
+            self._file: IO[str] = tempfile.TemporaryFile(  # noqa: SIM115
+                "w+", encoding="utf-8", newline="\n", prefix="vmatrace-"
+            )
+        except OSError as error:
+            raise _no_room(error) from None
         self.events = 0
         self.faults = 0
         self.layouts = 0
@@ -32,7 +40,7 @@ class Spool:
 
     def add(self, event: Event) -> None:
         """One event, with its recorded result."""
-        self._file.write(event_line(event, result=True) + "\n")
+        self._put(event_line(event, result=True))
         if event.name == _COUNTED_APART:
             self.faults += 1
         else:
@@ -42,14 +50,31 @@ class Spool:
 
     def expect(self, layout: Layout, pid: str, kernel: str) -> None:
         """The layout that process *pid* has here under *kernel*."""
-        self._file.write(expected_layout(layout, pid, kernel) + "\n")
+        self._put(expected_layout(layout, pid, kernel))
         self.layouts += 1
 
+    def _put(self, text: str) -> None:
+        try:
+            self._file.write(text + "\n")
+        except OSError as error:
+            self.close()
+            raise _no_room(error) from None
+
     def write(self, out: IO[str], header: str) -> None:
-        """The whole trace."""
+        """The whole trace. Raises Unavailable where the events cannot be kept, OSError of *out*."""
+        try:
+            self._file.seek(0)
+        except OSError as error:  # of the last that were written
+            self.close()
+            raise _no_room(error) from None
         out.write(header)
-        self._file.seek(0)
         shutil.copyfileobj(self._file, out)
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+def _no_room(error: OSError) -> Unavailable:
+    folder = tempfile.tempdir or "the temporary directory (TMPDIR)"
+    return Unavailable(f"{folder}: the recording cannot be kept there: {error.strerror}")

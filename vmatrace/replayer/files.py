@@ -5,6 +5,7 @@ Knows which descriptors are one open file and what a file system's driver does; 
 
 from __future__ import annotations
 
+from typing import Final
 from weakref import WeakValueDictionary
 
 from vmatrace import abi, kernels
@@ -13,6 +14,9 @@ from vmatrace.event import Fd, File
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Mapping
 from vmatrace.trace.file import Trace
+
+#: Mounts that are MNT_NOEXEC or SB_I_NOEXEC wherever they are (path_noexec()).
+_NOEXEC: Final = frozenset({"proc", "secretmem", "sysfs"})
 
 
 class Files:
@@ -51,6 +55,10 @@ class Files:
     def _open(self, file: File) -> VmFile:
         zero = file.path == "/dev/zero"
         huge = file.fs == "hugetlbfs"
+        codes = file.vmflags or kernels.well_known_device(file.path)
+        sets, clears = kernels.driver_flags(codes)
+        if file.fs in _NOEXEC:
+            clears |= abi.VM_MAYEXEC
         return VmFile(
             file.path,
             file.fs,
@@ -59,7 +67,8 @@ class Files:
             writable="w" in file.mode,
             anonymous=zero,
             close=huge,
-            sets=self._driver_flags(file.fs),
+            sets=sets | self._driver_flags(file.fs),
+            clears=clears,
             fresh=file.fs == "overlay",
             size=file.size,
         )

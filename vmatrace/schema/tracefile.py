@@ -106,6 +106,15 @@ def _files() -> Schema:
             "description": "In bytes. Default: large enough for every access.",
             "type": "integer", "minimum": 0, "maximum": (1 << 63) - 1,
         },
+        "vmflags": {
+            "description": "VmFlags of smaps that its mappings have: what its driver sets (pf io "
+            "mm de dd dc …) and, where mr, mw or me are among them, what may be permitted. "
+            "Default: what is known of the device by its path, else nothing special.",
+            "anyOf": [
+                {"type": "array", "items": {"enum": list(abi.CODE_TO_VM_FLAG)}},
+                {"type": "string", "pattern": "^[a-z ]*$"},
+            ],
+        },
     }  # fmt: skip
     return {
         "description": "What a descriptor number, or a name used instead of one, refers to.",

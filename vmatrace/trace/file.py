@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Union
@@ -159,7 +159,7 @@ class Trace:
         if fd not in self._opened:
             like = next((file for file in self.files.values() if file.path == fd.path), None)
             self._opened[fd] = (
-                File(like.path, like.fs, like.mode, like.size) if like
+                replace(like) if like
                 else File(fd.path, file_system(fd.path))
             )  # fmt: skip
         return self._opened[fd]

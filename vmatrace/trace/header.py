@@ -17,7 +17,7 @@ from vmatrace.layout import Layout, LayoutError
 from vmatrace.snapshots import parse_snapshot
 from vmatrace.trace.grammar import is_reserved
 from vmatrace.trace.values import Values, parse_integer
-from vmatrace.trace.yamlstream import MappingNode, Node, position
+from vmatrace.trace.yamlstream import MappingNode, Node, SequenceNode, position
 
 VERSION: Final = 1
 KEYS: Final = (
@@ -28,7 +28,7 @@ KEYS: Final = (
 RLIMITS: Final = ("as", "data", "memlock", "stack")
 #: The largest values of knobs that are no unsigned long.
 SYSCTL_MOST: Final = {"max_map_count": (1 << 31) - 1, "overcommit_memory": 2}
-FILE_KEYS: Final = ("path", "fs", "mode", "size")
+FILE_KEYS: Final = ("path", "fs", "mode", "size", "vmflags")
 FILE_MODES: Final = ("rw", "r", "w")
 _FILE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _MAPS_HEAD: Final = re.compile(r"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ")
@@ -60,7 +60,11 @@ class ProcessState:
 
 def file_system(path: str) -> str:
     """A memfd and a SysV segment are shmem whatever they are called; for the rest, a guess."""
-    return "tmpfs" if path.startswith(("/memfd:", "/SYSV")) else "ext4"
+    from vmatrace.kernels import well_known_device
+
+    if path.startswith(("/memfd:", "/SYSV")):
+        return "tmpfs"
+    return "legacy" if well_known_device(path) else "ext4"
 
 
 class Header:
@@ -177,7 +181,24 @@ class Header:
         fs = self._one_of(given.get("fs"), kernels.FILE_SYSTEMS, "file system")
         mode = self._one_of(given.get("mode"), FILE_MODES, "mode")
         size = self.values.integer(given.get("size"), 0, (1 << 63) - 1, "a size in bytes")
-        return File(path, fs or file_system(path), mode or "rw", size)
+        vmflags = self._codes(given.get("vmflags"))
+        return File(path, fs or file_system(path), mode or "rw", size, vmflags)
+
+    def _codes(self, node: Node | None) -> tuple[str, ...]:
+        """Codes of smaps, as text or as a list."""
+        if isinstance(node, SequenceNode):
+            given = [(item, self.values.text(item, "a code of smaps")) for item in node.items]
+        elif node is not None:
+            text = self.values.text(node, "codes of smaps, as VmFlags prints them") or ""
+            given = [(node, word) for word in text.split()]
+        else:
+            given = []
+        codes = [code for _, code in given if code is not None]
+        for place, code in given:
+            if code is not None and code not in abi.CODE_TO_VM_FLAG and place is not None:
+                message = f"unknown code {quoted(code)}{suggestion(code, abi.CODE_TO_VM_FLAG)}"
+                self.errors.add(*position(place), message)
+        return tuple(code for code in codes if code in abi.CODE_TO_VM_FLAG)
 
     def _one_of(self, node: Node | None, known: Iterable[str], what: str) -> str | None:
         word = self.values.text(node, f"a {what}")

@@ -51,7 +51,10 @@ def node(value: object, line: int) -> Node:
     if value is None or isinstance(value, (str, int)):
         return scalar(value, line)
     if isinstance(value, File):
-        value = {"path": value.path, "fs": value.fs, "mode": value.mode, "size": value.size}
+        value = {
+            "path": value.path, "fs": value.fs, "mode": value.mode, "size": value.size,
+            "vmflags": " ".join(value.vmflags) or None,
+        }  # fmt: skip
         value = {key: part for key, part in value.items() if part is not None}
     if isinstance(value, Mapping):
         mapping = MappingNode(line, 1)

@@ -127,7 +127,8 @@ def _state(process: ProcessState) -> str:
 def _file(file: File) -> str:
     size = "" if file.size is None else f", size: {file.size:#x}"
     mode = "" if file.mode == "rw" else f", mode: {file.mode}"
-    return f"path: {quoted(file.path)}, fs: {file.fs}{mode}{size}"
+    codes = f", vmflags: {' '.join(file.vmflags)}" if file.vmflags else ""
+    return f"path: {quoted(file.path)}, fs: {file.fs}{mode}{size}{codes}"
 
 
 def snapshot(layout: Layout) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vmatrace.commands.record import command, words
+from vmatrace.commands.record.output import Output
 from vmatrace.kernels import get_kernel
 from vmatrace.record.session import Recorded
 
@@ -34,7 +35,7 @@ def test_exact_is_what_has_every_layout_and_every_result(
 ) -> None:
     path = tmp_path / "t.yaml"
     path.write_text(f"vmatrace: 1\nname: t\nevents:\n{events}", encoding="utf-8")
-    exact = command._check(str(path), recorded(), get_kernel("6.18"))
+    exact = command._check(Output(str(path)), recorded(), get_kernel("6.18"))
     err = capsys.readouterr().err
     assert err.splitlines()[-1] == f"vmatrace: {said}"
     assert exact == ("exact" in said)

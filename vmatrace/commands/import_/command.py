@@ -150,13 +150,19 @@ def _write(trace: Trace, output: str, strict: bool) -> int:
         import shutil
         import tempfile
 
+        from vmatrace.atomic import AtomicFile
+
         try:
             # All of it before the first byte there: an interrupted run leaves no half of a trace.
             with tempfile.TemporaryFile("w+", encoding="utf-8") as whole:
                 tracefile.write(trace, files, whole)
                 whole.seek(0)
-                with open(output, "w", encoding="utf-8") as file:
-                    shutil.copyfileobj(whole, file)
+                file = AtomicFile(output)
+                try:
+                    shutil.copyfileobj(whole, file.stream)
+                    file.commit()
+                finally:
+                    file.discard()
         except OSError as error:
             raise click.UsageError(f"{output}: cannot be written: {error.strerror}") from None
     assert trace.notes is not None

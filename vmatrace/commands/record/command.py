@@ -12,6 +12,7 @@ import click
 from vmatrace.commands.inputs import BAD, DIFFERS, OK
 
 if TYPE_CHECKING:
+    from vmatrace.commands.record.output import Output
     from vmatrace.kernels import Kernel
     from vmatrace.record.session import Recorded, Session
 
@@ -48,11 +49,16 @@ from those of COMMAND.""",
 )
 @click.argument("command_line", metavar="[-- COMMAND [ARG...]]", nargs=-1,
                 type=click.UNPROCESSED)  # fmt: skip
-@click.option("-o", "--output", metavar="TRACE", type=click.Path(dir_okay=False),
-              help="Where the trace goes.  [default: COMMAND.trace.yaml]")  # fmt: skip
+@click.option("-o", "--output", metavar="TRACE",
+              type=click.Path(dir_okay=False, allow_dash=True),
+              help="Where the trace goes, whole or not at all; - is standard output (what COMMAND "
+                   "prints then goes to standard error).  "
+                   "[default: COMMAND.trace.yaml]")  # fmt: skip
 @click.option("-p", "--pid", metavar="PID", type=click.IntRange(1),
               help="Record a process that runs already.")  # fmt: skip
 @click.option("--ksm", is_flag=True, help="Turn KSM by default on for COMMAND first.")
+@click.option("--no-aslr", "still", is_flag=True,
+              help="Do not randomize COMMAND's addresses: recordings that repeat.")  # fmt: skip
 @click.option("--check", is_flag=True,
               help="Replay at once; compare every layout with the kernel's.")  # fmt: skip
 @click.option("--check-budget", "budgets", metavar="TRACE", multiple=True,
@@ -64,6 +70,7 @@ def command(
     output: str | None,
     pid: int | None,
     ksm: bool,
+    still: bool,
     check: bool,
     budgets: tuple[str, ...],
 ) -> int:
@@ -74,65 +81,79 @@ def command(
     replay is exact and checks itself.
     """
     from vmatrace.commands.record import words
+    from vmatrace.commands.record.output import Output
 
     if (pid is None) == (not command_line):
         raise click.UsageError("expected either -- COMMAND or -p PID")
-    if pid is not None and ksm:
-        raise click.UsageError("--ksm goes with COMMAND, not with -p")
+    if pid is not None and (ksm or still):
+        option = "--ksm" if ksm else "--no-aslr"
+        raise click.UsageError(f"{option} goes with COMMAND, not with -p")
     name = os.path.basename(command_line[0]) if pid is None else f"pid-{pid}"
     path = output or _free(name)
     if budgets and not _can_be_met(budgets):
         return BAD
-    made = _record(path, command_line, pid, ksm)
-    if made is None:
-        return BAD
-    session, recorded, kernel = made
-    repeat = words.command_line(ksm, command_line, pid)
-    system = os.uname()
-    remark = words.remark(repeat, system.release, kernel.name, system.machine)
     try:
-        with open(path, "w", encoding="utf-8", newline="\n") as out:
-            session.write(out, name, remark)
+        out = Output(path)
     except OSError as error:
-        _say(f"error: {path}: cannot be written: {error.strerror}")
-        return BAD
-    _say(words.outcome(path, recorded))
-    for text in words.remarks(recorded):
-        _say(text)
-    if (check or budgets) and not _check(path, recorded, kernel, check, budgets):
-        return DIFFERS
+        return _cannot_write(path, error)
+    with out:
+        made = _record(out, command_line, pid, ksm, still)
+        if made is None:
+            return BAD
+        session, recorded, kernel = made
+        if not _write(out, session, name, words.command_line(ksm, still, command_line, pid)):
+            return BAD
+        _say(words.outcome(out.shown, recorded))
+        for text in words.remarks(recorded):
+            _say(text)
+        if (check or budgets) and not _check(out, recorded, kernel, check, budgets):
+            return DIFFERS
     if recorded.status is not None:
         return recorded.status
     return _SIGNALLED + recorded.signal if recorded.signal else OK
 
 
 def _record(
-    path: str, command_line: tuple[str, ...], pid: int | None, ksm: bool
+    out: Output, command_line: tuple[str, ...], pid: int | None, ksm: bool, still: bool
 ) -> tuple[Session, Recorded, Kernel] | None:
-    """Record, if *path* can be written at all; None where it failed, which has been said."""
+    """Record for *out*; None where it failed, which has been said."""
     from vmatrace.oracle import Unavailable
     from vmatrace.record.launch import CannotStart
     from vmatrace.record.session import Session
     from vmatrace.verify import findings
 
-    existed = os.path.lexists(path)
-    try:
-        open(path, "a").close()
-    except OSError as error:
-        _say(f"error: {path}: cannot be written: {error.strerror}")
-        return None
     try:
         kernel = findings.look().kernel
         session = Session(kernel.name)
-        recorded = session.process(pid) if pid is not None else session.command(command_line, ksm)
-    except BaseException as error:
-        if not existed:
-            os.unlink(path)
-        if not isinstance(error, (Unavailable, CannotStart)):
-            raise
+        if pid is not None:
+            return session, session.process(pid), kernel
+        return session, session.command(command_line, ksm, still, out.standard), kernel
+    except (Unavailable, CannotStart) as error:
         _say(f"error: {error}")
         return None
-    return session, recorded, kernel
+
+
+def _write(out: Output, session: Session, name: str, repeat: str) -> bool:
+    """Write the trace that *repeat* made; False where it cannot be, which has been said."""
+    from vmatrace.commands.record import words
+    from vmatrace.oracle import Unavailable
+
+    system = os.uname()
+    remark = words.remark(repeat, system.release, session.model, system.machine)
+    try:
+        out.write(lambda stream: session.write(stream, name, remark))
+    except OSError as error:
+        _cannot_write(out.path, error)
+    except Unavailable as error:
+        _say(f"error: {error}")
+    else:
+        return True
+    return False
+
+
+def _cannot_write(path: str, error: OSError) -> int:
+    _say(f"error: {path}: cannot be written: {error.strerror or error}")
+    return BAD
 
 
 def _say(text: str) -> None:
@@ -166,7 +187,7 @@ def _can_be_met(paths: tuple[str, ...]) -> bool:
 
 
 def _check(
-    path: str,
+    out: Output,
     recorded: Recorded,
     kernel: Kernel,
     exactly: bool = True,
@@ -181,9 +202,8 @@ def _check(
     from vmatrace.event import Expectation
     from vmatrace.render import paper, progress
     from vmatrace.replayer.run import Replay
-    from vmatrace.trace.file import load_trace
 
-    trace = load_trace(path)
+    trace = out.read()
     read = trace.read
     # Every layout in it is of this kernel, also if that is a row of the table and some switches.
     trace.read = lambda: (

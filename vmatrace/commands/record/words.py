@@ -31,11 +31,12 @@ def remark(command: str, kernel: str, model: str, machine: str) -> str:
     )
 
 
-def command_line(ksm: bool, arguments: Sequence[str], pid: int | None) -> str:
+def command_line(ksm: bool, still: bool, arguments: Sequence[str], pid: int | None) -> str:
     """The command line that makes such a recording."""
     if pid is not None:
         return f"vmatrace record -p {pid}"
-    return f"vmatrace record {'--ksm ' if ksm else ''}-- {shlex.join(arguments)}"
+    options = f"{'--ksm ' if ksm else ''}{'--no-aslr ' if still else ''}"
+    return f"vmatrace record {options}-- {shlex.join(arguments)}"
 
 
 def outcome(path: str, recorded: Recorded) -> str:

@@ -13,7 +13,7 @@ from vmatrace.engine.faults import populate
 from vmatrace.engine.limits import UNLIMITED
 from vmatrace.engine.limits import overlap as replaced
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.region import cut, map_region, may_unmap, split_borders, unmap
+from vmatrace.engine.region import cut, map_region, may_unmap, permitted, split_borders, unmap
 from vmatrace.engine.vma import VmFile
 
 _SHARED_TYPES: Final = (abi.MAP_SHARED, abi.MAP_SHARED_VALIDATE)
@@ -367,6 +367,8 @@ def _file_flags(mm: Mm, prot: int, flags: int, file: VmFile, length: int, offset
         return -abi.EINVAL
     if not file.readable:
         return -abi.EACCES
+    if file.clears and (vm_flags := permitted(vm_flags, file)) < 0:
+        return vm_flags
     if vm_flags & abi.VM_GROWSDOWN:
         return -abi.EINVAL
     return _account(mm, vm_flags, flags, file)

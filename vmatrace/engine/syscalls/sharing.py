@@ -50,8 +50,7 @@ def shmat(
     # Each attachment has a struct file of its own, with a close hook (shm_vm_ops).
     attached = VmFile(
         segment.path, segment.fs, "legacy", writable=not read_only, close=True,
-        size=segment.size,
-        inode=segment.inode,
+        sets=segment.sets, clears=segment.clears, size=segment.size, inode=segment.inode,
     )  # fmt: skip
     kind = abi.MAP_SHARED | (abi.MAP_FIXED if addr else 0)
     return mmap(mm, addr, size, prot, kind, attached, 0, recorded)
@@ -88,7 +87,9 @@ def shmdt(mm: Mm, addr: int) -> int:
 def _is_piece(vma: Vma, addr: int) -> bool:
     """Whether *vma* is a part of a segment attached at *addr*: its page offset tells."""
     file = vma.file
-    return file is not None and file.close and file.fs == "tmpfs" and vma.skew == -addr
+    if file is None or not file.close:
+        return False
+    return (file.fs == "tmpfs" or file.path.startswith("/SYSV")) and vma.skew == -addr
 
 
 def remap_file_pages(mm: Mm, addr: int, size: int, prot: int, pgoff: int, flags: int) -> int:
