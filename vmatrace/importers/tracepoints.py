@@ -197,6 +197,6 @@ FTRACE: Final = retold(
 )  # fmt: skip
 PERF_SCRIPT: Final = retold(
     "perf-script", "the text of perf script",
-    "perf record -e 'raw_syscalls:*' COMMAND; perf script -F comm,pid,tid,time,event,trace",
+    "perf record -e 'raw_syscalls:*' COMMAND; perf script -F +pid > LOG",
     _is_perf, Tracepoints,
 )  # fmt: skip

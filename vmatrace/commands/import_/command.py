@@ -54,7 +54,7 @@ def _list(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     width = max(len(form.name) for form in formats())
     for form in formats():
         click.echo(f"{form.name:{width}}  {form.what}")
-        click.echo(f"{'':{width}}    {form.made}")
+        click.echo(f"    {form.made}")
     ctx.exit()
 
 
