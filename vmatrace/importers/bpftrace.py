@@ -194,6 +194,6 @@ def _looks(lines: Sequence[str]) -> bool:
 
 FORMAT: Final = retold(
     "bpftrace", "the output of vmatrace's bpftrace script",
-    "vmatrace import --script bpftrace > vmatrace.bt; bpftrace vmatrace.bt -c COMMAND -o LOG",
+    "bpftrace vmatrace.bt -c COMMAND -o LOG (see import --script)",
     _looks, BpfTrace, _header,
 )  # fmt: skip

@@ -192,11 +192,11 @@ def _is_perf(lines: Sequence[str]) -> bool:
 
 FTRACE: Final = retold(
     "ftrace", "the text of ftrace",
-    "trace-cmd record -e raw_syscalls -F -c COMMAND && trace-cmd report > LOG",
+    "trace-cmd record -e raw_syscalls -F -c COMMAND; trace-cmd report > LOG",
     _is_ftrace, Tracepoints,
 )  # fmt: skip
 PERF_SCRIPT: Final = retold(
     "perf-script", "the text of perf script",
-    "perf record -e 'raw_syscalls:*' COMMAND && perf script -F comm,pid,tid,time,event,trace > LOG",
+    "perf record -e 'raw_syscalls:*' COMMAND; perf script -F +pid > LOG",
     _is_perf, Tracepoints,
 )  # fmt: skip

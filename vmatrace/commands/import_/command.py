@@ -53,7 +53,8 @@ def _list(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
 
     width = max(len(form.name) for form in formats())
     for form in formats():
-        click.echo(f"{form.name:{width}}  {form.what}: {form.made}")
+        click.echo(f"{form.name:{width}}  {form.what}")
+        click.echo(f"    {form.made}")
     ctx.exit()
 
 
