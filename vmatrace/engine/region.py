@@ -74,7 +74,7 @@ def _map_new(
         flags &= ~abi.VM_LOCKED_MASK
     if file.fresh:
         file = file.reopened()
-    if flags != before and prev is not None and _retries(mm):
+    if flags != before and prev is not None and mm.world.retries:
         again = merge.attributes(flags, source.skew, file, 0, 0, None)
         merged = mm.merge_new("new", start, end, again, prev, following)
         if merged is not None:
@@ -84,11 +84,6 @@ def _map_new(
     if late and ksm.compatible(flags, file):
         flags |= abi.VM_MERGEABLE
     return mm.insert_apart(Vma(start, end, flags, source.skew, file), prev)
-
-
-def _retries(mm: Mm) -> bool:
-    """Whether a driver that changed the flags gets a second merge attempt (until 6.15)."""
-    return mm.world.retry_new or mm.world.retry_existing
 
 
 def brk_region(mm: Mm, start: int, end: int, flags: int) -> Vma:
