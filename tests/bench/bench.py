@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -212,6 +213,44 @@ def bench_logs(report: Report, runs: int, count: int, folder: Path) -> None:
         report.add(f"{name}_peak_mb", "peak memory", memory, "MB")
 
 
+#: What is asked of a log beside its replay, and by how many replays each is to cost at most.
+ASKED = {
+    "diff": ("diff LOG", 1.6),
+    "across": ("diff --across 6.4..7.3 LOG", 4.0),
+    "report": ("report LOG", 1.6),
+    "html": ("report --format html LOG", 2.5),
+    "explain": ("explain LOG 0x7ffff7000000", 1.5),
+    "explain_all": ("explain LOG all", 2.5),
+}
+
+
+def bench_ratios(report: Report, runs: int, lines: int, folder: Path) -> None:
+    """CPU time of the commands on two logs as multiples of a replay, each run beside the others."""
+    for name, text in (("shell", everything(lines)), ("memory", memory_calls(lines))):
+        report.title(f"A log of {lines:,} lines ({name}): CPU time in replays")
+        path = folder / f"ratios-{name}.log"
+        path.write_text("\n".join(text) + "\n", encoding="utf-8")
+        times: dict[str, list[float]] = {key: [] for key in ASKED}
+        for _ in range(runs):
+            unit = cpu("replay --format json LOG", path)
+            for key, (asked, _) in ASKED.items():
+                times[key].append(cpu(asked, path) / unit)
+        for key, (asked, most) in ASKED.items():
+            ratio = statistics.median(times[key])
+            report.add(f"{name}_{key}_to_replay", asked, ratio, "replays", f"to reach {most}")
+
+
+def cpu(asked: str, log: Path) -> float:
+    """The CPU time in seconds of one command about *log*."""
+    argv = command(*asked.replace("LOG", str(log)).split())
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(argv, stdout=subprocess.DEVNULL, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"{' '.join(argv)}: exit status {done.returncode}")
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def bench_record(report: Report, runs: int) -> None:
     """Programs beside themselves when they are recorded."""
     report.title("vmatrace record, wall time of the program")
@@ -280,6 +319,7 @@ def main() -> None:
         bench_check(report, 1 if quick else 3, Path(folder))
         bench_replay(report, 1 if quick else 3, 100_000 if quick else 1_000_000, Path(folder))
         bench_logs(report, 1 if quick else 3, 100_000 if quick else 1_000_000, Path(folder))
+        bench_ratios(report, runs, 10_000 if quick else 100_000, Path(folder))
     bench_record(report, 5 if quick else 15)
     bench_reading(report, runs, 10_000 if quick else 100_000)
     bench_engine(report, runs, 10_000 if quick else 50_000)

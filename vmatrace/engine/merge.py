@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from vmatrace import abi
 from vmatrace.engine.vma import NO_EXTRA, Extra, Vma, VmFile
@@ -105,6 +105,18 @@ class Side(NamedTuple):
     start: int
     end: int
     attributes: Attributes
+
+
+class Rules(Protocol):
+    """What a merge asks of the kernel, and only where the answer matters: features, by World."""
+
+    @property
+    def next_first(self) -> bool:
+        """fill-next-first."""
+
+    @property
+    def unfaulted_target(self) -> bool:
+        """merge-unfaulted-target."""
 
 
 class MergeDecision(NamedTuple):
@@ -247,17 +259,15 @@ def decide(
     middle: Vma | None,
     following: Vma | None,
     proposed: Attributes,
-    unfaulted_target: bool,
+    rules: Rules,
     event: Event | None = None,
-    next_first: bool = False,
     refused: int = 0,
 ) -> MergeDecision:
     """Whether [start, end) of *proposed* attributes merges with the VMAs before and behind it.
 
     *middle* is the VMA that holds the range already, None for a new range. Changes nothing; the
-    record copies the neighbours as they are. *next_first* is the feature fill-next-first;
-    *refused* is a Blocker that lies in the range itself. Source: vma_merge_new_range() and
-    vma_merge_existing_range(), mm/vma.c.
+    record copies the neighbours as they are. *refused* is a Blocker that lies in the range itself.
+    Source: vma_merge_new_range() and vma_merge_existing_range(), mm/vma.c.
     """
     if middle is not None and middle.start != start:
         left = NOT_AT_BORDER
@@ -266,7 +276,7 @@ def decide(
     elif prev.end != start:
         left = NOT_ADJACENT
     else:
-        left = compare(prev, proposed, unfaulted_target) | refused
+        left = compare(prev, proposed, rules) | refused
     if middle is not None and middle.end != end:
         right = NOT_AT_BORDER
     elif following is None:
@@ -276,7 +286,7 @@ def decide(
     elif op == "brk":
         right = NOT_CONSIDERED
     else:
-        right = compare(following, proposed, unfaulted_target) | refused
+        right = compare(following, proposed, rules) | refused
     if (
         middle is not None
         and middle.file is not None
@@ -289,7 +299,8 @@ def decide(
     if left == 0 and prev is not None:
         merged_start = prev.start
         if right == 0 and following is not None:  # three become one
-            if next_first and op == "new":
+            parted = prev.anon != following.anon or following.has_close
+            if parted and op == "new" and rules.next_first:
                 # prev is asked last, when the range has the anon_vma of the VMA behind it.
                 if following.anon and prev.anon != following.anon:
                     left, merged_start = OTHER_SIDE, start
@@ -316,10 +327,9 @@ def _side(vma: Vma | None) -> Side:
     return _new(Side, (vma.start, vma.end, _new(Attributes, of)))
 
 
-def compare(vma: Vma, proposed: Attributes, unfaulted_target: bool) -> int:
+def compare(vma: Vma, proposed: Attributes, rules: Rules) -> int:
     """The Blockers between *vma*, which touches the range, and a range of these attributes.
 
-    ``unfaulted_target`` is the feature merge-unfaulted-target.
     Source: is_mergeable_vma() and is_mergeable_anon_vma(), mm/vma.c.
     """
     flags, skew, file, anon, chain, extra = proposed
@@ -339,7 +349,7 @@ def compare(vma: Vma, proposed: Attributes, unfaulted_target: bool) -> int:
         if not anon:
             if vma.chain != 1:
                 mask |= FORKED
-        elif theirs or not unfaulted_target:
+        elif theirs or not rules.unfaulted_target:
             mask |= ANON_VMA
         elif chain > 1:
             mask |= FORKED

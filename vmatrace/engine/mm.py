@@ -72,8 +72,7 @@ class Mm:
         """
         world = self.world
         decision = merge.decide(
-            op, start, end, prev, None, following, source, world.unfaulted_target, world.event,
-            world.next_first, refused,
+            op, start, end, prev, None, following, source, world, world.event, refused,
         )  # fmt: skip
         world.decisions.append(decision)
         if not decision.left:
@@ -133,7 +132,7 @@ class Mm:
         proposed = _new(Attributes, (flags, vma.skew, vma.file, vma.anon, vma.chain, extra))
         decision = merge.decide(
             "modify", start, end, prev if asks_prev else None, vma, following, proposed,
-            world.unfaulted_target, world.event,
+            world, world.event,
         )  # fmt: skip
         world.decisions.append(decision)
         if not decision.left:
@@ -221,7 +220,7 @@ class Mm:
     def between(self, vma: Vma, following: Vma) -> int:
         """The Blockers between two touching VMAs as they are now, 0 if they could be one."""
         of = merge.attributes(vma.flags, vma.skew, vma.file, vma.anon, vma.chain, vma.extra)
-        mask = merge.compare(following, of, self.world.unfaulted_target)
+        mask = merge.compare(following, of, self.world)
         if mask & ~merge.CLOSE == 0 and following.has_close:
             mask |= merge.CLOSE
         return mask

@@ -90,7 +90,7 @@ def _map_new(
         flags &= ~abi.VM_LOCKED_MASK
     if file.fresh:
         file = file.reopened()
-    if flags != before and prev is not None and _retries(mm):
+    if flags != before and prev is not None and mm.world.retries:
         again = merge.attributes(flags, source.skew, file, 0, 0, None)
         merged = mm.merge_new("new", start, end, again, prev, following)
         if merged is not None:
@@ -100,11 +100,6 @@ def _map_new(
     if late and ksm.compatible(flags, file):
         flags |= abi.VM_MERGEABLE
     return mm.insert_apart(Vma(start, end, flags, source.skew, file), prev)
-
-
-def _retries(mm: Mm) -> bool:
-    """Whether a driver that changed the flags gets a second merge attempt (until 6.15)."""
-    return mm.world.retry_new or mm.world.retry_existing
 
 
 def brk_region(mm: Mm, start: int, end: int, flags: int) -> Vma:
@@ -131,17 +126,15 @@ def may_unmap(mm: Mm, first: Vma, start: int, end: int) -> int:
 
     *first* is find(start) and overlaps. Mirrors vms_gather_munmap_vmas().
     """
-    if mm.world.seals_first and any_sealed(mm, start, end):
-        return -abi.EPERM
-    hole = first.start < start and end < first.end
-    if hole and mm.vmas.count >= mm.world.max_map_count:
-        return -abi.ENOMEM
+    full = first.start < start and end < first.end and mm.vmas.count >= mm.world.max_map_count
     vma: Vma | None = first
     while vma is not None and vma.start < end:  # each munmap comes here: no generator
         if vma.flags & _CUT_CAREFULLY:
-            return _gather_carefully(mm, first, start, end)
+            if any_sealed(vma, end) and mm.world.seals_first:
+                return -abi.EPERM
+            return -abi.ENOMEM if full else _gather_carefully(mm, first, start, end)
         vma = vma.next
-    return 0
+    return -abi.ENOMEM if full else 0
 
 
 def _gather_carefully(mm: Mm, first: Vma, start: int, end: int) -> int:
@@ -163,9 +156,13 @@ def _gather_carefully(mm: Mm, first: Vma, start: int, end: int) -> int:
     return 0
 
 
-def any_sealed(mm: Mm, start: int, end: int) -> bool:
-    """Whether a sealed VMA overlaps the range (can_modify_mm(), which 6.12 removed)."""
-    return any(vma.flags & abi.VM_SEALED for vma in mm.vmas.overlapping(start, end))
+def any_sealed(vma: Vma | None, end: int) -> bool:
+    """Whether *vma* or one behind it up to *end* is sealed (can_modify_mm(), until 6.12)."""
+    while vma is not None and vma.start < end:
+        if vma.flags & abi.VM_SEALED:
+            return True
+        vma = vma.next
+    return False
 
 
 def split_borders(mm: Mm, first: Vma, start: int, end: int) -> None:

@@ -8,7 +8,7 @@ for attributes that order does not depend on (flags, anon_vma), which engine.mm 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from vmatrace import abi
@@ -19,7 +19,8 @@ _SHMEM: Final = frozenset({"tmpfs", "memfd", "shmem"})
 class VmFile:
     """What the kernel calls ``struct file``: two mappings share one only if they share this object.
 
-    ``hook`` says how its driver maps: "mmap_prepare", "shmem" or "legacy" (kernels.mmap_hook()).
+    ``hook`` says how its driver maps: "mmap_prepare", "shmem" or "legacy" (kernels.mmap_hook());
+    where it is given as a function, that is asked when it first matters.
     ``fs`` is the file system's name in the trace. ``anonymous`` marks a file whose private mapping
     has no vm_ops, as /dev/zero (vma_is_anonymous() is true for it). ``close``: its vm_ops have a
     close hook, so a VMA of it cannot vanish in a merge (can_merge_remove_vma()). ``readable`` and
@@ -31,7 +32,7 @@ class VmFile:
     """
 
     __slots__ = (
-        "__weakref__", "anonymous", "clears", "close", "fresh", "fs", "hook", "inode", "path",
+        "__weakref__", "_hook", "anonymous", "clears", "close", "fresh", "fs", "inode", "path",
         "readable", "sets", "size", "special", "writable",
     )  # fmt: skip
 
@@ -39,7 +40,7 @@ class VmFile:
         self,
         path: str,
         fs: str,
-        hook: str,
+        hook: str | Callable[[], str],
         *,
         readable: bool = True,
         writable: bool = True,
@@ -54,7 +55,7 @@ class VmFile:
     ) -> None:
         self.path = path
         self.fs = fs
-        self.hook = hook
+        self._hook = hook
         self.readable = readable
         self.writable = writable
         self.anonymous = anonymous
@@ -70,6 +71,13 @@ class VmFile:
         return f"VmFile({self.path!r}, {self.fs})"
 
     @property
+    def hook(self) -> str:
+        """How its driver maps."""
+        if not isinstance(self._hook, str):
+            self._hook = self._hook()
+        return self._hook
+
+    @property
     def is_shmem(self) -> bool:
         """vma_is_shmem(): its mappings have shmem's vm_ops, which those of SysV segments hide."""
         return self.fs in _SHMEM and not self.close
@@ -77,7 +85,7 @@ class VmFile:
     def reopened(self) -> VmFile:
         """Another open file description of the same file."""
         return VmFile(
-            self.path, self.fs, self.hook, readable=self.readable, writable=self.writable,
+            self.path, self.fs, self._hook, readable=self.readable, writable=self.writable,
             anonymous=self.anonymous, close=self.close, sets=self.sets, clears=self.clears,
             fresh=self.fresh, special=self.special, size=self.size, inode=self.inode,
         )  # fmt: skip

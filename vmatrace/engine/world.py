@@ -57,8 +57,7 @@ class World:
         "page_mask",
         "page_shift",
         "page_size",
-        "retry_existing",
-        "retry_new",
+        "retries",
         "seals_first",
         "splits",
         "stack_nohugepage",
@@ -131,8 +130,10 @@ class World:
         self.devzero_anonymous = kernel.has(kernels.DEVZERO_ANONYMOUS)
         self.uffd_no_merge = kernel.has(kernels.UFFD_NO_MERGE_ON_COPY)
         self.uffd_features: dict[int, int] = {}  # by context, where the trace has its UFFDIO_API
-        self.retry_new = kernel.has(kernels.DRIVER_FLAGS_RETRY_NEW)
-        self.retry_existing = kernel.has(kernels.DRIVER_FLAGS_RETRY_EXISTING)
+        # Whether a driver that changed the flags gets a second merge attempt (until 6.15).
+        self.retries = kernel.has(kernels.DRIVER_FLAGS_RETRY_NEW) or kernel.has(
+            kernels.DRIVER_FLAGS_RETRY_EXISTING
+        )
 
     def arch_prot(self, prot: int) -> int:
         """The bits of *prot* that the architecture has beside the common ones."""

@@ -5,6 +5,7 @@ Knows which descriptors are one open file and what a file system's driver does; 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -62,7 +63,7 @@ class Files:
         return VmFile(
             file.path,
             file.fs,
-            kernels.mmap_hook("devzero" if zero else file.fs, self._kernel),
+            partial(kernels.mmap_hook, "devzero" if zero else file.fs, self._kernel),
             readable="r" in file.mode,
             writable="w" in file.mode,
             anonymous=zero,

@@ -9,6 +9,7 @@ from vmatrace.calls import iovec
 from vmatrace.engine import ksm, placement
 from vmatrace.engine.faults import guarded, out_of_reach, prepare_anon, reachable_end
 from vmatrace.engine.mm import Mm
+from vmatrace.engine.region import any_sealed
 from vmatrace.engine.vma import Vma
 from vmatrace.engine.walk import Holes, walk
 
@@ -68,9 +69,15 @@ def madvise(mm: Mm, addr: int, length: int, advice: int) -> int:
 
 
 def _walk(mm: Mm, start: int, end: int, advice: int) -> int:
-    if mm.world.seals_first and _refused_by_seals(mm, advice) and _any_protected(mm, start, end):
+    first = mm.vmas.find(start)
+    if (
+        any_sealed(first, end)
+        and mm.world.seals_first
+        and _refused_by_seals(mm, advice)
+        and _any_protected(mm, start, end)
+    ):
         return -abi.EPERM
-    return walk(mm, mm.vmas.find(start), start, end, Holes.REPORTED, _advise, advice)
+    return walk(mm, first, start, end, Holes.REPORTED, _advise, advice)
 
 
 def _refused_by_seals(mm: Mm, advice: int) -> bool:

@@ -48,7 +48,7 @@ def mprotect(mm: Mm, addr: int, length: int, prot: int, pkey: int = -1) -> int:
         return -abi.ENOMEM
     elif prot & abi.PROT_GROWSUP:
         return -abi.EINVAL  # on these architectures no VMA grows up
-    if mm.world.seals_first and any_sealed(mm, start, end):
+    if any_sealed(vma, end) and mm.world.seals_first:
         return -abi.EPERM
     access = (prot & abi.VM_ACCESS_FLAGS) | mm.world.arch_flags(prot)
     return walk(mm, vma, start, end, Holes.FATAL, _protect, access, pkey)
