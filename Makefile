@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format golden bench verify-6.12 kernels verify-kernels compiled \
-	mutations mutants browser pythons lowest newest elsewhere lock docs picture clean
+	conformance mutations mutants browser pythons lowest newest elsewhere lock docs picture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,7 @@ kernels: $(STAMP) ## fetch Debian's kernel images into the user's cache (120 MB 
 	@$(BIN)/python tests/boot/kernel_images.py $(RELEASES)
 
 EVENTS ?= 20000
+KERNEL_MODEL ?= post-patch
 verify-kernels: $(STAMP) ## traces, recordings and EVENTS random events on each of them, in QEMU
 	@$(BIN)/python tests/boot/verify_kernels.py --events $(EVENTS) $(RELEASES)
 
@@ -65,6 +66,9 @@ verify-kernels: $(STAMP) ## traces, recordings and EVENTS random events on each 
 compiled: $(STAMP) ## compile the engine in place: twice as fast (needs a C compiler; a minute)
 	@$(BIN)/python -m pip install --quiet 'mypy[mypyc]' 'setuptools>=77'
 	@$(BIN)/python tests/compiled/build.py
+
+conformance: $(STAMP) ## write traces/ as C programs with a runner (KERNEL_MODEL=6.18); build/conformance
+	$(BIN)/python tests/conformance/pack.py build/conformance --kernel $(KERNEL_MODEL)
 
 mutations: $(STAMP) ## break the model's rules one at a time; verify has to catch each (2 minutes)
 	$(BIN)/python tests/verify/mutations.py

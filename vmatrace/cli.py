@@ -28,6 +28,7 @@ _COMMANDS = {
     "report": "report",
     "record": "record",
     "import": "import_",
+    "export": "export",
     "verify": "verify",
     "audit": "audit",
     "kernels": "kernels",

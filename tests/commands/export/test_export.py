@@ -1,0 +1,123 @@
+"""A trace as C, KTAP and JSON Lines: what is written, and what cannot be."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from program import EXHIBITS, ROOT, RunProgram
+
+from vmatrace.commands.export import as_c
+from vmatrace.commands.export.program import UnperformableError, program
+from vmatrace.commands.export.spelling import quoted
+from vmatrace.importers import open_trace
+from vmatrace.kernels import get_kernel
+from vmatrace.replayer.run import replay
+from vmatrace.trace.file import load_trace
+
+ADJACENT = "traces/ksm-adjacent-anon.yaml"
+
+
+def test_the_program_has_the_calls_as_they_are_written(run: RunProgram) -> None:
+    done = run("export", "c", "traces/mlock-one-byte.yaml")
+    assert (done.status, done.err) == (0, "")
+    assert "a = CALL(mmap, 0x10000000, 4*PAGE_SIZE, PROT_READ|PROT_WRITE, " in done.out
+    assert "r = CALL(mlock, a, 1);" in done.out
+    assert 'count_is(mapped, mapped == 2, "line 10: vmas 2");' in done.out
+    assert '{ a, a + PAGE_SIZE, "rw-p", -1, NULL, "rd wr mr mw me lo ac" },' in done.out
+
+
+def test_the_expectations_are_those_of_the_kernel(run: RunProgram) -> None:
+    before = run("export", "c", ADJACENT, "--kernel", "pre-patch").out
+    after = run("export", "c", ADJACENT, "--kernel", "post-patch").out
+    assert re.findall(r"mapped == (\d+)", before) != re.findall(r"mapped == (\d+)", after)
+
+
+def test_ktap_is_what_the_program_prints_where_all_holds(run: RunProgram) -> None:
+    lines = run("export", "ktap", "traces/mlock-one-byte.yaml", "--layouts").out.splitlines()
+    assert lines[:2] == ["KTAP version 1", "1..10"]
+    assert [line.split()[:2] for line in lines[2:12]] == [["ok", str(n)] for n in range(1, 11)]
+    assert lines[4] == "ok 3 line 9: mlock(a, 1)"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("events: [brk(0)]", "the heap is the C library's (brk)"),
+        ("events: ['execve(\"/bin/true\", [], [])']", "it replaces its program (execve)"),
+        ("events: [vfork()]", "its processes share memory (vfork, CLONE_VM)"),
+        ("sysctl: {max_map_count: 9}\nevents: [munlockall()]", "another vm.max_map_count"),
+        ("partial: true\nevents: [munlockall()]", "a part of a program's life"),
+        ("process: {rlimits: {as: 4096}}\nevents: [munlockall()]", "count the memory of this"),
+        ("files: {3: {path: /x, fs: proc}}\nevents: [munlockall()]", "no way to open /x on proc"),
+    ],
+)
+def test_what_no_program_can_do_is_a_program_that_says_so(
+    run: RunProgram, tmp_path: Path, text: str, why: str
+) -> None:
+    trace = tmp_path / "t.yaml"
+    trace.write_text(f"vmatrace: 1\n{text}\n", encoding="utf-8")
+    done = run("export", "c", str(trace))
+    assert done.status == 1
+    assert why in done.err
+    assert "1..0 # SKIP" in done.out
+    assert "return 4;" in done.out
+    assert "1..0 # SKIP" in run("export", "ktap", str(trace)).out
+
+
+def test_names_of_the_trace_cannot_break_the_program() -> None:
+    assert quoted('a"b\\c\n??/') == '"a\\042b\\134c\\012?\\077/"'
+    trace = load_trace(
+        b'vmatrace: 1\nname: "x */ int main(void) {}"\nevents:\n'
+        b"  - int = mmap(NULL, PAGE_SIZE, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)\n"
+        b"  - munmap(int, PAGE_SIZE)\n",
+        "t.yaml",
+    )
+    made = program(trace, get_kernel("post-patch"))
+    assert made.variables == ["int_"]
+    assert "munmap, int_, PAGE_SIZE" in made.lines[1].code[1]
+
+
+def test_bad_input_and_a_file_that_cannot_be_written(run: RunProgram, tmp_path: Path) -> None:
+    assert run("export", "c", str(tmp_path / "none.yaml")).status == 2
+    assert run("export", "jsonl", ADJACENT, "--layouts").status == 2
+    assert run("export", "cc", ADJACENT).status == 2
+    done = run("export", "c", ADJACENT, "-o", str(tmp_path / "no" / "t.c"))
+    assert done.status == 2
+    assert "cannot be written" in done.err
+
+
+@pytest.mark.parametrize("name", EXHIBITS)
+def test_json_lines_of_a_trace_lead_to_the_same_layout(
+    name: str, run: RunProgram, tmp_path: Path
+) -> None:
+    path = ROOT / "traces" / f"{name}.yaml"
+    trace, kernel = load_trace(path), get_kernel("post-patch")
+    out = tmp_path / "t.jsonl"
+    assert run("export", "jsonl", str(path), "-k", "post-patch", "-o", str(out)).status == 0
+    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert lines[0]["vmatrace-events"] == 1
+    # A log does not say how a machine and a process start, what is on which file system, and
+    # that nothing is below a stack.
+    default = load_trace(b"vmatrace: 1\nevents: [munlockall()]\n", "t.yaml")
+    if (trace.process, trace.sysctl, trace.maps) != (
+        default.process, default.sysctl, default.maps
+    ) or trace.files or "growsdown" in name:  # fmt: skip
+        return
+    ours, its = replay(trace, kernel), replay(open_trace(str(out)), kernel)
+    assert [p.layout for p in its.processes] == [p.layout for p in ours.processes]
+
+
+def test_every_exhibit_is_written_or_refused(tmp_path: Path) -> None:
+    kernel = get_kernel("6.18")
+    refused = []
+    for name in EXHIBITS:
+        try:
+            made = program(load_trace(ROOT / "traces" / f"{name}.yaml"), kernel, layouts=True)
+            with (tmp_path / f"{name}.c").open("w", encoding="utf-8") as out:
+                as_c.write(made, out)
+        except UnperformableError:
+            refused.append(name)
+    assert len(refused) < len(EXHIBITS) / 8

@@ -1,0 +1,1 @@
+"""`vmatrace export`: a trace in a form that other programs take."""

@@ -1,0 +1,292 @@
+/* --- what every exported trace needs: KTAP, calls, faults, and VMAs as the kernel shows them --- */
+
+#define PASS 0
+#define FAIL 1
+#define SKIP 4
+#define MOST 4096
+/* Not every trace needs every one of them. */
+#define TOOL __attribute__((unused)) static
+
+static int tests, failed;
+
+#define CALL(name, ...) call(__NR_##name, (unsigned long[6]){ __VA_ARGS__ })
+
+/* The raw system call: its result, or -errno. */
+TOOL long call(long number, const unsigned long *a)
+{
+	long result = syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+
+	return result == -1 ? -errno : result;
+}
+
+TOOL void skip(const char *why)
+{
+	printf("KTAP version 1\n1..0 # SKIP %s\n", why);
+	exit(SKIP);
+}
+
+TOOL void verdict(bool holds, const char *what)
+{
+	printf("%s %d %s\n", holds ? "ok" : "not ok", ++tests, what);
+	failed += !holds;
+}
+
+/* A call that has to succeed, or (expected < 0) to fail with that error. */
+TOOL void result_is(long result, long expected, const char *what)
+{
+	bool holds = expected < 0 ? result == expected : result < -4095 || result >= 0;
+
+	if (!holds)
+		printf("# returned %ld (%s), expected %s\n", result,
+		       result < 0 && result >= -4095 ? strerror(-(int)result) : "success",
+		       expected < 0 ? strerror(-(int)expected) : "success");
+	verdict(holds, what);
+}
+
+TOOL void address_is(unsigned long result, unsigned long expected, const char *what)
+{
+	if (result != expected)
+		printf("# returned %#lx, expected %#lx\n", result, expected);
+	verdict(result == expected, what);
+}
+
+/* --- accesses: each page of a range once, -EFAULT at the first that cannot be --- */
+
+static sigjmp_buf way_out;
+
+TOOL void caught(int signal)
+{
+	siglongjmp(way_out, signal);
+}
+
+TOOL long fault(unsigned long addr, unsigned long length, int access)
+{
+	struct sigaction action = { .sa_handler = caught };
+	volatile unsigned long page = addr & ~(PAGE_SIZE - 1);
+
+	sigaction(SIGSEGV, &action, NULL);
+	sigaction(SIGBUS, &action, NULL);
+	if (sigsetjmp(way_out, 1))
+		return -EFAULT;
+	for (; page < addr + length; page += PAGE_SIZE) {
+		volatile char *byte = (volatile char *)page;
+
+		if (access & PROT_WRITE)
+			*byte = 1;
+		else
+			(void)*byte;
+	}
+	return 0;
+}
+
+/* --- the VMAs of this process that are not the program's own --- */
+
+struct vma {
+	unsigned long start, end, offset;
+	char perms[8], name[128], flags[160];
+};
+
+static struct vma own[64], now[MOST];
+static int owned, mapped, peak;
+
+static bool is_own(const struct vma *vma)
+{
+	if (!strncmp(vma->name, "[stack", 6) || !strncmp(vma->name, "[heap", 5) ||
+	    !strncmp(vma->name, "[v", 2))
+		return true;
+	for (int i = 0; i < owned; i++)
+		if (vma->start < own[i].end && own[i].start < vma->end)
+			return true;
+	return false;
+}
+
+static void line_of_smaps(char *line, struct vma *vma, bool all, struct vma *list, int *count)
+{
+	int name = 0;
+	struct vma found = { 0 };
+
+	if (sscanf(line, "%lx-%lx %7s %lx %*s %*s %n", &found.start, &found.end, found.perms,
+		   &found.offset, &name) >= 4) {
+		snprintf(found.name, sizeof(found.name), "%s", name ? line + name : "");
+		*vma = found;
+	} else if (!strncmp(line, "VmFlags:", 8)) {
+		snprintf(vma->flags, sizeof(vma->flags), "%s", line + 8);
+		if ((all || !is_own(vma)) && *count < MOST)
+			list[(*count)++] = *vma;
+	}
+}
+
+static int read_smaps(bool all, struct vma *list)
+{
+	static char text[65536];
+	int file = open("/proc/self/smaps", O_RDONLY), count = 0;
+	size_t held = 0;
+	ssize_t got;
+	struct vma vma = { 0 };
+
+	while ((got = read(file, text + held, sizeof(text) - 1 - held)) > 0) {
+		char *line = text, *end;
+
+		held += (size_t)got;
+		text[held] = 0;
+		while ((end = strchr(line, '\n'))) {
+			*end = 0;
+			line_of_smaps(line, &vma, all, list, &count);
+			line = end + 1;
+		}
+		held -= (size_t)(line - text);
+		memmove(text, line, held);
+	}
+	close(file);
+	return count;
+}
+
+TOOL void look(void)
+{
+	mapped = read_smaps(false, now);
+	if (mapped > peak)
+		peak = mapped;
+}
+
+static bool has_flag(const struct vma *vma, const char *code)
+{
+	const char *found = vma->flags;
+
+	while ((found = strstr(found, code))) {
+		if (found[-1] == ' ' && (found[2] == ' ' || !found[2]))
+			return true;
+		found += 2;
+	}
+	return false;
+}
+
+/* The same codes in any order; soft-dirty is nobody's business here. */
+TOOL bool same_flags(const struct vma *vma, const char *expected)
+{
+	int wanted = 0, there = 0;
+	char code[3] = "";
+
+	for (const char *at = expected; *at; at += at[2] ? 3 : 2, wanted++) {
+		memcpy(code, at, 2);
+		if (!has_flag(vma, code))
+			return false;
+	}
+	for (const char *at = vma->flags; *at; at++)
+		if (*at != ' ' && at[1] && at[1] != ' ')
+			there += strncmp(at, "sd", 2) != 0;
+	return there == wanted;
+}
+
+TOOL int mergeable(void)
+{
+	int count = 0;
+
+	for (int i = 0; i < mapped; i++)
+		count += has_flag(&now[i], "mg");
+	return count;
+}
+
+/* A count, and whether it is as it has to be. */
+TOOL void count_is(int actual, bool holds, const char *what)
+{
+	if (!holds)
+		printf("# there are %d\n", actual);
+	verdict(holds, what);
+}
+
+/* NULL, and offset -1, is not compared. */
+struct expected {
+	unsigned long start, end;
+	const char *perms;
+	long offset;
+	const char *name, *flags;
+};
+
+TOOL bool is_as(const struct vma *vma, const struct expected *want)
+{
+	return vma->start == want->start && vma->end == want->end &&
+	       (!want->perms || !strcmp(vma->perms, want->perms)) &&
+	       (want->offset < 0 || vma->offset == (unsigned long)want->offset) &&
+	       (!want->name || !strcmp(vma->name, want->name)) &&
+	       (!want->flags || same_flags(vma, want->flags));
+}
+
+TOOL void maps_are(const struct expected *wanted, int count, const char *what)
+{
+	bool holds = mapped == count;
+
+	for (int i = 0; i < count && holds; i++)
+		holds = is_as(&now[i], &wanted[i]);
+	if (!holds) {
+		for (int i = 0; i < count; i++)
+			printf("# expected %lx-%lx %s %s\n", wanted[i].start, wanted[i].end,
+			       wanted[i].perms ? wanted[i].perms : "",
+			       wanted[i].flags ? wanted[i].flags : "");
+		for (int i = 0; i < mapped; i++)
+			printf("# there is %lx-%lx %s%s %s\n", now[i].start, now[i].end,
+			       now[i].perms, now[i].flags, now[i].name);
+	}
+	verdict(holds, what);
+}
+
+/* --- what has to be as the trace says before anything is tried --- */
+
+TOOL void sysctl_is(const char *path, long expected)
+{
+	char text[32] = "", why[128];
+	int file = open(path, O_RDONLY);
+
+	if (file < 0 || read(file, text, sizeof(text) - 1) < 0 || atol(text) != expected) {
+		snprintf(why, sizeof(why), "%s has to be %ld", path, expected);
+		skip(why);
+	}
+	close(file);
+}
+
+/* A userfaultfd; ready for use, unless the trace asks for its features itself. */
+TOOL int uffd(int ready)
+{
+	int file = (int)syscall(__NR_userfaultfd, O_CLOEXEC);
+	struct uffdio_api api = { .api = UFFD_API };
+
+	if (file < 0)
+		file = (int)syscall(__NR_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+	if (file < 0 || (ready && ioctl(file, UFFDIO_API, &api)))
+		skip("no userfaultfd here");
+	return file;
+}
+
+TOOL void names_are_kept(void)
+{
+	void *page = mmap(NULL, PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (prctl(0x53564d41, 0, page, PAGE_SIZE, "x"))
+		skip("anonymous memory has no names here (CONFIG_ANON_VMA_NAME)");
+	munmap(page, PAGE_SIZE);
+}
+
+/* Without randomization the program's own memory is out of the way, on every run. */
+static void at_usual_addresses(int argc, char **argv)
+{
+	int before = personality(0xffffffff);
+
+	if (argc > 0 && before != -1 && !(before & ADDR_NO_RANDOMIZE) &&
+	    personality((unsigned long)before | ADDR_NO_RANDOMIZE) != -1)
+		execv("/proc/self/exe", argv);
+}
+
+static void start(void)
+{
+	static char buffer[4096];
+
+	setvbuf(stdout, buffer, _IOLBF, sizeof(buffer));
+	if (getpagesize() != PAGE_SIZE)
+		skip("the trace has other pages");
+	alarm(60);
+	own[0].end = 0;
+	owned = read_smaps(true, now);
+	if (owned > 64)
+		skip("this program has too many VMAs of its own (link it with -static)");
+	memcpy(own, now, sizeof(own));
+	look();
+}
