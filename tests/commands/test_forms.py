@@ -53,7 +53,17 @@ class Tally(Form):
 
 
 def test_there_are_rooms_with_forms() -> None:
-    verbs = {"audit", "check", "diff", "diff.across", "explain", "kernels", "replay", "report"}
+    verbs = {
+        "audit",
+        "check",
+        "diff",
+        "diff.across",
+        "explain",
+        "kernels",
+        "replay",
+        "report",
+        "whatif",
+    }
     assert {room.removeprefix("vmatrace.commands.") for room in ROOMS} == {*verbs, "verify"}
 
 

@@ -95,24 +95,24 @@ def _to_file(output: str, form: str, trace: Trace, kernel: Kernel, layouts: bool
 
 
 def _write(form: str, trace: Trace, kernel: Kernel, layouts: bool, out: TextIO) -> int:
-    from vmatrace.commands.export import as_c, as_jsonl, as_ktap
+    from vmatrace.commands.export import jsonl, ktap, source
     from vmatrace.commands.export.program import UnperformableError, program
 
     if form == "jsonl":
-        as_jsonl.write(trace, kernel, out)
+        jsonl.write(trace, kernel, out)
         return OK
     try:
         made = program(trace, kernel, layouts)
         text = io.StringIO()
-        as_c.write(made, text)
+        source.write(made, text)
         if form == "c":
             out.write(text.getvalue())
         else:
-            as_ktap.write(made, out)
+            ktap.write(made, out)
     except UnperformableError as error:
         click.echo(f"{trace.path}: note: no program of its own can do this: {error}", err=True)
         if form == "c":
-            as_c.write_skipped(trace.name, str(error), out)
+            source.write_skipped(trace.name, str(error), out)
         else:
             out.write(f"KTAP version 1\n1..0 # SKIP {error}\n")
         return DIFFERS
