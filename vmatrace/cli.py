@@ -26,6 +26,7 @@ _COMMANDS = {
     "baseline": "baseline",
     "explain": "explain",
     "report": "report",
+    "whatif": "whatif",
     "record": "record",
     "import": "import_",
     "export": "export",

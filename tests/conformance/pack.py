@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vmatrace.commands.export import ccode
+from vmatrace.commands.export import source
 from vmatrace.commands.export.program import UnperformableError, program
 from vmatrace.kernels import get_kernel
 from vmatrace.trace.file import load_trace
@@ -56,10 +56,10 @@ def main() -> None:
     for path in sorted(TRACES.glob("*.yaml")):
         with (asked.folder / f"{path.stem}.c").open("w", encoding="utf-8") as out:
             try:
-                ccode.write(program(load_trace(path), kernel, layouts=True), out)
+                source.write(program(load_trace(path), kernel, layouts=True), out)
             except UnperformableError as why:
                 refused += 1
-                ccode.write_skipped(path.stem, str(why), out)
+                source.write_skipped(path.stem, str(why), out)
     (asked.folder / "run.sh").write_text(RUNNER, encoding="utf-8")
     total = len(list(asked.folder.glob("*.c")))
     sys.stdout.write(f"{total} programs, {refused} of them skipped; sh {asked.folder}/run.sh\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from program import EXHIBITS, ROOT
 
-from vmatrace.commands.export import ccode
+from vmatrace.commands.export import source
 from vmatrace.commands.export.program import UnperformableError, program
 from vmatrace.kernels import Kernel
 from vmatrace.trace.file import Trace, load_trace
@@ -28,7 +28,7 @@ def kernel(oracle: None) -> Kernel:
 def performed(trace: Trace, kernel: Kernel, folder: Path) -> subprocess.CompletedProcess[str]:
     """The program of a trace, compiled as strictly as its head says, and run."""
     text = io.StringIO()
-    ccode.write(program(trace, kernel, layouts=True), text)
+    source.write(program(trace, kernel, layouts=True), text)
     (folder / "t.c").write_text(text.getvalue(), encoding="utf-8")
     assert COMPILER is not None
     subprocess.run(

@@ -62,6 +62,7 @@ COMMANDS = {
         "audit tests/golden/starting-layout-smaps.smaps --kernel 6.12",
     ],
     "report": ["report traces/", "report traces/logs/sort.log --ksm", f"report {FAILING}"],
+    "whatif": ["whatif traces/uffd-register.yaml", "whatif traces/anon-name.yaml"],
     "kernels": ["kernels"],
     "hunt": ["hunt --worse --programs 60 --seed 1"],
     "shrink": [f"shrink {exhibit('ksm-adjacent-anon')} --keep differs"],

@@ -205,6 +205,17 @@ _PROBE: Final = record(
     }
 )  # fmt: skip
 
+_COST: Final = record({"vmas": NUMBER, "peak": NUMBER, "headroom": INTEGER})
+_WHATIF: Final = record(
+    {
+        "trace": TEXT, "path": TEXT, "kernel": TEXT, "now": _COST,
+        "changes": array(
+            record({"name": TEXT, "rule": TEXT, "meaning": TEXT, "calls": NUMBER, "cost": _COST})
+        ),
+        "together": nullable(_COST),
+    }
+)  # fmt: skip
+
 # --- kernels --------------------------------------------------------------------------------------
 
 _CHANGES: Final = array(record({"feature": TEXT, "added": FLAG}))
@@ -251,6 +262,7 @@ OUTPUTS: Final[dict[str, Schema]] = {
         ("shrink", "A trace reduced to the smallest that meets a condition.", searches.SHRINK),
         ("verify", "A trace, or random programs, on a real kernel and in the model.", _VERIFY),
         ("probe", "Which model a real kernel is (verify --probe).", _PROBE),
+        ("whatif", "What changes to a program would save in VMAs.", _WHATIF),
         ("kernels", "The models and the features.", _KERNELS),
     )
 }

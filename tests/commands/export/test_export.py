@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from program import EXHIBITS, ROOT, RunProgram
 
-from vmatrace.commands.export import ccode
+from vmatrace.commands.export import source
 from vmatrace.commands.export.program import UnperformableError, program
 from vmatrace.commands.export.spelling import quoted
 from vmatrace.importers import open_trace
@@ -117,7 +117,7 @@ def test_every_exhibit_is_written_or_refused(tmp_path: Path) -> None:
         try:
             made = program(load_trace(ROOT / "traces" / f"{name}.yaml"), kernel, layouts=True)
             with (tmp_path / f"{name}.c").open("w", encoding="utf-8") as out:
-                ccode.write(made, out)
+                source.write(made, out)
         except UnperformableError:
             refused.append(name)
     assert len(refused) < len(EXHIBITS) / 8

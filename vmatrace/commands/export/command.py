@@ -95,7 +95,7 @@ def _to_file(output: str, form: str, trace: Trace, kernel: Kernel, layouts: bool
 
 
 def _write(form: str, trace: Trace, kernel: Kernel, layouts: bool, out: TextIO) -> int:
-    from vmatrace.commands.export import ccode, jsonl, ktap
+    from vmatrace.commands.export import jsonl, ktap, source
     from vmatrace.commands.export.program import UnperformableError, program
 
     if form == "jsonl":
@@ -104,7 +104,7 @@ def _write(form: str, trace: Trace, kernel: Kernel, layouts: bool, out: TextIO) 
     try:
         made = program(trace, kernel, layouts)
         text = io.StringIO()
-        ccode.write(made, text)
+        source.write(made, text)
         if form == "c":
             out.write(text.getvalue())
         else:
@@ -112,7 +112,7 @@ def _write(form: str, trace: Trace, kernel: Kernel, layouts: bool, out: TextIO) 
     except UnperformableError as error:
         click.echo(f"{trace.path}: note: no program of its own can do this: {error}", err=True)
         if form == "c":
-            ccode.write_skipped(trace.name, str(error), out)
+            source.write_skipped(trace.name, str(error), out)
         else:
             out.write(f"KTAP version 1\n1..0 # SKIP {error}\n")
         return DIFFERS

@@ -1,0 +1,1 @@
+"""`vmatrace whatif`: what a program could change, and what that would save."""
