@@ -8,6 +8,7 @@ in fs/proc/task_mmu.c. A vm_flags bit number is private to this tool where kerne
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 # --- uapi constants --------------------------------------------------------------------------
@@ -364,3 +365,25 @@ def c_integer(text: str) -> int:
         raise ValueError(text)
     octal = text[:1] == "0" and text.isdigit()
     return int(text, 8 if octal else 16 if text[:2] in ("0x", "0X") else 10)
+
+
+#: The VM_MAY* codes, and the codes that are a driver's; all others the call, the process or later
+#: calls decide.
+_MAY: Final = {"mr": VM_MAYREAD, "mw": VM_MAYWRITE, "me": VM_MAYEXEC}
+DRIVER_CODES: Final = ("pf", "io", "dc", "de", "ht", "wf", "dd", "mm", "hg", "nh")
+
+
+def driver_flags(codes: Iterable[str]) -> tuple[int, int]:
+    """The vm_flags that the driver behind a mapping with *codes* sets, and the VM_MAY* it takes.
+
+    Without any of ``mr mw me`` among the codes, nothing is taken.
+    """
+    given = set(codes)
+    sets = 0
+    for code in given.intersection(DRIVER_CODES):
+        sets |= CODE_TO_VM_FLAG[code]
+    clears = 0
+    if given.intersection(_MAY):
+        for code in set(_MAY) - given:
+            clears |= _MAY[code]
+    return sets, clears

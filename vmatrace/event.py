@@ -102,7 +102,7 @@ class File:
 
     ``fs`` is the file system's name, ``legacy`` or ``mmap_prepare``. ``mode`` is how it was opened:
     "r", "w" or "rw". ``size`` in bytes, None: large enough for every access. ``vmflags``: codes of
-    smaps that its mappings have, empty: nothing is said (kernels.driver_flags()).
+    smaps that its mappings have, empty: nothing is said (abi.driver_flags()).
     """
 
     path: str

@@ -9,14 +9,8 @@ mmap hook. A driver may differ in a flag; that such a mapping never merges holds
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Final
 
-from vmatrace import abi
-
-_MAY: Final = {"mr": abi.VM_MAYREAD, "mw": abi.VM_MAYWRITE, "me": abi.VM_MAYEXEC}
-#: The codes that are a driver's; all others the call, the process or later calls decide.
-DRIVER_CODES: Final = ("pf", "io", "dc", "de", "ht", "wf", "dd", "mm", "hg", "nh")
 #: remap_pfn_range() without and with execution (SB_I_NOEXEC of anonymous inodes).
 _DEVICE: Final = ("mr", "mw", "me", "pf", "io", "de", "dd")
 _WELL_KNOWN: Final = tuple(
@@ -51,19 +45,3 @@ _WELL_KNOWN: Final = tuple(
 def well_known_device(path: str) -> tuple[str, ...]:
     """The codes of a mapping of the device at *path*, empty for what is no well-known device."""
     return next((codes for pattern, codes in _WELL_KNOWN if pattern.match(path)), ())
-
-
-def driver_flags(codes: Iterable[str]) -> tuple[int, int]:
-    """The vm_flags that the driver behind a mapping with *codes* sets, and the VM_MAY* it takes.
-
-    Without any of ``mr mw me`` among the codes, nothing is taken.
-    """
-    given = set(codes)
-    sets = 0
-    for code in given.intersection(DRIVER_CODES):
-        sets |= abi.CODE_TO_VM_FLAG[code]
-    clears = 0
-    if given.intersection(_MAY):
-        for code in set(_MAY) - given:
-            clears |= _MAY[code]
-    return sets, clears

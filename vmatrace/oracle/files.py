@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from vmatrace import abi, kernels
+from vmatrace import abi
 from vmatrace.event import File
 from vmatrace.oracle.errors import Unsupported
 from vmatrace.oracle.machine import Machine
@@ -72,7 +72,7 @@ class ChildFiles:
         flags = _OPEN.get(file.mode)
         if flags is None:
             raise Unsupported(f"{file.path}: no mode {file.mode!r} (expected r, w or rw)")
-        if any(kernels.driver_flags(file.vmflags)):
+        if any(abi.driver_flags(file.vmflags)):
             raise Unsupported(f"{file.path}: no file with vmflags {' '.join(file.vmflags)} here")
         if file.fs == "legacy":
             if file.path != "/dev/zero":

@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from vmatrace import abi
 from vmatrace.calls import CALLS
 from vmatrace.event import File
-from vmatrace.kernels import DRIVER_CODES, FILE_SYSTEMS
+from vmatrace.kernels import FILE_SYSTEMS
 from vmatrace.layout import Layout
 from vmatrace.oracle.errors import Unavailable
 from vmatrace.trace.grammar import is_reserved
@@ -40,7 +41,7 @@ _SEAL_WRITE: Final = 0x08 | 0x10  # F_SEAL_WRITE, F_SEAL_FUTURE_WRITE
 _ODD: Final = frozenset(
     {"legacy", "devmem", "devdax", "proc", "sysfs", "secretmem", "cgroup2", "selinuxfs"}
 )
-_WITH_MW: Final = ("mr", "mw", "me", *DRIVER_CODES)
+_WITH_MW: Final = ("mr", "mw", "me", *abi.DRIVER_CODES)
 _RANGE: Final = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ")
 _DEV_ZERO, _DEV_MEM = (1, 5), (1, 1)
 
@@ -180,7 +181,7 @@ class OpenFiles:
             codes = ("mr", "me")
         if at is not None and (opened.odd or sealed):
             seen = vmflags_at(*at)
-            codes = tuple(c for c in seen if c in DRIVER_CODES or c in ("mr", "mw", "me"))
+            codes = tuple(c for c in seen if c in abi.DRIVER_CODES or c in ("mr", "mw", "me"))
             if shared and opened.file.mode == "r" and "mw" not in codes:
                 codes = tuple(c for c in _WITH_MW if c in codes or c == "mw")
             if seen and codes == ("mr", "mw", "me") and opened.file.fs == "tmpfs":

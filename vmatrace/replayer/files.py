@@ -57,7 +57,7 @@ class Files:
         zero = file.path == "/dev/zero"
         huge = file.fs == "hugetlbfs"
         codes = file.vmflags or kernels.well_known_device(file.path)
-        sets, clears = kernels.driver_flags(codes)
+        sets, clears = abi.driver_flags(codes)
         if file.fs in _NOEXEC:
             clears |= abi.VM_MAYEXEC
         return VmFile(
