@@ -72,6 +72,7 @@ THIRD_PARTIES = {
     "rich": {"render", "commands", "cli"},
     "click": {"cli", "commands"},
     "tomli": {"commands.config"},
+    "tomllib": {"commands.config"},  # of Python itself from 3.11 on
     "pytest": {"pytest_plugin", "pytest_items"},
 }
 

@@ -128,7 +128,7 @@ def test_events_as_json_lines() -> None:
 @pytest.mark.parametrize(
     ("line", "column", "why"),
     [
-        ('{"call": "mmap", "args": [1,], "result": 0}', 29, "not JSON"),
+        ('{"call": "mmap", "args": [1 2], "result": 0}', 29, "not JSON"),
         ('{"call": "munmap", "args": [4096, 1.5], "result": 0}', 1, "integers"),
         ('{"call": "munmap", "args": [4096, true], "result": 0}', 28, "not an argument"),
         ('{"call": "munmap", "args": {"adr": 1}, "result": 0}', 36, "unknown parameter"),
