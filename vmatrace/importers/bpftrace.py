@@ -19,7 +19,6 @@ from vmatrace.importers.retold import (
     Passed,
     Told,
     Wrong,
-    lost_events,
     registers,
     result_of,
     retold,
@@ -154,10 +153,8 @@ class BpfTrace(Halves):
         return self.begins(tid, name, _arguments(name, registers(name, values), values, found))
 
     def _other(self, line: str) -> Told:
-        lost = lost_events(line)
-        if lost:
-            self.lost += lost
-            return Passed("lost events")
+        if loss := self.loss(line):
+            return loss
         if not line.strip():
             return Passed("blank")
         if _HEADER.fullmatch(line) or _MESSAGE.match(line):

@@ -10,9 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from vmatrace import abi
-from vmatrace.importers.machine import LogMachine
-from vmatrace.importers.retold import Halves, Passed, Told, Wrong, retold, text_of
+from vmatrace.importers.retold import EXECS, Halves, Passed, Told, Wrong, failure, retold, text_of
 
 #: ``I0705 23:27:43.245972  1 strace.go:567] [ 1: 1] registry E brk(0x0)``; the thread group first.
 _LEADER: Final = (
@@ -40,14 +38,10 @@ _SEPARATOR: Final = re.compile(r", (?=0x|0o|[A-Z]+_|\d|null|\"|\{|\[)", re.ASCII
 #: Which argument is a descriptor, and which one a path.
 _FDS: Final = {"mmap": 4, "close": 0, "dup": 0, "dup2": 0, "dup3": 0, "fcntl": 0, "openat": 0}
 _PATHS: Final = {"open": 0, "openat": 1, "creat": 0, "execve": 0, "execveat": 1, "memfd_create": 0}
-_EXECS: Final = ("execve", "execveat")
 
 
 class GVisor(Halves):
     """Tells the lines of one."""
-
-    def __init__(self, machine: LogMachine, head: Sequence[str]) -> None:
-        super().__init__(machine)
 
     def tell(self, line: str) -> Told:
         """See Teller."""
@@ -69,7 +63,7 @@ class GVisor(Halves):
         if done is None:
             return Wrong("the line is cut (expected ' = ' and a result)", len(line))
         result = _result(done)
-        if self._begun.get(tid) != name and not (name in _EXECS and result == "0"):
+        if self._begun.get(tid) != name and not (name in EXECS and result == "0"):
             arguments = ", ".join(_arguments(name, done["args"]))
             return f"{tid} {name}({arguments}) = {result}"
         return self.returns(tid, name, result)
@@ -77,8 +71,7 @@ class GVisor(Halves):
 
 def _result(done: re.Match[str]) -> str:
     if done["errno"] is not None:
-        number = int(done["errno"])
-        return f"-1 {abi.ERRNO_NAME.get(number, f'E{number}')}"
+        return failure(int(done["errno"]))
     return done["hex"] or done["result"]
 
 

@@ -13,7 +13,6 @@ from typing import Any, Final, cast
 from vmatrace import abi
 from vmatrace.calls import CALLS
 from vmatrace.diagnostic import quoted, suggestion
-from vmatrace.importers.machine import LogMachine
 from vmatrace.importers.retold import (
     LogHeader,
     Passed,
@@ -58,9 +57,6 @@ class _BadError(Exception):
 
 class JsonLines(Teller):
     """Tells the lines of one. ``unknown``: keys that mean nothing here, in order."""
-
-    def __init__(self, machine: LogMachine, head: Sequence[str]) -> None:
-        super().__init__(machine)
 
     def tell(self, line: str) -> Told:
         """See Teller."""

@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from vmatrace.calls import CALLS
-from vmatrace.importers.machine import LogMachine
 from vmatrace.importers.retold import (
     Halves,
     Passed,
     Told,
     Wrong,
-    lost_events,
     retold,
     text_of,
 )
@@ -113,9 +111,6 @@ _WORD: Final = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)
 class PerfTrace(Halves):
     """Tells the lines of one."""
 
-    def __init__(self, machine: LogMachine, head: Sequence[str]) -> None:
-        super().__init__(machine)
-
     def tell(self, line: str) -> Told:
         """See Teller."""
         if not line.strip():
@@ -147,10 +142,8 @@ class PerfTrace(Halves):
         return said.lstrip() if isinstance(said, str) else said
 
     def _other(self, line: str) -> Told:
-        lost = lost_events(line)
-        if lost:
-            self.lost += lost
-            return Passed("lost events")
+        if loss := self.loss(line):
+            return loss
         if _SUMMARY.match(line):
             return Passed("summary")
         what = "not a line of perf trace (expected TIME (DURATION ms): COMM/TID call(…) = RESULT)"

@@ -11,9 +11,18 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from vmatrace import abi
+from vmatrace.calls import BIRTHS
 from vmatrace.importers.machine import LogMachine
-from vmatrace.importers.retold import Passed, Teller, Told, Wrong, most_arguments, retold
+from vmatrace.importers.retold import (
+    EXECS,
+    Passed,
+    Teller,
+    Told,
+    Wrong,
+    failure,
+    most_arguments,
+    retold,
+)
 
 _CALL: Final = re.compile(r"\s*(?P<pid>\d{1,7}) (?P<name>[a-z_]\w*)\((?P<rest>.*)", re.ASCII)
 #: Another call that begins where the result of one is missing.
@@ -35,16 +44,14 @@ _ARGUMENT: Final = re.compile(
     r"\s*((?:\"(?:[^\"\\]|\\.)*\"(?:\.\.\.)?|\{[^{}]*\}|\[[^\[\]]*\]|[^,\"])*),?", re.ASCII
 )
 #: Calls that are printed with names before their arguments.
-_STRUCTURED: Final = ("clone", "clone3", "execve", "execveat")
-_EXECS: Final = ("execve", "execveat")
-_BIRTHS: Final = ("fork", "vfork", "clone", "clone3")
+_STRUCTURED: Final = ("clone", "clone3", *EXECS)
 
 
 class QemuUser(Teller):
     """Tells the lines of one; ``_waiting``: calls whose results have not come yet."""
 
-    def __init__(self, machine: LogMachine, head: Sequence[str]) -> None:
-        super().__init__(machine)
+    def __init__(self, machine: LogMachine, head: Sequence[str] = ()) -> None:
+        super().__init__(machine, head)
         self._waiting: list[tuple[str, str, str]] = []
 
     def tell(self, line: str) -> Told:
@@ -73,7 +80,7 @@ class QemuUser(Teller):
         return self._call(pid, name, inside, _shown(shown))
 
     def _call(self, pid: str, name: str, inside: str, result: str) -> str:
-        if name in _EXECS and not result.startswith("-"):
+        if name in EXECS and not result.startswith("-"):
             result = "0"  # it has none: what stands there is another call's
         return f"{pid} {name}({', '.join(_arguments(name, inside))}) = {result}"
 
@@ -99,7 +106,7 @@ class QemuUser(Teller):
     def _late(self, result: str) -> Told:
         """A result on a line of its own: of the call that waits longest, if it could be its."""
         for i, (pid, name, inside) in enumerate(self._waiting):
-            if name in _BIRTHS and result == "0":
+            if name in BIRTHS and result == "0":
                 continue
             del self._waiting[i]
             return self._call(pid, name, inside, result)
@@ -117,8 +124,7 @@ def _parted(rest: str) -> tuple[str, bool, str]:
 
 def _shown(result: re.Match[str]) -> str:
     if result["error"] is not None:
-        number = int(result["errno"])
-        return f"-1 {abi.ERRNO_NAME.get(number, f'E{number}')}"
+        return failure(int(result["errno"]))
     return result["value"] or "0"
 
 

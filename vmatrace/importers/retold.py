@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Union
 
 from vmatrace import abi
-from vmatrace.calls import CALLS
+from vmatrace.calls import BIRTHS, CALLS
 from vmatrace.event import Event
 from vmatrace.importers.format import Format, Reading, stem
 from vmatrace.importers.machine import LogMachine
@@ -52,7 +52,8 @@ class Teller:
     the line told last, where that is shown.
     """
 
-    def __init__(self, machine: LogMachine) -> None:
+    def __init__(self, machine: LogMachine, head: Sequence[str] = ()) -> None:
+        """*head* are the first lines of the log."""
         self.machine = machine
         self.groups: dict[str, str] = {}
         self.lost = 0
@@ -62,12 +63,18 @@ class Teller:
         """*line* as one of strace's, or what else it is."""
         raise NotImplementedError
 
+    def loss(self, line: str) -> Passed | None:
+        """*line*, counted, where the tracer says in it that it has lost events."""
+        lost = lost_events(line)
+        self.lost += lost
+        return Passed("lost events") if lost else None
+
 
 class Halves(Teller):
     """A teller of lines that are one half of a call each: where it starts, where it returns."""
 
-    def __init__(self, machine: LogMachine) -> None:
-        super().__init__(machine)
+    def __init__(self, machine: LogMachine, head: Sequence[str] = ()) -> None:
+        super().__init__(machine, head)
         self._begun: dict[str, str] = {}
 
     def begins(self, tid: str, name: str, arguments: Sequence[str]) -> str:
@@ -82,24 +89,28 @@ class Halves(Teller):
         """What thread *tid* called has returned *result*, in strace's spelling."""
         begun = self._begun.pop(tid, None)
         if begun is None and result == "0":
-            if name in _EXECS:
+            if name in EXECS:
                 return f'{tid} execve("?") = 0'
-            if name in _BIRTHS:
+            if name in BIRTHS:
                 return Passed("birth's return in the child")
         return f"{tid} <... {name} resumed>) = {result}"
 
 
 _NEVER_RETURN: Final = ("exit", "exit_group")
-_EXECS: Final = ("execve", "execveat")
-_BIRTHS: Final = ("fork", "vfork", "clone", "clone3")
+#: The system calls that make a new image.
+EXECS: Final = ("execve", "execveat")
+
+
+def failure(number: int) -> str:
+    """A call that failed with errno *number* as strace prints its result."""
+    return f"-1 {abi.ERRNO_NAME.get(number, f'E{number}')}"
 
 
 def result_of(value: int, name: str) -> str:
     """A register that call *name* returned as strace prints it: 0, 0x7f…, -1 ENOMEM."""
     value %= _ULONG
     if value >= _ULONG - _MAX_ERRNO:
-        number = _ULONG - value
-        return f"-1 {abi.ERRNO_NAME.get(number, f'E{number}')}"
+        return failure(_ULONG - value)
     call = CALLS.get(name)
     return hex(value) if call is not None and call.result == "addr" else str(value)
 

@@ -19,7 +19,6 @@ from vmatrace.importers.retold import (
     Told,
     Wrong,
     integer,
-    lost_events,
     registers,
     result_of,
     retold,
@@ -133,10 +132,8 @@ class Tracepoints(Halves):
         return self.begins(tid, name, shown)
 
     def _other(self, line: str) -> Told:
-        lost = lost_events(line)
-        if lost:
-            self.lost += lost
-            return Passed("lost events")
+        if loss := self.loss(line):
+            return loss
         if _HEADER.match(line):
             return Passed("header")
         if _FRAME.match(line):
