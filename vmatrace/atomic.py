@@ -24,7 +24,7 @@ class AtomicFile:
     are kept, and a symbolic link is followed. What is no regular file (a device, a pipe), and a
     descriptor that is open already (/dev/fd/3, /dev/stdout), is written to at once; one with
     several names or with attributes, or in a directory that takes no new file, is overwritten at
-    the end.
+    the end. A context: committed when it is left, discarded when an exception leaves it.
     """
 
     def __init__(self, path: str) -> None:
@@ -74,6 +74,15 @@ class AtomicFile:
     def empty(self) -> bool:
         """Whether nothing was written to it; False of what is written to at once."""
         return not self.direct and self.stream.tell() == 0
+
+    def __enter__(self) -> TextIO:
+        return self.stream
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.discard()
 
     def commit(self) -> None:
         """Give the file its name, or its content."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TextIO, TypeVar
 
@@ -231,19 +232,22 @@ class CannotWriteError(click.ClickException):
         click.echo(self.message, err=True, file=file)
 
 
-def write_file(path: str, text: str) -> None:
-    """Put *text* into the file at *path*, whole or not at all. Raises CannotWriteError."""
+@contextmanager
+def whole_file(path: str) -> Iterator[TextIO]:
+    """What is written goes into the file at *path*, whole or not at all. CannotWriteError."""
     from vmatrace.atomic import AtomicFile
 
     try:
-        file = AtomicFile(path)
-        try:
-            file.stream.write(text)
-            file.commit()
-        finally:
-            file.discard()
+        with AtomicFile(path) as file:
+            yield file
     except OSError as error:
         raise CannotWriteError(path, error) from None
+
+
+def write_file(path: str, text: str) -> None:
+    """Put *text* into the file at *path*, whole or not at all. Raises CannotWriteError."""
+    with whole_file(path) as file:
+        file.write(text)
 
 
 class Forms(Generic[Answer]):

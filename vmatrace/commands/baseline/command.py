@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import options
+from vmatrace.commands import forms, options
 from vmatrace.commands.inputs import BAD, OK, each, sources
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def command(
     status = each(list(dict.fromkeys(sources(traces))), show, reading)
     if status == OK:
         done += rest(old, done, update) if old is not None else []
-        _write(output, text(done))
+        forms.write_file(output, text(done))
         for line in lines(output, done):
             click.echo(line)
     return status
@@ -114,18 +114,3 @@ def _old(path: str) -> Baseline | None:
         what = "it is no baseline and stays as it is (expected another name)"
         raise TraceError([Diagnostic(path, 0, 0, what)])
     return found
-
-
-def _write(path: str, content: str) -> None:
-    from vmatrace.atomic import AtomicFile
-    from vmatrace.commands.forms import CannotWriteError
-
-    try:
-        file = AtomicFile(path)
-        try:
-            file.stream.write(content)
-            file.commit()
-        finally:
-            file.discard()
-    except OSError as error:
-        raise CannotWriteError(path, error) from None

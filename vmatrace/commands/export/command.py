@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import options
+from vmatrace.commands import forms, options
 from vmatrace.commands.inputs import BAD, DIFFERS, OK, opened
 
 if TYPE_CHECKING:
@@ -72,26 +72,11 @@ def command(
         found = opened(trace)
         if output == "-":
             return _write(form, found, model(found.kernel), layouts, sys.stdout)
-        return _to_file(output, form, found, model(found.kernel), layouts)
+        with forms.whole_file(output) as file:
+            return _write(form, found, model(found.kernel), layouts, file)
     except TraceError as error:
         click.echo(str(error), err=True)
         return BAD
-
-
-def _to_file(output: str, form: str, trace: Trace, kernel: Kernel, layouts: bool) -> int:
-    from vmatrace.atomic import AtomicFile
-
-    try:
-        file = AtomicFile(output)
-        try:
-            status = _write(form, trace, kernel, layouts, file.stream)
-            file.commit()
-        finally:
-            file.discard()
-    except OSError as error:
-        click.echo(f"{output}: error: cannot be written: {error.strerror}", err=True)
-        return BAD
-    return status
 
 
 def _write(form: str, trace: Trace, kernel: Kernel, layouts: bool, out: TextIO) -> int:

@@ -158,12 +158,8 @@ def _write(trace: Trace, output: str, strict: bool) -> int:
             with tempfile.TemporaryFile("w+", encoding="utf-8") as whole:
                 tracefile.write(trace, files, whole)
                 whole.seek(0)
-                file = AtomicFile(output)
-                try:
-                    shutil.copyfileobj(whole, file.stream)
-                    file.commit()
-                finally:
-                    file.discard()
+                with AtomicFile(output) as file:
+                    shutil.copyfileobj(whole, file)
         except OSError as error:
             raise click.UsageError(f"{output}: cannot be written: {error.strerror}") from None
     assert trace.notes is not None

@@ -50,12 +50,8 @@ class Output:
     def write(self, write: Callable[[IO[str]], None]) -> None:
         """Let *write* write all of it. Raises OSError; a pipe without reader is no error."""
         if self._direct is None:
-            file = AtomicFile(self.path)
-            try:
-                write(file.stream)
-                file.commit()
-            finally:
-                file.discard()
+            with AtomicFile(self.path) as file:
+                write(file)
             return
         # What was written can be read again, which a pipe does not allow.
         with tempfile.NamedTemporaryFile("w+", encoding="utf-8", newline="\n") as whole:

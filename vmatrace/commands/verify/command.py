@@ -239,19 +239,7 @@ def _random(
             reduced = campaigns.reduce(campaign, machine, total.failed, total.died is not None)
             if reduced is not None:
                 written = exhibit or f"mismatch-{campaign.seed}-{total.failed}.yaml"
-                _write(written, campaigns.exhibit_text(campaign, total.failed, reduced))
+                forms.write_file(written, campaigns.exhibit_text(campaign, total.failed, reduced))
                 outcome = Outcome(total, reduced, written)
         out.write(outcome)
     return DIFFERS if total.failed is not None else OK
-
-
-def _write(path: str, text: str) -> None:
-    """Raises forms.CannotWriteError."""
-    from vmatrace.atomic import AtomicFile
-
-    try:
-        file = AtomicFile(path)
-        file.stream.write(text)
-        file.commit()
-    except OSError as error:
-        raise forms.CannotWriteError(path, error) from None
