@@ -285,6 +285,7 @@ def shares_memory(name: str, args: Sequence[object]) -> bool:
 
 _NUMBER: Final = r"(0[xX][0-9a-fA-F]+|NULL|\d+)"
 _IOVEC: Final = re.compile(rf"iov_base={_NUMBER}, *iov_len={_NUMBER}")
+_WORDS: Final = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
 _START: Final = re.compile(rf"\bstart={_NUMBER}")
 _SIZE: Final = re.compile(rf"\blen={_NUMBER}")
 
@@ -302,6 +303,11 @@ def iovec(text: object) -> list[tuple[int, int]]:
 def format_iovec(parts: Iterable[tuple[int, int]]) -> str:
     """``[{iov_base=0x…, iov_len=0x…}, …]``."""
     return f"[{', '.join(f'{{iov_base={base:#x}, iov_len={size:#x}}}' for base, size in parts)}]"
+
+
+def nodemask(text: str) -> list[int]:
+    """The words of a nodemask as strace prints it: ``[0x1, 0000000000000000]``."""
+    return [abi.c_integer(word) for word in _WORDS.findall(text)]
 
 
 def uffdio_range(text: object) -> tuple[int, int] | None:

@@ -173,6 +173,11 @@ class Bound:
             else actual >= value
         )  # fmt: skip
 
+    @property
+    def shown(self) -> int | str:
+        """The number itself where it has to be met, else in words."""
+        return self.value if self.operator == "==" else str(self)
+
     def __str__(self) -> str:
         return str(self.value) if self.operator == "==" else f"{self.operator} {self.value}"
 

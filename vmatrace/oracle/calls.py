@@ -6,19 +6,17 @@ Refuses (Unsupported) what would reach beyond the process, and arguments of unkn
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.calls import BIRTHS, PRCTL_OPTIONS, iovec, shares_memory
+from vmatrace.calls import BIRTHS, PRCTL_OPTIONS, iovec, nodemask, shares_memory
 from vmatrace.event import Arg, Expr, Fd
 from vmatrace.oracle.errors import Unsupported
 
 #: These advices take pages away from the whole machine.
 _ADVICE_BEYOND: Final = frozenset({abi.MADV_HWPOISON, abi.MADV_SOFT_OFFLINE})
-_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
 
 #: Puts bytes where the process can read them; the address.
 Memory = Callable[[bytes], int]
@@ -73,7 +71,7 @@ def _mremap(args: Sequence[int | str], memory: Memory) -> list[int | str]:
 def _mbind(args: Sequence[int | str], memory: Memory) -> list[int | str]:
     values = list(args)
     if isinstance(values[3], str):
-        words = [abi.c_integer(n) for n in _NUMBER.findall(values[3])]
+        words = nodemask(values[3])
         values[3] = memory(struct.pack(f"<{len(words)}Q", *words)) if words else 0
     return values
 

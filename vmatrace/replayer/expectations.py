@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from collections.abc import Mapping as Map
 
 from vmatrace import abi, kernels
@@ -24,19 +25,26 @@ def check(
     """What does not hold, [] when all does, None where the expectation is about other models."""
     if not applies(expectation, kernel):
         return None
-    line, column, pid = expectation.line, expectation.column, expectation.pid
-    failures = []
-    for what, bound in expectation.counts.items():
-        actual = count(what, mm, tally)
-        if not bound.holds(actual):
-            expected = bound.value if bound.operator == "==" else str(bound)
-            failures.append(Failure(line, column, pid, what, expected, actual))
+    failures = list(counted(expectation, lambda what: count(what, mm, tally)))
     if expectation.maps is not None:
         actual_maps = view.layout(mm)
         if not _maps_hold(expectation.maps, actual_maps, labels):
             wanted = [_resolved(m, labels) for m in expectation.maps]
-            failures.append(Failure(line, column, pid, "maps", wanted, actual_maps))
+            failures.append(failed(expectation, "maps", wanted, actual_maps))
     return failures
+
+
+def counted(expectation: Expectation, actual: Callable[[str], int]) -> Iterator[Failure]:
+    """The counts of *expectation* that do not hold for what is *actual*."""
+    for what, bound in expectation.counts.items():
+        number = actual(what)
+        if not bound.holds(number):
+            yield failed(expectation, what, bound.shown, number)
+
+
+def failed(expectation: Expectation, what: str, expected: object, actual: object) -> Failure:
+    """That *what* is *actual* and not as *expectation* has it."""
+    return Failure(expectation.line, expectation.column, expectation.pid, what, expected, actual)
 
 
 def count(what: str, mm: Mm, tally: Tally) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.event import Event, Expectation
 from vmatrace.kernels import Kernel
-from vmatrace.replayer.expectations import applies
+from vmatrace.replayer.expectations import applies, counted
 from vmatrace.replayer.result import Failure, Result
 from vmatrace.trace.file import load_trace
 
@@ -64,9 +64,4 @@ def _failures(expectation: Expectation, result: Result) -> Iterator[Failure]:
         "vmas": len(first.layout), "peak_vmas": first.peak_vmas, "mergeable": first.mergeable,
         "merges": result.tally.total, "blocked_only_by_mergeable": result.tally.only_mergeable,
     }  # fmt: skip
-    for what, bound in expectation.counts.items():
-        if not bound.holds(actual[what]):
-            expected = bound.value if bound.operator == "==" else str(bound)
-            yield Failure(
-                expectation.line, expectation.column, _FIRST, what, expected, actual[what]
-            )
+    return counted(expectation, actual.__getitem__)

@@ -5,10 +5,10 @@ The machine is taken to have one memory node, number 0.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.calls import nodemask as words
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import NO_EXTRA, Vma, some
 from vmatrace.engine.walk import Holes, walk
@@ -20,7 +20,6 @@ _MODE_FLAGS: Final = _STATIC | _RELATIVE | _BALANCING
 _KNOWN_MF: Final = 0x7  # MPOL_MF_STRICT | MPOL_MF_MOVE | MPOL_MF_MOVE_ALL
 _MODES: Final = 7
 _MAX_NODES: Final = 1024
-_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
 
 Policy = tuple[object, ...]
 
@@ -64,8 +63,8 @@ def _nodes(nodemask: int | str, maxnode: int) -> int:
     if isinstance(nodemask, int):
         return -abi.EFAULT
     value = 0
-    for i, word in enumerate(_NUMBER.findall(nodemask)):
-        value |= abi.c_integer(word) << (64 * i)
+    for i, word in enumerate(words(nodemask)):
+        value |= word << (64 * i)
     value &= (1 << bits) - 1
     return -abi.EINVAL if value >> _MAX_NODES else value
 
