@@ -78,7 +78,7 @@ class Reducer:
         self._adopt([dataclasses.replace(base, partial=False)])
         self._lower_limit()
         self._slice()
-        shrinker = self._fewer()
+        self._fewer()
         self._adopt([dataclasses.replace(self._best.base, files=self._used_files())])
         self._simplify()
         self._fewer(simpler=True)

@@ -100,11 +100,8 @@ class History:
             if seen.birth is not None and seen.birth in interest:
                 parent = seen.before if seen.before is not None else seen.space
                 _add(interest, parent, interest[seen.birth].ranges())
-            where = seen.where or []
-            if i in asked or widely or self.events[i].name in _MOVES:
-                _add(interest, seen.space, where)
-            else:
-                _add(interest, seen.space, [])
+            also = i in asked or widely or self.events[i].name in _MOVES
+            _add(interest, seen.space, seen.where or () if also else ())
         kept.reverse()
         return kept
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from vmatrace.commands.whatif.question import WhatIf
     from vmatrace.importers.format import Reading
     from vmatrace.kernels import Kernel
-    from vmatrace.trace.file import Trace
 
 
 @click.command(
@@ -55,24 +54,10 @@ def command(
         source = opened(trace, reading)
         found = whatif(source, model(source.kernel), ksm)
         if output is not None:
-            _write(output, found.rewritten)
+            forms.write_file(output, f"{found.rewritten}\n")
         with out:
             out.write(found)
     except TraceError as error:
         click.echo(str(error), err=True)
         return BAD
     return OK
-
-
-def _write(path: str, trace: Trace) -> None:
-    from vmatrace.atomic import AtomicFile
-
-    try:
-        file = AtomicFile(path)
-        try:
-            file.stream.write(str(trace) + "\n")
-            file.commit()
-        finally:
-            file.discard()
-    except OSError as error:
-        raise forms.CannotWriteError(path, error) from None

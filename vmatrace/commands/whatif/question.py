@@ -55,6 +55,7 @@ def whatif(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> WhatIf:
     now = _cost(trace, kernel, ksm)
     changes: list[Change] = []
     applied: list[ModuleType] = []
+    every, together = trace, None
     for module in rewritings.ALL:
         if not all(kernel.has(feature) for feature in module.FEATURES):
             continue
@@ -63,9 +64,11 @@ def whatif(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> WhatIf:
             cost = _cost(other, kernel, ksm)
             changes.append(Change(module.NAME, module.RULE, module.MEANING, calls, cost))
             applied.append(module)
+            every, together = other, cost
     changes.sort(key=lambda change: (change.cost.peak, change.cost.vmas))
-    every, _ = rewrite(trace, kernel, ksm, applied)
-    together = _cost(every, kernel, ksm) if applied else None
+    if len(applied) > 1:
+        every, _ = rewrite(trace, kernel, ksm, applied)
+        together = _cost(every, kernel, ksm)
     return WhatIf(trace.name, trace.path, kernel.name, now, changes, together, every)
 
 

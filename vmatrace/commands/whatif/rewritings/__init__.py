@@ -1,9 +1,8 @@
 """The rewritings: a module each, with its rule and what it changes in meaning.
 
 A module has NAME, RULE and MEANING (sentences for people), and ``make()``, whose
-``rewritten(step)`` gives the events that
-stand in the place of the step's, or None where it stays as it is; FEATURES are those of the kernel
-that it takes.
+``rewritten(step)`` gives the events that stand in the place of the step's, or None where it stays
+as it is; FEATURES are those of the kernel that it takes.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from vmatrace import abi, kernels
+from vmatrace.engine import view
+from vmatrace.engine.mm import Mm
 from vmatrace.event import Event, format_call
 from vmatrace.replayer.result import Step
 
@@ -35,12 +37,12 @@ class Guards:
         if event.name != "mprotect" or step.result != 0:
             return None
         start, length, prot = (arg for arg in args if isinstance(arg, int))
-        page = step.mm.world.page_mask + 1
-        end = start + (length + page - 1 & -page)
+        mask = step.mm.world.page_mask
+        end = start + abi.page_align(length, mask)
         if (
             prot == abi.PROT_NONE
-            and 0 < end - start <= _MOST * page
-            and _is_plain(step, start, end)
+            and 0 < end - start <= _MOST * (mask + 1)
+            and _is_plain(step.mm, start, end)
         ):
             made.append((start, end))
             return [_advice(event, start, end, abi.MADV_GUARD_INSTALL)]
@@ -56,14 +58,14 @@ class Guards:
         return [*(_advice(event, a, b, abi.MADV_GUARD_REMOVE) for a, b in inside), event]
 
 
-def _is_plain(step: Step, start: int, end: int) -> bool:
+def _is_plain(mm: Mm, start: int, end: int) -> bool:
     """Whether the kernel takes guards there (is_valid_guard_vma(), mm/madvise.c)."""
-    vmas = [m for m in step.layout if m.start < end and start < m.end]
-    return bool(vmas) and all(
+    found = [view.mapping(mm, vma) for vma in mm.vmas.overlapping(start, end)]
+    return bool(found) and all(
         not m.name.startswith(("/", "[stack", "[v"))
         and m.perms[3] == "p"
         and not {"lo", "ht", "pf", "io"} & set(m.codes)
-        for m in vmas
+        for m in found
     )
 
 
