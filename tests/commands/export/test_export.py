@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from program import EXHIBITS, ROOT, RunProgram
 
-from vmatrace.commands.export import source
+from vmatrace.commands.export import ktap, source
 from vmatrace.commands.export.program import UnperformableError, program
 from vmatrace.commands.export.spelling import quoted
 from vmatrace.importers import open_trace
@@ -78,6 +79,53 @@ def test_names_of_the_trace_cannot_break_the_program() -> None:
     made = program(trace, get_kernel("post-patch"))
     assert made.variables == ["int_"]
     assert "munmap, int_, PAGE_SIZE" in made.lines[1].code[1]
+
+
+def test_what_a_trace_says_stays_a_comment_or_a_string() -> None:
+    trace = load_trace(
+        b"vmatrace: 1\nevents:\n"
+        b"  - mmap(0x10000000, 8192, PROT_READ|PROT_WRITE, "
+        b"MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)\n"
+        b'  - expect: {name: "/* */ abort(); \\e[31m", vmas: 1, merges: 0, '
+        b"blocked_only_by_mergeable: 0}\n",
+        "t.yaml",
+    )
+    made, out, expected = program(trace, get_kernel("post-patch")), StringIO(), StringIO()
+    source.write(made, out)
+    ktap.write(made, expected)
+    seen = re.sub(r"/\*(?:(?!/\*).)*?\*/|\"(?:[^\"\\]|\\.)*\"", "", out.getvalue(), flags=re.S)
+    assert "abort" in out.getvalue()
+    assert "abort" not in seen
+    assert "/* blocked_only_by_mergeable 0: no program can see them */" in out.getvalue()
+    assert "\x1b" not in out.getvalue() + expected.getvalue()
+    assert expected.getvalue().splitlines()[1:4:2] == [
+        "1..2", "ok 2 line 4: /* */ abort(); \\x1b[31m: vmas 1",
+    ]  # fmt: skip
+
+
+def test_ranges_of_userfaultfd_are_numbers() -> None:
+    trace = load_trace(
+        b"vmatrace: 1\nevents:\n  - mmap(0x10000000, 8192, PROT_READ, "
+        b"MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)\n"
+        b"  - call: ioctl(3, UFFDIO_UNREGISTER, {start=0x10000000;abort(), len=0x2000+abort()})\n",
+        "t.yaml",
+    )
+    made = program(trace, get_kernel("post-patch"))
+    assert "{ 0x10000000, 0x2000 }" in made.lines[1].code[1]
+    assert "abort" not in made.lines[1].code[1]
+
+
+@pytest.mark.parametrize("name", EXHIBITS)
+def test_ktap_has_a_line_for_each_verdict(name: str) -> None:
+    out, expected = StringIO(), StringIO()
+    try:
+        made = program(load_trace(ROOT / "traces" / f"{name}.yaml"), get_kernel("6.18"), True)
+        source.write(made, out)
+    except UnperformableError:
+        return
+    ktap.write(made, expected)
+    verdicts = re.findall(r"^\t+(?:result_is|address_is|count_is|maps_are)\(", out.getvalue(), re.M)
+    assert len(expected.getvalue().splitlines()) == 3 + len(verdicts) == 3 + made.tests
 
 
 def test_bad_input_and_a_file_that_cannot_be_written(run: RunProgram, tmp_path: Path) -> None:

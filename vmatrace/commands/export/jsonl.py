@@ -6,8 +6,9 @@ import json
 from itertools import count
 from typing import TextIO
 
-from vmatrace.calls import CALLS
+from vmatrace.calls import BIRTHS, CALLS
 from vmatrace.event import Arg, Event, Fd, format_arg, format_result
+from vmatrace.importers.jsonlines import TITLE, VERSION
 from vmatrace.kernels import Kernel
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace
@@ -19,7 +20,7 @@ def write(trace: Trace, kernel: Kernel, out: TextIO) -> None:
     Processes are numbers, since a log knows no labels: the first one is 1.
     """
     numbers = {"main": 1}
-    header = {"vmatrace-events": 1, "page_size": trace.page_size, "accesses": True}
+    header = {TITLE: VERSION, "page_size": trace.page_size, "accesses": True}
     out.write(json.dumps(header) + "\n")
     descriptors = _descriptors(trace)
     for key, file in trace.files.items():
@@ -30,8 +31,7 @@ def write(trace: Trace, kernel: Kernel, out: TextIO) -> None:
             out.write(json.dumps({"pid": 1, "call": told}, ensure_ascii=False) + "\n")
     for step in Replay(trace, kernel).steps():
         event = step.event
-        call = CALLS[event.name]
-        if call.life == "birth" and step.result > 0:
+        if event.name in BIRTHS and step.result > 0:
             numbers[event.label or str(step.result)] = step.result
         line: dict[str, object] = {
             "pid": numbers.get(event.pid, event.pid),

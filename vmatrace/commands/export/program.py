@@ -12,34 +12,38 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vmatrace import abi, kernels
-from vmatrace.calls import BIRTHS, CALLS, DEATHS, EXECS, iovec, shares_memory
+from vmatrace.calls import (
+    BIRTHS,
+    CALLS,
+    DEATHS,
+    EXECS,
+    iovec,
+    nodemask,
+    shares_memory,
+    uffdio_range,
+)
 from vmatrace.commands.export.spelling import (
     CONSTANT,
     TAKEN,
     arguments,
     comment,
     function,
+    harmless,
     is_kernels,
     quoted,
 )
-from vmatrace.event import (
-    Arg,
-    Event,
-    Expectation,
-    Expr,
-    Fd,
-    format_arg,
-)
+from vmatrace.escape import visible
+from vmatrace.event import Arg, Event, Expectation, Expr, Fd, format_arg
 from vmatrace.kernels import Kernel
 from vmatrace.replayer.expectations import applies
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace
 
-_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
-_UFFD_RANGE: Final = re.compile(r"start=([^,}]+), *len=([^,}]+)")
 _UFFD_MODE: Final = re.compile(r"mode=([A-Z_|0-9x]+)")
 _UFFD_API: Final = re.compile(r"features=([A-Z_|0-9x]+)")
+#: What a program looks at for a count of a trace; what is not here no program can see.
+_SEEN: Final = {"vmas": "mapped", "mergeable": "mergeable()", "peak_vmas": "peak"}
 
 
 class UnperformableError(Exception):
@@ -48,11 +52,16 @@ class UnperformableError(Exception):
 
 @dataclass
 class Statement:
-    """C of one process at one place: ``tests`` is how many verdicts it gives."""
+    """C of one process at one place; ``titles`` has one for each verdict that it gives."""
 
     pid: str
     code: list[str]
-    tests: int = 0
+    titles: list[str] = field(default_factory=list)
+
+    def titled(self, title: str) -> str:
+        """One more verdict: its *title* as a C string."""
+        self.titles.append(visible(title))
+        return quoted(self.titles[-1])
 
 
 @dataclass
@@ -77,7 +86,7 @@ class CProgram:
     @property
     def tests(self) -> int:
         """How many verdicts the program gives."""
-        return sum(line.tests for line in self.lines)
+        return sum(len(line.titles) for line in self.lines)
 
 
 def program(trace: Trace, kernel: Kernel, layouts: bool = False) -> CProgram:
@@ -153,7 +162,7 @@ class _Writer:
         elif address:
             target = self._variable(f"at_{event.line}")
         line.code.append(f"{target} = {self._call(event)};")
-        text = quoted(f"line {event.line}: {event.text}")
+        text = line.titled(f"line {event.line}: {event.text}")
         asked = step.args[0] if step.args else 0
         if address and step.result == asked:
             line.code.append(f"address_is({target}, {step.result:#x}, {text});")
@@ -161,7 +170,6 @@ class _Writer:
             expected = f"-{abi.ERRNO_NAME[-step.result]}" if step.result < 0 else "0"
             cast = "(long)" if target != "r" else ""
             line.code.append(f"result_is({cast}{target}, {expected}, {text});")
-        line.tests += 1
         if address:
             size = step.args[CALLS[event.name].placed or 0]
             length = size if isinstance(size, int) else 0
@@ -179,13 +187,13 @@ class _Writer:
         name = event.label or str(step.result)
         self._program.pids.append(name)
         target = self._variable(event.label or f"child_{event.line}")
+        text = line.titled(f"line {event.line}: {event.text}")
         line.code += [
             f"{target} = (unsigned long)fork();",
             f"if (!{target})",
             f"\t{function(name)}();",
-            f"result_is((long){target}, 0, {quoted(f'line {event.line}: {event.text}')});",
+            f"result_is((long){target}, 0, {text});",
         ]
-        line.tests += 1
         return line
 
     def _call(self, event: Event) -> str:
@@ -219,7 +227,7 @@ class _Writer:
             self._program.anon_names = self._program.kernel.has(kernels.ANON_VMA_NAME)
             return f"(unsigned long){quoted(arg.strip(chr(34)))}"
         if name == "mbind" and i == 3:
-            words = ", ".join(str(abi.c_integer(n)) for n in _NUMBER.findall(arg))
+            words = ", ".join(map(str, nodemask(arg)))
             return f"(unsigned long)(unsigned long[]){{ {words} }}" if words else "0"
         if name == "process_madvise" and i == 1:
             parts = iovec(arg)
@@ -230,12 +238,12 @@ class _Writer:
         return None
 
     def _userfaultfd(self, text: str) -> str:
-        area, mode = _UFFD_RANGE.search(text), _UFFD_MODE.search(text)
+        area, mode = uffdio_range(text), _UFFD_MODE.search(text)
         if area is None:
             features = _UFFD_API.search(text)
             value = self._renamed(features[1]) if features else "0"
             return f"(unsigned long)&(struct uffdio_api){{ .api = 0xaa, .features = {value} }}"
-        inner = ", ".join(self._renamed(part.strip()) for part in area.groups())
+        inner = ", ".join(map(hex, area))
         if mode is None:
             return f"(unsigned long)&(struct uffdio_range){{ {inner} }}"
         return (
@@ -284,26 +292,23 @@ class _Writer:
     # --- expectations --------------------------------------------------------------------------
 
     def _expectation(self, item: Expectation) -> Statement:
-        line = Statement(
-            item.pid, [f"/* {item.name or 'expected'}, line {item.line} */", "look();"]
-        )
+        said = harmless(item.name or "expected")
+        line = Statement(item.pid, [f"/* {said}, line {item.line} */", "look();"])
         title = f"line {item.line}: {item.name + ': ' if item.name else ''}"
         for what, bound in item.counts.items():
-            if what == "merges":
-                line.code.append(f"/* merges {bound}: no program can see them */")
+            value = _SEEN.get(what)
+            if value is None:
+                line.code.append(f"/* {what} {bound}: no program can see them */")
                 continue
-            value = {"vmas": "mapped", "mergeable": "mergeable()", "peak_vmas": "peak"}[what]
-            text = quoted(f"{title}{what} {bound}")
-            holds = f"{value} {bound.operator} {bound.value}"
-            line.code.append(f"count_is({value}, {holds}, {text});")
-            line.tests += 1
+            text = line.titled(f"{title}{what} {bound}")
+            line.code.append(f"count_is({value}, {value} {bound.operator} {bound.value}, {text});")
         if item.maps is not None:
             rows = [
                 (self._address(row.start), self._address(row.end), row.perms, row.offset, row.name,
                  row.flags)
                 for row in item.maps
             ]  # fmt: skip
-            self._maps(line, rows, quoted(f"{title}the layout"))
+            self._maps(line, rows, f"{title}the layout")
         return line
 
     def _layout(self, line: Statement, step: Step) -> None:
@@ -313,14 +318,15 @@ class _Writer:
             for m in step.layout
         ]
         line.code.append("look();")
-        self._maps(line, rows, quoted(f"line {step.event.line}: the layout after it"))
+        self._maps(line, rows, f"line {step.event.line}: the layout after it")
 
     def _maps(
         self,
         line: Statement,
         rows: Sequence[tuple[str, str, str | None, int | None, str | None, tuple[str, ...] | None]],
-        text: str,
+        title: str,
     ) -> None:
+        text = line.titled(title)
         if not rows:
             line.code.append(f"maps_are(NULL, 0, {text});")
         else:
@@ -337,7 +343,6 @@ class _Writer:
             line.code.append("")
             line.code.append(f"\tmaps_are(wanted, {len(rows)}, {text});")
             line.code.append("}")
-        line.tests += 1
 
     def _address(self, value: int | Expr) -> str:
         return self._relative(value) if isinstance(value, int) else self._renamed(value.text)

@@ -12,7 +12,7 @@ from vmatrace._version import __version__
 from vmatrace.commands.export.program import CProgram, Statement, UnperformableError
 from vmatrace.commands.export.spelling import function, harmless, quoted
 from vmatrace.event import File
-from vmatrace.oracle.arch import x86_64
+from vmatrace.syscalls import numbers
 
 _HEADERS: Final = (
     "errno.h", "fcntl.h", "linux/userfaultfd.h", "setjmp.h", "signal.h", "stdbool.h", "stdio.h",
@@ -152,7 +152,7 @@ def _parts(made: CProgram) -> Iterator[str]:
     if made.variables:
         yield f"static unsigned long {', '.join(made.variables)};"
     if several:
-        processes = ", ".join(f"{function(pid)}_".upper() for pid in made.pids)
+        processes = ", ".join(map(_constant, made.pids))
         yield f"enum {{ {processes}, PROCESSES }};"
         shared = ", ".join(f"&{name}" for name in made.variables) or "NULL"
         yield _TURNS.replace("@shared@", shared).rstrip()
@@ -174,9 +174,9 @@ def _definitions(made: CProgram) -> Iterator[str]:
     for name, value in sorted(constants.items()):
         if name != "PAGE_SIZE":
             yield f"#ifndef {name}\n#define {name} {value:#x}\n#endif"
-    numbers = x86_64().calls
+    known = numbers("x86_64")
     for call in sorted(made.calls & _YOUNG):
-        yield f"#ifndef __NR_{call}\n#define __NR_{call} {numbers[call]}\n#endif"
+        yield f"#ifndef __NR_{call}\n#define __NR_{call} {known[call]}\n#endif"
 
 
 def _opening(key: int | str, file: File) -> str:
@@ -247,7 +247,13 @@ def _constant(pid: str) -> str:
     return f"{function(pid)}_".upper()
 
 
-def _body(made: CProgram, pid: str) -> Iterator[str]:
+def _body(made: CProgram, pid: str, *first: str) -> list[str]:
+    """What one process does, after *first*: what it declares, and its turns."""
+    body = list(_turns(made, pid))
+    return [*(["\tlong r;", ""] if any("r = " in line for line in body) else []), *first, *body]
+
+
+def _turns(made: CProgram, pid: str) -> Iterator[str]:
     segments = _segments(made)
     for index, (whose, lines) in enumerate(segments):
         if whose != pid:
@@ -263,14 +269,9 @@ def _body(made: CProgram, pid: str) -> Iterator[str]:
 
 
 def _life(made: CProgram, pid: str) -> Iterator[str]:
-    body = list(_body(made, pid))
     yield f"static void {function(pid)}(void)"
     yield "{"
-    if any("r = " in line for line in body):
-        yield "\tlong r;"
-        yield ""
-    yield "\tprctl(PR_SET_PDEATHSIG, SIGKILL);"
-    yield from body
+    yield from _body(made, pid, "\tprctl(PR_SET_PDEATHSIG, SIGKILL);")
     yield "\tfflush(stdout);"
     yield "\tpause(); /* the end of all ends it */"
     yield "\t_exit(PASS);"
@@ -279,17 +280,16 @@ def _life(made: CProgram, pid: str) -> Iterator[str]:
 
 
 def _main(made: CProgram, several: bool) -> Iterator[str]:
-    body = list(_body(made, "main"))
     yield "int main(int argc, char **argv)"
     yield "{"
-    if any("r = " in line for line in body):
-        yield "\tlong r;"
-        yield ""
-    yield "\tat_usual_addresses(argc, argv);"
-    yield "\tprepare();"
-    yield f'\tprintf("KTAP version 1\\n1..{made.tests}\\n");'
-    yield ""
-    yield from body
+    yield from _body(
+        made,
+        "main",
+        "\tat_usual_addresses(argc, argv);",
+        "\tprepare();",
+        f'\tprintf("KTAP version 1\\n1..{made.tests}\\n");',
+        "",
+    )
     last = _segments(made)[-1][0] if made.lines else "main"
     if several and last != "main":
         yield f"\tturn({_constant('main')});"

@@ -5,70 +5,20 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from vmatrace.escape import visible
 from vmatrace.event import Event
 
 CONSTANT: Final = re.compile(r"\b[A-Z][A-Z0-9_]{2,}\b")
 _PLAIN: Final = re.compile(r"[\w\s+*|()-]+")
 #: Words that C or runtime.c has already.
-TAKEN: Final = frozenset(
-    {
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-        "call",
-        "fault",
-        "look",
-        "mapped",
-        "main",
-        "mergeable",
-        "now",
-        "own",
-        "owned",
-        "peak",
-        "r",
-        "skip",
-        "start",
-        "tests",
-        "failed",
-        "verdict",
-        "wait",
-        "stdin",
-        "stdout",
-        "errno",
-        "signal",
-    }
-)
+TAKEN: Final = frozenset({
+    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else",
+    "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register",
+    "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch",
+    "typedef", "union", "unsigned", "void", "volatile", "while", "call", "fault", "look",
+    "mapped", "main", "mergeable", "now", "own", "owned", "peak", "r", "skip", "start",
+    "tests", "failed", "verdict", "wait", "stdin", "stdout", "errno", "signal",
+})  # fmt: skip
 
 
 def quoted(text: str) -> str:
@@ -98,7 +48,8 @@ def comment(event: Event) -> str:
 
 def harmless(text: str) -> str:
     """*text* as it may stand in a comment of C."""
-    return text.replace("*/", "* /").encode("ascii", "backslashreplace").decode()
+    apart = visible(text).replace("*/", "* /").replace("/*", "/ *")
+    return apart.encode("ascii", "backslashreplace").decode()
 
 
 def arguments(event: Event) -> list[str] | None:
