@@ -69,7 +69,7 @@ ENGINE = [
 #: Third parties: who may import them.
 THIRD_PARTIES = {
     "yaml": {"trace.yamlstream"},
-    "rich": {"render", "commands", "cli"},
+    "rich": {"printable", "render", "commands", "cli"},
     "click": {"cli", "commands"},
     "tomli": {"commands.config"},
     "tomllib": {"commands.config"},  # of Python itself from 3.11 on

@@ -98,10 +98,10 @@ class Pages(Form[Answer]):
     """A form for people: every answer is written on paper by *write*, an empty line between two."""
 
     def __init__(self, out: TextIO, write: Callable[[Paper, Answer], None]) -> None:
-        from vmatrace.render import paper
+        from vmatrace.render import streams
 
         super().__init__(out)
-        self._paper = paper.on(out)
+        self._paper = streams.on(out)
         self._write = write
         self._begun = False
 
@@ -274,9 +274,9 @@ class Forms(Generic[Answer]):
         found = module(self._room, name)
         out: TextIO = sys.stdout
         if path is None:
-            from vmatrace.render import paper
+            from vmatrace.render import streams
 
-            paper.set_encoding(out, getattr(found, "FOR_PEOPLE", False))
+            streams.set_encoding(out, getattr(found, "FOR_PEOPLE", False))
         else:
             from vmatrace.atomic import AtomicFile
 

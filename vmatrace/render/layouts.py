@@ -83,8 +83,8 @@ def write_row(
     cells = row(mapping)
     plain = [style] * 6
     if not style:
-        plain[4] = "cyan"
-        plain[5] = "" if mapping.name else "dim"
+        plain[4] = "key"
+        plain[5] = "" if mapping.name else "quiet"
     before = len(indent) + len(mark) + columns.before_backing
     first, *rest = paper.folded(cells[5], before)
     paper.line(indent, (mark, style), *columns.spans(cells, plain), (first, plain[5]))
@@ -95,7 +95,7 @@ def write_row(
 def write(paper: Paper, layout: Layout, borders: Sequence[Border]) -> None:
     """The table of one address space. ``borders`` are those of its touching VMAs."""
     columns = Columns(layout, head=True)
-    paper.line(_INDENT, *columns.spans(_HEADS, ["dim"] * 6), ("backing", "dim"))
+    paper.line(_INDENT, *columns.spans(_HEADS, ["quiet"] * 6), ("backing", "quiet"))
     between = {border.address: border for border in borders}
     last: Mapping | None = None
     for mapping in layout:
@@ -103,7 +103,7 @@ def write(paper: Paper, layout: Layout, borders: Sequence[Border]) -> None:
             _write_border(paper, between.get(mapping.start), last, mapping)
         elif last is not None:
             gap = words.size(mapping.start - last.end)
-            paper.line(_INDENT, *columns.spans(("gap".center(columns.widths[0]), gap), ["dim"] * 2))
+            paper.line(_INDENT, *columns.spans(("gap".center(columns.widths[0]), gap), ["gap"] * 2))
         write_row(paper, columns, mapping, _INDENT)
         last = mapping
 
@@ -132,10 +132,10 @@ def _write_border(paper: Paper, border: Border | None, above: Mapping, below: Ma
     if border is None:
         return
     if border.mask == 0:
-        mark, style = "=", "cyan"
+        mark, style = "=", "key"
         text = _why_apart(border)
     else:
-        mark, style = paper.glyph("≠", "!="), "yellow"
+        mark, style = paper.glyph("≠", "!="), "warning"
         difference = words.flag_difference(
             border.flags, above.vm_flags, below.vm_flags, ("above", "below")
         )

@@ -119,12 +119,12 @@ def failures(result: Result) -> list[str]:
 
 def _write_misread(paper: Paper, notes: Notes) -> None:
     verb = "was" if notes.misread_count == 1 else "were"
-    paper.line((f"{words.plural(notes.misread_count, 'line')} {verb} not understood", "bold red"))
+    paper.line((f"{words.plural(notes.misread_count, 'line')} {verb} not understood", "failed"))
     for found in notes.misread[:_LINES]:
         paper.paragraph(found.message, "", f"  {found.path}:{found.line}: ", " " * 6)
         text = found.source if len(found.source) <= 200 else found.source[:199] + "…"
         for part in paper.folded(text.strip(), 6):
-            paper.line(" " * 6, (part, "dim"))
+            paper.line(" " * 6, (part, "quiet"))
     if notes.misread_count > _LINES:
         more = f"and {notes.misread_count - _LINES} more (--format json has the first 100)"
         paper.line(f"  {paper.glyph('…', '...')} {more}")

@@ -47,16 +47,16 @@ def _write_call(paper: Paper, step: Step) -> None:
     text = f"{process}{label}{event.text}"
     *whole, last = paper.broken(f"{text} = {result}", len(first), len(_INDENT) + 4)
     for part in whole:
-        paper.line((first, "dim"), part)
+        paper.line((first, "quiet"), part)
         first = _INDENT + "    "
-    style = "red" if step.result < 0 else "green"
+    style = "bad" if step.result < 0 else "good"
     if last.endswith(result):
-        paper.line((first, "dim"), last.removesuffix(result), (result, style))
+        paper.line((first, "quiet"), last.removesuffix(result), (result, style))
     else:
-        paper.line((first, "dim"), last)
+        paper.line((first, "quiet"), last)
     if event.recorded is not None and event.recorded != step.result:
         recorded = format_result(event.recorded, kind)
-        paper.line(_INDENT, (f"diverges: recorded {recorded}", "bold red"))
+        paper.line(_INDENT, (f"diverges: recorded {recorded}", "failed"))
 
 
 def _write_decision(paper: Paper, decision: MergeDecision, alone: bool) -> None:
@@ -75,7 +75,7 @@ def write_step(paper: Paper, step: Step) -> None:
 def write_refusal(paper: Paper, refusal: Refusal) -> None:
     """Which neighbour was refused, and why."""
     why = _why(refusal.decision, refusal.neighbour, refusal.blockers)
-    paper.paragraph(f"not merged with {SIDES[refusal.side]}, {why}", "yellow")
+    paper.paragraph(f"not merged with {SIDES[refusal.side]}, {why}", "warning")
 
 
 def sentences(decision: MergeDecision, alone: bool) -> Iterator[tuple[str, str]]:
@@ -87,10 +87,10 @@ def sentences(decision: MergeDecision, alone: bool) -> Iterator[tuple[str, str]]
     if decision.kind is not None:
         merged = layouts.address_range(decision.merged_start, decision.merged_end)
         size = words.size(decision.merged_end - decision.merged_start)
-        yield f"{subject}merged with {SIDES[decision.kind]}: now {merged} ({size})", "green"
+        yield f"{subject}merged with {SIDES[decision.kind]}: now {merged} ({size})", "good"
     for side, neighbour, mask in decision.blocked():
         why = _why(decision, neighbour, mask)
-        yield f"{subject}not merged with {SIDES[side]}, {why}", "yellow"
+        yield f"{subject}not merged with {SIDES[side]}, {why}", "warning"
 
 
 def _why(decision: MergeDecision, neighbour: Side, mask: int) -> str:
@@ -114,5 +114,5 @@ def _write_change(paper: Paper, before: Layout, after: Layout) -> None:
 
 
 def _write_mapping(paper: Paper, columns: layouts.Columns, sign: str, mapping: Mapping) -> None:
-    style = "red" if sign == "-" else "green"
+    style = "bad" if sign == "-" else "good"
     layouts.write_row(paper, columns, mapping, _INDENT, style, sign + " ")

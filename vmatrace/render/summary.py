@@ -24,9 +24,9 @@ def write_result(paper: Paper, result: Result) -> None:
 
 def write_title(paper: Paper, result: Result) -> None:
     """Which trace under which kernel."""
-    paper.line((result.trace, "bold"), (f"  kernel {result.kernel}", "bold cyan"))
+    paper.line((result.trace, "title"), (f"  kernel {result.kernel}", "model"))
     if result.description:
-        paper.paragraph(" ".join(result.description.split()), "dim")
+        paper.paragraph(" ".join(result.description.split()), "quiet")
 
 
 def write(paper: Paper, result: Result) -> None:
@@ -53,7 +53,7 @@ def _write_process(paper: Paper, result: Result, process: ProcessResult) -> None
     paper.line("")
     name = process.pid + (" (exited)" if process.exited else "")
     first, *more = paper.broken(": " + ", ".join(what), len(name), 4)
-    paper.line((name, "bold"), first)
+    paper.line((name, "title"), first)
     for part in more:
         paper.line("    ", part)
     if layout:
@@ -77,14 +77,14 @@ def _write_totals(paper: Paper, result: Result) -> None:
     ):
         paper.paragraph(text, "", f"{name:<9}", " " * 9)
     headline = f"blocked by VM_MERGEABLE alone: {tally.only_mergeable}"
-    paper.line((headline, "bold red" if tally.only_mergeable else "bold green"))
+    paper.line((headline, "failed" if tally.only_mergeable else "passed"))
 
 
 def _write_divergences(paper: Paper, result: Result) -> None:
     if not result.divergences:
         return
     paper.line("")
-    paper.line((words.plural(result.diverged, "divergence") + " from the record", "bold red"))
+    paper.line((words.plural(result.diverged, "divergence") + " from the record", "failed"))
     for divergence in result.divergences[:MOST]:
         event = divergence.event
         kind = CALLS[event.name].result
@@ -93,7 +93,7 @@ def _write_divergences(paper: Paper, result: Result) -> None:
         recorded = format_result(divergence.recorded, kind)
         paper.line(
             f"      recorded {recorded}, modelled ",
-            (format_result(divergence.modelled, kind), "red"),
+            (format_result(divergence.modelled, kind), "bad"),
         )
     write_rest(paper, result.diverged)
 
@@ -102,7 +102,7 @@ def _write_failures(paper: Paper, result: Result) -> None:
     if not result.failures:
         return
     paper.line("")
-    paper.line((words.plural(len(result.failures), "expectation") + " failed", "bold red"))
+    paper.line((words.plural(len(result.failures), "expectation") + " failed", "failed"))
     for failure in result.failures[:MOST]:
         write_failure(paper, result.path, failure)
     write_rest(paper, len(result.failures))
@@ -125,7 +125,7 @@ def write_failure(paper: Paper, path: str, failure: Failure, under: Sequence[str
         for i, part in enumerate(above):
             paper.line("      " if i else "  ", part)
         indent = "      " if above else "  "
-        paper.line(indent + last.removesuffix(actual), (actual, "red"))
+        paper.line(indent + last.removesuffix(actual), (actual, "bad"))
         if failure.since is not None:
             paper.paragraph(since(failure, failure.since), "", "      ", " " * 8)
 
@@ -148,8 +148,8 @@ def write_rest(paper: Paper, count: int) -> None:
 def _write_map_failure(paper: Paper, failure: Failure) -> None:
     expected = cast("list[ExpectedMapping]", failure.expected)
     for sign, text in _compared(expected, cast(Layout, failure.actual)):
-        style = {"-": "red", "+": "green"}.get(sign, "")
-        paper.line("    ", (f"{sign} {text}", style))
+        style = {"-": "bad", "+": "good"}.get(sign, "")
+        paper.paragraph(text, style, f"    {sign} ", " " * 8)
 
 
 def _compared(expected: list[ExpectedMapping], actual: Layout) -> Iterator[tuple[str, str]]:

@@ -25,6 +25,7 @@ from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 from vmatrace.oracle import KernelDied, Machine, OracleError
 from vmatrace.oracle.boot import open_machine
+from vmatrace.printable import Printable
 from vmatrace.search.generate import family, files, generate
 from vmatrace.search.shrink import BUDGET, Shrinker
 from vmatrace.trace import writer
@@ -38,12 +39,14 @@ _BATCH: Final = 40
 
 
 @dataclass(frozen=True)
-class Campaign:
+class Campaign(Printable):
     """``programs`` random programs of some ``events`` events from ``seed``, against ``kernel``.
 
     ``asked`` is the name of the model where it was not found but asked for; ``boot`` the image of
     the kernel to run them on, None for the running one. ``release`` is that kernel's.
     """
+
+    shown_by = "vmatrace.commands.verify.as_table:write_campaign"
 
     seed: str
     programs: int

@@ -14,14 +14,17 @@ from vmatrace.oracle import Machine, Unavailable
 from vmatrace.oracle.lab import PAGE, RW, Lab
 from vmatrace.oracle.probe import probe
 from vmatrace.oracle.sandbox import Sandbox
+from vmatrace.printable import Printable
 
 
 @dataclass(frozen=True)
-class Findings:
+class Findings(Printable):
     """``found`` maps each feature an experiment was made for to its outcome, None: undecided.
 
     ``kernel`` is the model to compare with; it derives from the table's row ``nearest``.
     """
+
+    shown_by = "vmatrace.commands.verify.as_table:write_findings"
 
     found: Mapping[str, bool | None]
     nearest: Kernel

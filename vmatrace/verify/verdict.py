@@ -12,6 +12,7 @@ from typing import Final
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 from vmatrace.oracle import KernelDied, Machine, OracleError, Unavailable
+from vmatrace.printable import Printable
 from vmatrace.trace.file import Trace, TraceError
 from vmatrace.verify import setting
 from vmatrace.verify.recording import RecordingWriter, bare
@@ -20,11 +21,13 @@ from vmatrace.verify.witness import Mismatch, Witness, compare
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Printable):
     """What became of a trace: ``events`` were equal; then ``mismatch``, or ``skipped`` says why
     the rest, or all of it, could not be verified, or the kernel ``died`` in the event after them.
     None of these: the trace is exact. ``where`` names the machine.
     """
+
+    shown_by = "vmatrace.commands.verify.as_table:write"
 
     trace: str
     path: str

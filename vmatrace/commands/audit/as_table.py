@@ -38,15 +38,15 @@ def write(paper: Paper, audit: Audit) -> None:
     """One snapshot."""
     kernel = audit.kernel
     model = f"  kernel {kernel.name}" if kernel is not None else "  kernel not known"
-    paper.line((audit.snapshot.source, "bold"), (model, "bold cyan"))
+    paper.line((audit.snapshot.source, "title"), (model, "model"))
     paper.paragraph(_totals(audit))
     for note in _notes(audit):
-        paper.paragraph(note, "yellow")
+        paper.paragraph(note, "warning")
     for causes, runs in by_cause(audit.runs).items():
         paper.line("")
         _write_group(paper, causes, runs)
     paper.line("")
-    paper.paragraph(_verdict(audit), "bold red" if audit.savable else "bold green")
+    paper.paragraph(_verdict(audit), "failed" if audit.savable else "passed")
     if audit.by_ksm:
         pairs = words.plural(audit.by_ksm, "pair of neighbours", "pairs of neighbours")
         differs = "differs" if audit.by_ksm == 1 else "differ"
@@ -55,7 +55,7 @@ def write(paper: Paper, audit: Audit) -> None:
         )
     if audit.special:
         pairs = words.plural(audit.special, "pair", "pairs")
-        paper.paragraph(f"{pairs} of special mappings left out: they never merge", "dim")
+        paper.paragraph(f"{pairs} of special mappings left out: they never merge", "quiet")
 
 
 def _totals(audit: Audit) -> str:
@@ -96,22 +96,22 @@ def _notes(audit: Audit) -> list[str]:
 def _write_group(paper: Paper, causes: Sequence[Suspicion], runs: Sequence[LookalikeRun]) -> None:
     saved = sum(run.savable for run in runs)
     paper.line(
-        (f"{words.plural(saved, 'VMA')} less", "bold"),
+        (f"{words.plural(saved, 'VMA')} less", "title"),
         f" if these were one each ({words.plural(len(runs), 'run')})",
     )
     for run in runs[:_RUNS]:
         _write_run(paper, run)
     if len(runs) > _RUNS:
-        paper.line("  ", (f"and {len(runs) - _RUNS} more (--format json has them all)", "dim"))
+        paper.line("  ", (f"and {len(runs) - _RUNS} more (--format json has them all)", "quiet"))
     label = "  likely    "
     for name in (c.name for c in causes if c.confidence == LIKELY):
-        paper.paragraph(SENTENCES[name], "yellow", label, " " * 12)
+        paper.paragraph(SENTENCES[name], "warning", label, " " * 12)
         label = " " * 12
     possible = "; ".join(BRIEFLY[c.name] for c in causes if c.confidence == POSSIBLE)
     paper.paragraph(possible, "", "  possible  ", " " * 12)
     label = "  to do     "
     for action in (ACTIONS[c.name] for c in causes if c.confidence == LIKELY and c.name in ACTIONS):
-        paper.paragraph(action, "green", label, " " * 12)
+        paper.paragraph(action, "good", label, " " * 12)
         label = " " * 12
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,7 @@ from vmatrace.commands.check.question import Checked, UnderModel
 from vmatrace.commands.check.words import columns, totals, uncovered_text
 from vmatrace.commands.forms import Form
 from vmatrace.escape import visible
-from vmatrace.render import paper as papers
-from vmatrace.render import summary, words
+from vmatrace.render import streams, summary, words
 from vmatrace.render.paper import Paper, Span
 
 SUFFIXES: Final = (".txt",)
@@ -24,20 +24,20 @@ _GAP: Final = "  "
 
 def form(out: TextIO, count: int) -> Form[Checked]:
     """One table of all."""
-    return _Table(out, count)
+    return _Table(out, streams.on(out))
 
 
 def write(paper: Paper, checked: Checked) -> None:
     """The table of one trace."""
-    table = _Table(paper.stream, 1)
+    table = _Table(io.StringIO(), paper)
     table.write(checked)
     table.finish()
 
 
 class _Table(Form[Checked]):
-    def __init__(self, out: TextIO, count: int) -> None:
-        super().__init__(out, count)
-        self._paper = papers.on(out)
+    def __init__(self, out: TextIO, paper: Paper) -> None:
+        super().__init__(out)
+        self._paper = paper
         self._all: list[Checked] = []
         self._begun = False
 
@@ -78,7 +78,7 @@ class _Table(Form[Checked]):
         for one in self._all:
             for lost in one.uncovered:
                 place = f"  {visible(one.path)}:{lost.line}: "
-                self._paper.paragraph(uncovered_text(lost.on), "yellow", place, " " * 6)
+                self._paper.paragraph(uncovered_text(lost.on), "warning", place, " " * 6)
 
     def _write_totals(self, models: int) -> None:
         self._begin()
@@ -111,7 +111,7 @@ def _rows(all_: Sequence[Checked], names: Sequence[str]) -> Iterator[Row]:
 
 def _cells(one: Checked, names: Sequence[str]) -> list[Span]:
     if one.error is not None:
-        return [("error", "bold red")]
+        return [("error", "failed")]
     by_name = {model.kernel: model for model in one.models}
     return [_cell(by_name.get(name)) for name in names]
 
@@ -121,15 +121,15 @@ def _cell(model: UnderModel | None) -> Span:
     if model is None:
         return ""
     if not model.checks:
-        return "-", "yellow"
-    return (f"{model.failed} FAIL", "bold red") if model.failed else (str(model.held), "green")
+        return "-", "warning"
+    return (f"{model.failed} FAIL", "failed") if model.failed else (str(model.held), "good")
 
 
 def _sum(models: Sequence[UnderModel]) -> Span:
     if not any(model.checks for model in models):
-        return ("-", "yellow") if models else ""
+        return ("-", "warning") if models else ""
     failed = sum(model.failed for model in models)
-    return str(sum(model.held for model in models)), "red" if failed else "green"
+    return str(sum(model.held for model in models)), "bad" if failed else "good"
 
 
 def _write_grid(paper: Paper, names: Sequence[str], rows: Sequence[Row]) -> None:
@@ -161,7 +161,7 @@ def _write_block(
     heads = (
         _GAP + name.rjust(width) for name, width in zip(names[part], widths[part], strict=True)
     )
-    paper.line(" " * label, *((head, "bold") for head in heads))
+    paper.line(" " * label, *((head, "title") for head in heads))
     for name, cells in rows:
         if not any(map(_text, cells[part])):
             continue

@@ -68,29 +68,25 @@ def totals(all_: Sequence[Checked], models: int) -> Iterator[tuple[str, str]]:
     what = f"{words.plural(len(all_), 'trace')}, {words.plural(models, 'model')}"
     yield (
         f"{what}: {held} of {words.plural(held + failed, 'check')} held",
-        "bold green"
-        if held and all(one.holds for one in all_)
-        else "bold red"
-        if failed
-        else "bold",
+        "passed" if held and all(one.holds for one in all_) else "failed" if failed else "title",
     )
     empty = sum(len(one.empty) for one in all_)
     if empty:
-        yield f"nothing to check (-): {words.plural(empty, 'time')}", "yellow"
+        yield f"nothing to check (-): {words.plural(empty, 'time')}", "warning"
     uncovered = sum(len(one.uncovered) for one in all_)
     if uncovered:
         failing = any(one.unchecked for one in all_)
         yield (
             f"about no model: {words.plural(uncovered, 'expectation')}"
             + (permit(UNCOVERED) if failing else ""),
-            "bold red" if failing else "yellow",
+            "failed" if failing else "warning",
         )
     idle = [visible(one.path) for one in all_ if one.idle]
     if idle:
         listed = ", ".join(idle[:_LISTED])
         listed += f" and {len(idle) - _LISTED} more" if len(idle) > _LISTED else ""
         what = f"nothing checked in {words.plural(len(idle), 'trace')}"
-        yield f"{what}{permit(NO_EXPECTATIONS)}: {listed}", "bold red"
+        yield f"{what}{permit(NO_EXPECTATIONS)}: {listed}", "failed"
     wrong = sum(one.error is not None for one in all_)
     if wrong:
-        yield f"in error: {words.plural(wrong, 'trace')}", "bold red"
+        yield f"in error: {words.plural(wrong, 'trace')}", "failed"

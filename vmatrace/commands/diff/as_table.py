@@ -15,7 +15,8 @@ from vmatrace.commands.forms import Form
 from vmatrace.event import format_result
 from vmatrace.layout import FlagDifference, align, flag_differences
 from vmatrace.render import layouts, steps, words
-from vmatrace.render.paper import Paper, on
+from vmatrace.render.paper import Paper
+from vmatrace.render.streams import on
 
 _INDENT: Final = " " * 9
 #: So many VMAs of one event, and so many ranges whose flags differ alike, are shown.
@@ -53,14 +54,14 @@ class DiffTable(Form[Diff]):
 def write(paper: Paper, diff: Diff) -> None:
     """One trace: the first event that differs, or all of them where they are asked for."""
     arrow = paper.glyph("→", "->")
-    sides = (f"  {diff.from_.name} {arrow} {diff.to.name}", "bold cyan")
+    sides = (f"  {diff.from_.name} {arrow} {diff.to.name}", "model")
     if diff.equal:
-        paper.line((diff.trace, "bold"), sides, ("  equal", "bold green"), f"  ({_size(diff)})")
+        paper.line((diff.trace, "title"), sides, ("  equal", "passed"), f"  ({_size(diff)})")
         _write_limits(paper, diff)
         return
-    paper.line((diff.trace, "bold"), sides)
+    paper.line((diff.trace, "title"), sides)
     if diff.description:
-        paper.paragraph(" ".join(diff.description.split()), "dim")
+        paper.paragraph(" ".join(diff.description.split()), "quiet")
     _write_limits(paper, diff)
     _write_events(paper, diff)
     _write_reasons(paper, diff)
@@ -78,7 +79,7 @@ def write_total(paper: Paper, diffs: Iterable[bool], errors: int) -> None:
     )
     bad = f", {errors} in error" if errors else ""
     paper.line("")
-    paper.line((text + bad, "bold green" if all(equal) and not errors else "bold red"))
+    paper.line((text + bad, "passed" if all(equal) and not errors else "failed"))
 
 
 def _size(diff: Diff) -> str:
@@ -95,12 +96,12 @@ def _write_reasons(paper: Paper, diff: Diff) -> None:
     if found:
         paper.line("")
     for text in found:
-        paper.paragraph(text, "cyan")
+        paper.paragraph(text, "key")
 
 
 def _write_limits(paper: Paper, diff: Diff) -> None:
     for text in limits(diff):
-        paper.paragraph(text, "yellow", "note: ", "      ")
+        paper.paragraph(text, "warning", "note: ", "      ")
 
 
 # --- events ---------------------------------------------------------------------------------------
@@ -119,16 +120,16 @@ def _write_events(paper: Paper, diff: Diff) -> None:
         between = event.index - last - 1
         if between and (every or last < 0):
             alike = words.plural(between, "event")
-            paper.line((f"{paper.glyph('…', '...'):>6}   {alike} alike", "dim"))
+            paper.line((f"{paper.glyph('…', '...'):>6}   {alike} alike", "quiet"))
         _write_event(paper, diff, event)
         last = event.index
     if not every:
         more = (diff.differing or 0) - 1
         if more:
-            paper.line((f"{paper.glyph('…', '...'):>6}   {_more_events(more)}", "dim"))
+            paper.line((f"{paper.glyph('…', '...'):>6}   {_more_events(more)}", "quiet"))
     elif last < diff.events - 1:
         alike = words.plural(diff.events - 1 - last, "event")
-        paper.line((f"{paper.glyph('…', '...'):>6}   {alike} alike", "dim"))
+        paper.line((f"{paper.glyph('…', '...'):>6}   {alike} alike", "quiet"))
 
 
 def _more_events(count: int) -> str:
@@ -146,23 +147,23 @@ def _write_event(paper: Paper, diff: Diff, event: EventDiff) -> None:
     paper.paragraph(text, "", f"{event.line:>6}   ", _INDENT + "    ")
     said = [list(_sentences(did)) for did in (event.from_, event.to)]
     for i, (name, did) in enumerate(zip(labels(diff), (event.from_, event.to), strict=True)):
-        paper.line(_INDENT, (f"{name}:", "bold"))
+        paper.line(_INDENT, (f"{name}:", "title"))
         indent = _INDENT + "  "
         if not same:
-            style = "red" if did.result < 0 else "green"
+            style = "bad" if did.result < 0 else "good"
             paper.line(f"{indent}returns ", (format_result(did.result, kind), style))
         apart = [sentence for sentence in said[i] if sentence not in said[1 - i]]
         for sentence, style in apart:
             paper.paragraph(sentence, style, indent, indent + "    ")
         _write_change(paper, did, indent)
         if same and not apart and not did.went and not did.came:
-            paper.line((f"{indent}changes nothing", "dim"))
+            paper.line((f"{indent}changes nothing", "quiet"))
     # Rows leave out flags that are ordinary, which may be all that differs.
     ours, theirs = event.from_, event.to
     blocks = align(ours.came, theirs.came) or align(ours.went, theirs.went)
     _write_flags(paper, flag_differences(blocks), labels(diff), _INDENT)
     if event.healed:
-        paper.line(_INDENT, ("after it, both layouts are equal", "green"))
+        paper.line(_INDENT, ("after it, both layouts are equal", "good"))
 
 
 def _sentences(did: Did) -> Iterator[tuple[str, str]]:
@@ -177,13 +178,13 @@ def _recorded_sentences(event: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The same of a saved event, in as many words as it has."""
     for merge in event["merges"]:
         place = layouts.address_range(merge["start"], merge["end"])
-        yield f"merged with {steps.SIDES.get(merge['kind'], merge['kind'])}: now {place}", "green"
+        yield f"merged with {steps.SIDES.get(merge['kind'], merge['kind'])}: now {place}", "good"
     for blocked in event["blocked"]:
         side = steps.SIDES.get(blocked["side"], blocked["side"])
         why = "; ".join(_REASONS.get(code, code) for code in blocked["reasons"])
         flags = [words.flag(_CODES[c]) for c in blocked["flags"] if c in _CODES]
         said = f"{why}: {', '.join(flags)}" if flags else why
-        yield f"not merged with {side}, at {blocked['address']:x}: {said}", "yellow"
+        yield f"not merged with {side}, at {blocked['address']:x}: {said}", "warning"
 
 
 #: Sentences by the codes that a saved event has.
@@ -198,10 +199,10 @@ def _write_change(paper: Paper, did: Did, indent: str) -> None:
     shown = changes[:_MOST]
     columns = layouts.Columns([m for _, m in shown])
     for sign, mapping in shown:
-        style = "red" if sign == "-" else "green"
+        style = "bad" if sign == "-" else "good"
         layouts.write_row(paper, columns, mapping, indent, style, sign + " ")
     if len(changes) > _MOST:
-        paper.line((f"{indent}{paper.glyph('…', '...')} and {len(changes) - _MOST} more", "dim"))
+        paper.line((f"{indent}{paper.glyph('…', '...')} and {len(changes) - _MOST} more", "quiet"))
 
 
 # --- layouts --------------------------------------------------------------------------------------
@@ -211,11 +212,11 @@ def _write_process(paper: Paper, diff: Diff, process: ProcessDiff) -> None:
     counts = [None if side is None else len(side) for side in (process.from_, process.to)]
     paper.line("")
     if process.equal:
-        paper.line((process.pid, "bold"), f": equal, {words.plural(counts[0] or 0, 'VMA')}")
+        paper.line((process.pid, "title"), f": equal, {words.plural(counts[0] or 0, 'VMA')}")
         return
     said = [f"{words.plural(n, 'VMA')}" if n is not None else "no such process" for n in counts]
     names = labels(diff)
-    paper.line((process.pid, "bold"), f": {said[0]} in {names[0]}, {said[1]} in {names[1]}")
+    paper.line((process.pid, "title"), f": {said[0]} in {names[0]}, {said[1]} in {names[1]}")
     if None not in counts:
         sidebyside.LayoutTable(paper, process.blocks, names).write()
         _write_flags(paper, process.flags, names, "  ")
@@ -234,7 +235,7 @@ def _write_flags(
         text += ", ".join(places[:_MOST])
         if len(places) > _MOST:
             text += f" and {words.plural(len(places) - _MOST, 'more range')}"
-        paper.paragraph(text, "yellow", f"{indent}flags: ", f"{indent}  ")
+        paper.paragraph(text, "warning", f"{indent}flags: ", f"{indent}  ")
 
 
 # --- totals ---------------------------------------------------------------------------------------
@@ -251,9 +252,9 @@ def _write_totals(paper: Paper, diff: Diff) -> None:
     widths = [max(len(name), 6) for name in names]
     paper.line("")
     heads = "  ".join(name.rjust(width) for name, width in zip(names, widths, strict=True))
-    paper.line((f"{'totals':<{first}}  {heads}  change", "dim"))
+    paper.line((f"{'totals':<{first}}  {heads}  change", "quiet"))
     for name, a, b, by in rows:
-        style = "" if by in ("", "?") else "bold"
+        style = "" if by in ("", "?") else "title"
         paper.line(f"{name:<{first}}  {a:>{widths[0]}}  {b:>{widths[1]}}  ", (f"{by:>6}", style))
 
 

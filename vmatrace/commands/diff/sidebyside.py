@@ -53,11 +53,11 @@ class LayoutTable:
             widths[0] = min(widths[0], max(room // 2, room - widths[1]))
             widths[1] = room - widths[0]
         heads = [name.ljust(width) for name, width in zip(self._names, widths, strict=True)]
-        paper.line("  ", ("address range".ljust(place), "dim"), "  ", (heads[0], "dim"), "  ",
-                   (heads[1], "dim"))  # fmt: skip
+        paper.line("  ", ("address range".ljust(place), "quiet"), "  ", (heads[0], "quiet"), "  ",
+                   (heads[1], "quiet"))  # fmt: skip
         for row in self._rows:
             if not any(row.sides):
-                paper.line("  ", (row.place, "dim"))
+                paper.line("  ", (row.place, "quiet"))
                 continue
             left, right = (
                 textwrap.wrap(cell, width, subsequent_indent="    ", break_on_hyphens=False)
@@ -104,7 +104,7 @@ class LayoutTable:
 
     def _row(self, part: Segment, shown: int) -> _Row:
         cells = [self._cell(mapping, part, shown) for mapping in (part.left, part.right)]
-        style = "" if part.left is not None and part.right is not None else "yellow"
+        style = "" if part.left is not None and part.right is not None else "warning"
         return _Row(layouts.address_range(part.start, part.end), cells[0], cells[1], style)
 
     def _cell(self, mapping: Mapping | None, part: Segment, shown: int) -> str:

@@ -94,7 +94,7 @@ def _write_account(paper: Paper, account: Account) -> None:
     if account.mapping is None:
         _write_hole(paper, account, asked + place)
     else:
-        paper.line((asked + place, "bold"))
+        paper.line((asked + place, "title"))
         _write_place(paper, account, account.mapping)
     _write_end(paper, account)
 
@@ -127,13 +127,13 @@ def _write(paper: Paper, label: str, text: str, style: str = "") -> None:
     """A paragraph behind a label."""
     margin = " " * (_LABELS + 2)
     first, *rest = paper.broken(text, _LABELS + 2, _LABELS + 2)
-    paper.line(("  " + label.ljust(_LABELS), "dim"), (first, style))
+    paper.line(("  " + label.ljust(_LABELS), "quiet"), (first, style))
     for part in rest:
         paper.line(margin, (part, style))
 
 
 def _write_title(paper: Paper, what: Account | Overview) -> None:
-    paper.line((what.result.trace, "bold"), (f"  kernel {what.result.kernel}", "bold cyan"))
+    paper.line((what.result.trace, "title"), (f"  kernel {what.result.kernel}", "model"))
 
 
 def _write_end(paper: Paper, what: Account | Overview) -> None:
@@ -141,7 +141,7 @@ def _write_end(paper: Paper, what: Account | Overview) -> None:
     if what.result.diverged:
         many = words.plural(what.result.diverged, "divergence")
         paper.line("")
-        paper.paragraph(f"{many} from the record: this is what the model did", "bold red")
+        paper.paragraph(f"{many} from the record: this is what the model did", "failed")
     if what.notes is not None:
         paper.line("")
         lognotes.write(paper, what.notes, what.result)
@@ -153,20 +153,20 @@ def _write_place(paper: Paper, account: Account, mapping: Mapping) -> None:
     assert account.anon is not None
     _write(paper, "memory", ANON[account.anon])
     paper.line("")
-    paper.line(("How it came to be", "bold"))
+    paper.line(("How it came to be", "title"))
     _write_history(paper, account)
     paper.line("")
     if account.lower is None:
         _write_nothing_beside(paper, "Below", mapping, account.below)
     else:
-        paper.line((f"Below it, up to {account.lower.address:08x}", "bold"))
+        paper.line((f"Below it, up to {account.lower.address:08x}", "title"))
         _write_mapping(paper, account.lower.below, "  ")
         _write_border(paper, account.lower, told=False)
     paper.line("")
     if account.upper is None:
         _write_nothing_beside(paper, "Above", mapping, account.above)
     else:
-        paper.line((f"Above it, from {account.upper.address:08x} on", "bold"))
+        paper.line((f"Above it, from {account.upper.address:08x} on", "title"))
         _write_mapping(paper, account.upper.above, "  ")
         told = account.lower is not None and len(grouped([account.lower, account.upper])) == 1
         _write_border(paper, account.upper, told)
@@ -194,7 +194,7 @@ def _call(moment: Moment | None) -> str:
 
 
 def _write_hole(paper: Paper, account: Account, place: str) -> None:
-    paper.line((f"{place}: nothing is mapped there", "bold"))
+    paper.line((f"{place}: nothing is mapped there", "title"))
     last = account.history[-1] if account.history else None
     if account.before is not None and last is not None and last.after is None:
         was = account.before
@@ -216,7 +216,7 @@ def _write_hole(paper: Paper, account: Account, place: str) -> None:
     for mapping in (m for layout in layouts_here for m in layout):
         if decimal is not None and mapping.start <= decimal < mapping.end:
             there = f"0d{account.asked} is {decimal:08x}, in {_named(mapping)}"
-            _write(paper, "decimal", there, "yellow")
+            _write(paper, "decimal", there, "warning")
 
 
 def _named(mapping: Mapping) -> str:
@@ -228,14 +228,14 @@ def _write_nothing_beside(paper: Paper, name: str, mapping: Mapping, other: Mapp
     if other is not None:
         gap = mapping.start - other.end if name == "Below" else other.start - mapping.end
         text += f" for {words.size(gap)}, then {_named(other)}"
-    paper.paragraph(text, "bold", "", "  ")
+    paper.paragraph(text, "title", "", "  ")
 
 
 def _write_history(paper: Paper, account: Account) -> None:
     changes = account.history
     if account.before is not None:
         was = layouts.address_range(account.before.start, account.before.end)
-        paper.paragraph(f"there was another one before, {was}", "dim", "  ", "  ")
+        paper.paragraph(f"there was another one before, {was}", "quiet", "  ", "  ")
     head, tail = changes, []
     if len(changes) > _MOST_CHANGES:
         head, tail = changes[: _MOST_CHANGES // 2], changes[-_MOST_CHANGES // 2 :]
@@ -243,7 +243,7 @@ def _write_history(paper: Paper, account: Account) -> None:
         _write_change(paper, change)
     if tail:
         left_out = len(changes) - len(head) - len(tail)
-        paper.line("  ", (f"and {left_out} more changes (--format json has them all)", "dim"))
+        paper.line("  ", (f"and {left_out} more changes (--format json has them all)", "quiet"))
     for change in tail:
         _write_change(paper, change)
 
@@ -264,14 +264,14 @@ def _write_change(paper: Paper, change: LifeEvent) -> None:
         text = f"{change.times} times since {_at(change.first)}: {text}"
     _write(paper, label, text)
     if change.last is not None and change.times == 1:
-        _write(paper, "", change.last.event.text, "dim")
+        _write(paper, "", change.last.event.text, "quiet")
 
 
 def _write_border(paper: Paper, border: BorderAccount, told: bool) -> None:
     """*told*: what is to be said of the reasons has been, of the other border."""
     _write(paper, "touching", _since(border.life))
     if border.life.since is not None:
-        _write(paper, "", border.life.since.event.text, "dim")
+        _write(paper, "", border.life.since.event.text, "quiet")
     _write(paper, "last attempt", _attempt_words(border.attempt))
     _write_today(paper, border)
     if told:
@@ -282,7 +282,7 @@ def _write_border(paper: Paper, border: BorderAccount, told: bool) -> None:
 
 
 def _write_today(paper: Paper, border: BorderAccount) -> None:
-    _write(paper, "today", _today(border.today), "yellow" if border.today.mask else "cyan")
+    _write(paper, "today", _today(border.today), "warning" if border.today.mask else "key")
 
 
 def _write_outlook(paper: Paper, border: BorderAccount) -> None:
@@ -291,7 +291,7 @@ def _write_outlook(paper: Paper, border: BorderAccount) -> None:
         for label, text in told(border.answer):
             _write(paper, label, text)
     for i, text in enumerate(advice.advice(border)):
-        _write(paper, "" if i else "what to do", text, "green")
+        _write(paper, "" if i else "what to do", text, "good")
 
 
 def _since(life: BorderLife) -> str:
@@ -323,7 +323,7 @@ def _write_deliberate(
 ) -> None:
     """The borders that nobody would miss one without."""
     count = sum(map(len, on_purpose.values()))
-    paper.line((words.plural(count, "border"), "bold"), " between memory that is not the same")
+    paper.line((words.plural(count, "border"), "title"), " between memory that is not the same")
     for what, borders in on_purpose.items():
         if borders:
             first = borders[0]
@@ -335,7 +335,7 @@ def _write_deliberate(
 
 def _write_group(paper: Paper, group: Group, several: bool) -> None:
     first = group.first
-    paper.line((words.plural(len(group.borders), "border"), "bold"))
+    paper.line((words.plural(len(group.borders), "border"), "title"))
     for border in group.borders[:_EXAMPLES]:
         pid = f"{border.pid}: " if several else ""
         label = "at" if border is first else ""
@@ -343,7 +343,7 @@ def _write_group(paper: Paper, group: Group, several: bool) -> None:
         _write(paper, label, text)
     if len(group.borders) > _EXAMPLES:
         more = len(group.borders) - _EXAMPLES
-        _write(paper, "", f"and {more} more (--format json has them all)", "dim")
+        _write(paper, "", f"and {more} more (--format json has them all)", "quiet")
     place = f"at {first.address:08x} " if first.attempt and len(group.borders) > 1 else ""
     _write(paper, "last attempt", place + _attempt_words(first.attempt))
     _write_today(paper, first)

@@ -41,12 +41,12 @@ def _write_find(paper: Paper, number: int, find: Find, sides: tuple[str, str]) -
     cause = ", ".join(find.causes) if find.causes else "cause unknown"
     if find.together and len(find.causes) > 1:
         cause = "together: " + cause
-    paper.line((f"{number}. {find.call}: {find.what}", "bold"))
-    paper.paragraph(cause, "cyan" if find.causes else "yellow", "   ", "   ")
+    paper.line((f"{number}. {find.call}: {find.what}", "title"))
+    paper.paragraph(cause, "key" if find.causes else "warning", "   ", "   ")
     for name in find.causes:
         feature = FEATURES[name]
         if feature.commit:
-            paper.paragraph(f'{feature.commit} ("{feature.subject}")', "dim", "   ", "   ")
+            paper.paragraph(f'{feature.commit} ("{feature.subject}")', "quiet", "   ", "   ")
     if find.outcomes[0] != find.outcomes[1]:
         for side, outcome in zip(sides, find.outcomes, strict=True):
             paper.paragraph(f"{side}: {outcome}", "", "   ", "     ")

@@ -11,6 +11,7 @@ from typing import Final
 from vmatrace import workers
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
+from vmatrace.printable import Printable
 from vmatrace.search.finds import Find, Ground
 from vmatrace.search.hunting import Hunter, HuntTotal, SliceResult, hunt
 from vmatrace.trace.file import Trace
@@ -22,8 +23,10 @@ _EVENTS: Final = 16
 
 
 @dataclass
-class Hunted:
+class Hunted(Printable):
     """What a hunt came to. ``paths`` are the files that the finds were written to, if any were."""
+
+    shown_by = "vmatrace.commands.hunt.as_table:write"
 
     from_: str
     to: str

@@ -139,12 +139,12 @@ def command(
 
 def _write(trace: Trace, output: str, strict: bool) -> int:
     from vmatrace.importers import tracefile
-    from vmatrace.render import lognotes, paper, progress
+    from vmatrace.render import lognotes, progress, streams
 
     with progress.watching(trace):
         files = tracefile.survey(trace)
     if output == "-":
-        paper.set_encoding(sys.stdout, people=False)
+        streams.set_encoding(sys.stdout, people=False)
         tracefile.write(trace, files, sys.stdout)
         sys.stdout.flush()
     else:
@@ -163,5 +163,5 @@ def _write(trace: Trace, output: str, strict: bool) -> int:
         except OSError as error:
             raise click.UsageError(f"{output}: cannot be written: {error.strerror}") from None
     assert trace.notes is not None
-    lognotes.write_import(paper.on(sys.stderr), trace.notes, None if output == "-" else output)
+    lognotes.write_import(streams.on(sys.stderr), trace.notes, None if output == "-" else output)
     return BAD if strict and trace.notes.misread_count else OK

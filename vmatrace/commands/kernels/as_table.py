@@ -28,7 +28,8 @@ def write(paper: Paper, known: Known) -> None:
         _write_file_systems(paper, known)
         return
     paper.line(
-        ("Kernel models", "bold"), "  each is the one before it, or the one named, and what changed"
+        ("Kernel models", "title"),
+        "  each is the one before it, or the one named, and what changed",
     )
     paper.line("")
     width = max(map(len, known.kernels)) + 2
@@ -39,7 +40,7 @@ def write(paper: Paper, known: Known) -> None:
         "Every stable release is a model too, such as 6.12.95, and `running` is this machine's."
     )
     paper.line("")
-    paper.line(("Features", "bold"), "  switched with --with and --without")
+    paper.line(("Features", "title"), "  switched with --with and --without")
     for feature in known.features.values():
         _write_feature(paper, feature)
 
@@ -48,32 +49,32 @@ def _write_kernel(paper: Paper, kernel: Kernel, width: int, is_default: bool) ->
     default = " (default)" if is_default else ""
     margin = " " * (width + 2)
     first, *more = paper.broken(kernel.summary + default, width + 2, width + 2)
-    paper.line("  ", (kernel.name.ljust(width), "bold cyan"), first)
+    paper.line("  ", (kernel.name.ljust(width), "model"), first)
     for part in more:
         paper.line(margin, part)
     _write_changes(paper, kernel.changes, margin)
     for before, point in pairwise((kernel, *kernels.point_releases(kernel.name))):
         known = set(before.changes) if before is not kernel else set()
-        paper.line(margin, (f"{point.name}", "cyan"))
+        paper.line(margin, (f"{point.name}", "key"))
         _write_changes(paper, [change for change in point.changes if change not in known], margin)
 
 
 def _write_changes(paper: Paper, changes: Iterable[tuple[Feature, bool]], margin: str) -> None:
     for feature, added in changes:
-        sign, style = ("+", "green") if added else ("-", "red")
+        sign, style = ("+", "good") if added else ("-", "bad")
         paper.line(margin, (f"{sign} {feature.name}", style))
 
 
 def _write_feature(paper: Paper, feature: Feature) -> None:
     paper.line("")
-    paper.line("  ", (feature.name, "bold cyan"), (f"  {_origin(feature)}", ""))
+    paper.line("  ", (feature.name, "model"), (f"  {_origin(feature)}", ""))
     margin = " " * _INDENT
     paper.paragraph(feature.summary, "", margin, margin)
     if feature.commit:
-        paper.paragraph(f'{feature.commit} ("{feature.subject}")', "dim", margin, margin)
+        paper.paragraph(f'{feature.commit} ("{feature.subject}")', "quiet", margin, margin)
     if feature.note:
-        paper.paragraph(feature.note, "yellow", margin, margin)
-    paper.paragraph(f"see {feature.where}", "dim", margin, margin)
+        paper.paragraph(feature.note, "warning", margin, margin)
+    paper.paragraph(f"see {feature.where}", "quiet", margin, margin)
 
 
 def _origin(feature: Feature) -> str:
@@ -85,13 +86,13 @@ def _origin(feature: Feature) -> str:
 
 def _write_file_systems(paper: Paper, known: Known) -> None:
     """Which mmap hook each file system and driver has, those that are alike together."""
-    paper.line(("File systems and drivers", "bold"), "  by the mmap hook that each has")
+    paper.line(("File systems and drivers", "title"), "  by the mmap hook that each has")
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for fs, hooks in known.file_systems.items():
         alike.setdefault(hooks, []).append(fs)
     for hooks, names in sorted(alike.items()):
         paper.line("")
-        paper.paragraph(_hooks(hooks), "bold cyan", "  ", "    ")
+        paper.paragraph(_hooks(hooks), "model", "  ", "    ")
         margin = " " * _INDENT
         paper.paragraph(", ".join(names), "", margin, margin)
     paper.line("")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from vmatrace import kernels
 from vmatrace.kernels import Feature, Kernel
+from vmatrace.printable import Printable
 
 
 def _file_systems() -> dict[str, tuple[tuple[str, str], ...]]:
@@ -13,12 +14,14 @@ def _file_systems() -> dict[str, tuple[tuple[str, str], ...]]:
 
 
 @dataclass(frozen=True)
-class Known:
+class Known(Printable):
     """The models, features and file systems, by name; ``default`` is a model.
 
     A file system has (release, mmap hook from then on), oldest first. ``file_systems_alone``: who
     reads it asks for nothing else.
     """
+
+    shown_by = "vmatrace.commands.kernels.as_table:write"
 
     file_systems_alone: bool = False
     default: str = kernels.DEFAULT

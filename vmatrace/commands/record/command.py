@@ -200,7 +200,7 @@ def _check(
     from vmatrace.commands.record import words
     from vmatrace.commands.record.budget import budget, held_against
     from vmatrace.event import Expectation
-    from vmatrace.render import paper, progress
+    from vmatrace.render import progress, streams
     from vmatrace.replayer.run import Replay
 
     trace = out.read()
@@ -214,10 +214,10 @@ def _check(
     wrong = bool(result.failures or result.diverged)
     if exactly or wrong:
         if wrong:
-            words.write_differences(paper.on(sys.stderr), result)
+            words.write_differences(streams.on(sys.stderr), result)
         _say(words.verdict(result, recorded.layouts))
     kept = [held_against(each, budget(each, kernel), result) for each in budgets]
     for one in kept:
-        words.write_budget(paper.on(sys.stderr), one, kernel.name)
+        words.write_budget(streams.on(sys.stderr), one, kernel.name)
         _say(words.budget_verdict(one))
     return not (exactly and wrong) and not any(one.failures for one in kept)

@@ -86,7 +86,7 @@ def write_differences(paper: Paper, result: Result) -> None:
         paper.line(
             f"  {result.path}:{event.line}: {event.text}: recorded "
             f"{format_result(divergence.recorded, kind)}, modelled ",
-            (format_result(divergence.modelled, kind), "red"),
+            (format_result(divergence.modelled, kind), "bad"),
         )
     for failure in result.failures[:_MOST]:
         summary.write_failure(paper, result.path, failure)

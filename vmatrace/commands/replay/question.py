@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vmatrace.kernels import Kernel
+from vmatrace.printable import Printable
 from vmatrace.replayer.blame import blame
 from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import Replay
@@ -23,8 +24,10 @@ def outcome(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> Result:
 
 
 @dataclass
-class Replayed:
+class Replayed(Printable):
     """A trace and its ``result``. ``again``, if every event is wanted: a fresh replay of it."""
+
+    shown_by = "vmatrace.commands.replay.as_table:write"
 
     trace: Trace
     result: Result

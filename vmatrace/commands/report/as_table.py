@@ -38,9 +38,9 @@ def write(paper: Paper, found: Report) -> None:
     """The whole report as text."""
     before, after = names(found)
     arrow = paper.glyph("→", "->")
-    paper.line((found.trace.name, "bold"), (f"  {before} {arrow} {after}", "bold cyan"))
+    paper.line((found.trace.name, "title"), (f"  {before} {arrow} {after}", "model"))
     if found.trace.description:
-        paper.paragraph(" ".join(found.trace.description.split()), "dim")
+        paper.paragraph(" ".join(found.trace.description.split()), "quiet")
     highest = found.highest
     count = len(found.processes) + found.others.processes
     rank = f", the highest of {count} processes" if count > 1 else ""
@@ -48,7 +48,7 @@ def write(paper: Paper, found: Report) -> None:
     paper.line("")
     name = visible(title(highest))
     first, *rest = paper.broken(what, len(name), 4)
-    paper.line((name, "bold"), first)
+    paper.line((name, "title"), first)
     for part in rest:
         paper.line("    ", part)
     paper.line("")
@@ -61,7 +61,7 @@ def write(paper: Paper, found: Report) -> None:
     if said:
         paper.line("")
     for remark in said:
-        paper.paragraph(remark, "bold yellow" if remark == OFF else "")
+        paper.paragraph(remark, "strong-warning" if remark == OFF else "")
 
 
 def _write_counts(paper: Paper, found: Report, process: ProcessReport) -> None:
@@ -81,9 +81,9 @@ def _write_counts(paper: Paper, found: Report, process: ProcessReport) -> None:
     width = max(width, *(len(name) for name in names(found)))
     before, after = names(found)
     paper.line("")
-    paper.line((f"{'':{_LABEL}}{before:>{width}}  {after:>{width}}  change", "dim"))
+    paper.line((f"{'':{_LABEL}}{before:>{width}}  {after:>{width}}  change", "quiet"))
     for name, x, y in rows:
-        style = "bold" if name.startswith(("peak", "VMAs")) else ""
+        style = "title" if name.startswith(("peak", "VMAs")) else ""
         cells = f"{x:>{width}}  {y:>{width}}"
         changed = ""
         if isinstance(x, int) and isinstance(y, int):
@@ -93,7 +93,7 @@ def _write_counts(paper: Paper, found: Report, process: ProcessReport) -> None:
         if count.limit_at is not None:
             first = f"{model} line {count.limit_at.line}: "
             text = f"{count.limit_at.call} is refused at max_map_count"
-            paper.paragraph(text, "red", first, " " * 4)
+            paper.paragraph(text, "bad", first, " " * 4)
 
 
 def _write_patterns(paper: Paper, found: Report) -> None:
@@ -103,24 +103,24 @@ def _write_patterns(paper: Paper, found: Report) -> None:
     if not dear:
         paper.line(f"No kind of call makes more VMAs under {before} than under {after}.")
         return
-    paper.line(("Calls by the VMAs they cost", "bold"), f" (made by {before}, less by {after})")
+    paper.line(("Calls by the VMAs they cost", "title"), f" (made by {before}, less by {after})")
     numbers = [[p.cost, p.calls, *p.added] for p in dear[:_MOST]]
     heads = ["cost", "calls", before, after]
     widths = [
         max(len(head), *(len(str(row[i])) for row in numbers)) for i, head in enumerate(heads)
     ]
     line = "  ".join(f"{head:>{w}}" for head, w in zip(heads, widths, strict=True))
-    paper.line(("  " + line + "  call", "dim"))
+    paper.line(("  " + line + "  call", "quiet"))
     for pattern, row in zip(dear, numbers, strict=False):
         cells = [f"{number:>{w}}" for number, w in zip(row, widths, strict=True)]
         start = "  " + "  ".join(cells) + "  "
         text = visible(call_words(pattern))
         first, *rest = paper.broken(text, len(start), len(start))
-        paper.line("  ", (cells[0], "bold yellow"), "  " + "  ".join(cells[1:]) + "  ", first)
+        paper.line("  ", (cells[0], "strong-warning"), "  " + "  ".join(cells[1:]) + "  ", first)
         for part in rest:
             paper.line(" " * len(start) + part)
         if pattern.caller:
-            paper.paragraph(pattern.caller, "dim", " " * len(start) + "by ", " " * len(start))
+            paper.paragraph(pattern.caller, "quiet", " " * len(start) + "by ", " " * len(start))
     rest_cost = sum(p.cost for p in dear[_MOST:])
     if rest_cost:
         mark = paper.glyph("…", "...")
@@ -148,11 +148,11 @@ def _write_processes(paper: Paper, found: Report) -> None:
     widths = [max(len(head), *(len(row[i]) for row in rows)) for i, head in enumerate(heads)]
     pairs = [widths[1] + widths[2] + 2, widths[3] + widths[4] + 2]
     paper.line("")
-    paper.line(("Processes by their peaks", "bold"))
+    paper.line(("Processes by their peaks", "title"))
     over = f"  {'':{widths[0]}}  {before:>{pairs[0]}}  {after:>{pairs[1]}}"
-    paper.line((over, "dim"))
+    paper.line((over, "quiet"))
     line = "  ".join(f"{head:>{w}}" for head, w in zip(heads, widths, strict=True))
-    paper.line((f"  {line}  process", "dim"))
+    paper.line((f"  {line}  process", "quiet"))
     for row in rows:
         line = "  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=False))
         first, *rest = paper.folded(row[-1], len(line) + 4)

@@ -15,8 +15,8 @@ from vmatrace.render.paper import Paper, Span
 ROWS: Final = 12
 _WIDE: Final = 80  # columns where the paper has no edge
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # by row and column
-STYLES: Final = ("yellow", "cyan")
-_DIM: Final = "dim"
+STYLES: Final = ("warning", "key")
+_DIM: Final = "quiet"
 
 
 class Plot(NamedTuple):

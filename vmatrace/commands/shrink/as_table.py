@@ -20,7 +20,7 @@ def form(out: TextIO, count: int) -> Form[Shrunk]:
 def write(paper: Paper, found: Shrunk) -> None:
     """From how many calls to how many, and whether that is the least."""
     calls = "1 call" if found.after == 1 else f"{found.after:,} calls"
-    paper.line((f"{found.trace}: {found.before:,} events, {calls} left", "bold"))
+    paper.line((f"{found.trace}: {found.before:,} events, {calls} left", "title"))
     before, after = found.processes
     if before > 1:
         paper.line(f"processes  {before} before, {after} left")

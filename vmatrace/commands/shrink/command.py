@@ -189,7 +189,7 @@ def _write(
     goal: Goal | None = None,
 ) -> int:
     from vmatrace.commands.shrink import question
-    from vmatrace.render import paper, progress
+    from vmatrace.render import progress, streams
 
     out = forms.Forms[question.Shrunk](
         __package__, wanted, otherwise=None if output == "-" else forms.DEFAULT
@@ -203,7 +203,7 @@ def _write(
             found.path = output
             forms.write_file(output, found.text)
         elif all(path is not None for _, path in out.wanted):  # a form there has it too
-            paper.set_encoding(sys.stdout, people=False)
+            streams.set_encoding(sys.stdout, people=False)
             sys.stdout.write(found.text)
             sys.stdout.flush()
         out.write(found)

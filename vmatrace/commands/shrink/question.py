@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
+from vmatrace.printable import Printable
 from vmatrace.search import scenario
 from vmatrace.search.conditions import Condition, OfLine, has, leaves
 from vmatrace.search.goals import Goal
@@ -19,12 +20,14 @@ from vmatrace.trace.file import Trace, load_trace
 
 
 @dataclass
-class Shrunk:
+class Shrunk(Printable):
     """A reduced trace: of how many events and processes how many are left.
 
     ``text`` is the trace file, ``path`` where it goes (None: standard output). ``tries`` replays
     took ``seconds``. ``minimal``: the last pass saw that no call of it can go.
     """
+
+    shown_by = "vmatrace.commands.shrink.as_table:write"
 
     trace: str
     source: str

@@ -39,10 +39,10 @@ def command(files: tuple[str, ...]) -> int:
     """Say what each file is, and what can be asked about it."""
     from vmatrace.commands.start.question import look
     from vmatrace.diagnostic import TraceError
-    from vmatrace.render import paper
+    from vmatrace.render import streams
 
-    paper.set_encoding(sys.stdout, people=True)
-    page = paper.on(sys.stdout)
+    streams.set_encoding(sys.stdout, people=True)
+    page = streams.on(sys.stdout)
     status = OK
     for number, path in enumerate(files):
         try:
@@ -54,8 +54,8 @@ def command(files: tuple[str, ...]) -> int:
             continue
         if number:
             page.line("")
-        page.paragraph(f"{found.path} is {found.what}{found.more}", "bold")
+        page.paragraph(f"{found.path} is {found.what}{found.more}", "title")
         for why, asked in found.steps:
-            page.line(("  " + why, "dim"))
+            page.line(("  " + why, "quiet"))
             page.line("    " + asked)
     return status

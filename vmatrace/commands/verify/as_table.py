@@ -20,7 +20,8 @@ from vmatrace.layout import Layout, Mapping
 from vmatrace.oracle import KernelDied
 from vmatrace.render import words
 from vmatrace.render.layouts import ORDINARY
-from vmatrace.render.paper import Paper, on
+from vmatrace.render.paper import Paper
+from vmatrace.render.streams import on
 from vmatrace.verify.campaign import Campaign
 from vmatrace.verify.findings import Findings
 from vmatrace.verify.verdict import Verdict
@@ -31,7 +32,7 @@ FOR_PEOPLE: Final = True
 #: Columns of the two layouts where the paper has no edge.
 _WIDTH: Final = 80
 _STYLES: Final = {
-    "exact": "green", "mismatch": "bold red", "died": "bold red", "skipped": "yellow",
+    "exact": "good", "mismatch": "failed", "died": "failed", "skipped": "warning",
 }  # fmt: skip
 
 
@@ -52,8 +53,7 @@ class _Table(Form[Verified]):
             self._verdicts.append(answer)
             write(paper, answer)
         elif isinstance(answer, OfRecording):
-            if answer.verdict.word != "exact":
-                write(paper, answer.verdict)
+            write_of_recording(paper, answer)
         elif isinstance(answer, Played):
             write_recording(paper, answer)
         elif isinstance(answer, Campaign):
@@ -78,21 +78,27 @@ def write(paper: Paper, verdict: Verdict) -> None:
     elif verdict.died is not None:
         paper.line((head, _STYLES[verdict.word]), verdict.path)
         after = f"after {events} the" if verdict.events else "the"
-        paper.paragraph(f"{after} kernel {verdict.died.how}", "red", " " * 10, " " * 10)
+        paper.paragraph(f"{after} kernel {verdict.died.how}", "bad", " " * 10, " " * 10)
         _write_console(paper, verdict.died)
     elif verdict.skipped is not None:
         paper.line((head, _STYLES[verdict.word]), verdict.path)
         after = f"after {events}: " if verdict.events else ""
-        paper.paragraph(after + verdict.skipped, "dim", " " * 10, " " * 10)
+        paper.paragraph(after + verdict.skipped, "quiet", " " * 10, " " * 10)
     else:
         paper.line((head, _STYLES[verdict.word]), f"{verdict.path}: {events}")
+
+
+def write_of_recording(paper: Paper, answer: OfRecording) -> None:
+    """The same; nothing of a trace that is exact, for there are very many."""
+    if answer.verdict.word != "exact":
+        write(paper, answer.verdict)
 
 
 def _write_console(paper: Paper, died: KernelDied) -> None:
     """The last lines of the kernel's console."""
     paper.line("")
     for line in died.console:
-        paper.line("    ", (visible(line), "dim"))
+        paper.line("    ", (visible(line), "quiet"))
     paper.line("")
 
 
@@ -118,9 +124,9 @@ def write_mismatch(paper: Paper, mismatch: Mismatch, kernel: str) -> None:
     whose = "" if mismatch.pid == "main" else f" in process {mismatch.pid}"
     paper.line("")
     paper.paragraph(
-        f"event {mismatch.index + 1}, line {event.line}{whose}: {event.text}", "bold", "  ", "    "
+        f"event {mismatch.index + 1}, line {event.line}{whose}: {event.text}", "title", "  ", "    "
     )
-    paper.paragraph(f"{_difference(mismatch)}", "red", "  ", "    ")
+    paper.paragraph(f"{_difference(mismatch)}", "bad", "  ", "    ")
     if mismatch.model_layout or mismatch.kernel_layout:
         paper.line("")
         _write_layouts(paper, mismatch, kernel)
@@ -162,15 +168,15 @@ def _write_layouts(paper: Paper, mismatch: Mismatch, kernel: str) -> None:
     width = paper.width if paper.width is not None else _WIDTH
     half = max((width - 7) // 2, 24)
     bar = paper.glyph("│", "|")
-    paper.line("    ", (f"model ({kernel})".ljust(half)[:half], "dim"), f" {bar} ",
-               ("the kernel", "dim"))  # fmt: skip
+    paper.line("    ", (f"model ({kernel})".ljust(half)[:half], "quiet"), f" {bar} ",
+               ("the kernel", "quiet"))  # fmt: skip
     for ours, theirs in _rows(mismatch.model_layout, mismatch.kernel_layout):
         differs = ours != theirs
         shown = ~_PLAIN | (ours.vm_flags ^ theirs.vm_flags if ours and theirs else 0)
         sides = [_folded(_cell(m, shown), half) for m in (ours, theirs)]
         for i, (left, right) in enumerate(zip_longest(*sides, fillvalue="")):
             mark = "  ! " if differs and i == 0 else "    "
-            style = "red" if differs else ""
+            style = "bad" if differs else ""
             paper.line((mark, style), (left.ljust(half), style), f" {bar} ", (right, style))
 
 
@@ -207,7 +213,7 @@ def _rows(ours: Layout, theirs: Layout) -> Iterator[tuple[Mapping | None, Mappin
 def write_findings(paper: Paper, findings: Findings) -> None:
     """What the experiments found, the nearest release, and what differs from it."""
     differing = findings.differing()
-    paper.paragraph(f"This kernel is nearest to the model {findings.nearest.name}.", "bold")
+    paper.paragraph(f"This kernel is nearest to the model {findings.nearest.name}.", "title")
     if differing:
         paper.paragraph(
             f"It differs in {words.plural(len(differing), 'feature')}, marked with !; "
@@ -221,7 +227,7 @@ def write_findings(paper: Paper, findings: Findings) -> None:
         found = findings.found.get(name)
         answer = "?  " if found is None else "yes" if found else "no "
         mark = "! " if name in differing else "  "
-        style = "yellow" if name in differing else "dim" if found is None else ""
+        style = "warning" if name in differing else "quiet" if found is None else ""
         start = f"{mark}{name:<{width}}  {answer}  "
         paper.paragraph(feature.summary, style, start, " " * len(start))
     paper.line("")
@@ -247,15 +253,15 @@ def write_outcome(paper: Paper, outcome: Outcome) -> None:
     paper.paragraph(
         f"{total.events:,} events in {words.plural(total.programs, 'program')} are exact{cut} "
         f"({total.seconds:.1f} s, {rate:,.0f} events/s).",
-        "" if total.failed is not None else "green",
+        "" if total.failed is not None else "good",
     )
     if total.failed is None:
         return
     if total.died is not None:
-        paper.paragraph(f"In program {total.failed} the kernel {total.died.how}.", "bold red")
+        paper.paragraph(f"In program {total.failed} the kernel {total.died.how}.", "failed")
         _write_console(paper, total.died)
     else:
-        paper.paragraph(f"Program {total.failed} is not.", "bold red")
+        paper.paragraph(f"Program {total.failed} is not.", "failed")
     if reduced is None:
         paper.paragraph(
             "It was exact when it was run again: what differs depends on something outside the "
@@ -265,7 +271,7 @@ def write_outcome(paper: Paper, outcome: Outcome) -> None:
     if isinstance(reduced.found, Mismatch):
         write_mismatch(paper, reduced.found, total.campaign.kernel.name)
     paper.paragraph(
-        f"Reduced to {words.plural(len(reduced.events), 'event')}: {outcome.written}", "bold"
+        f"Reduced to {words.plural(len(reduced.events), 'event')}: {outcome.written}", "title"
     )
 
 

@@ -19,7 +19,7 @@ def form(out: TextIO, count: int) -> Form[WhatIf]:
 
 def write(paper: Paper, found: WhatIf) -> None:
     """Now, each change alone, and all together."""
-    paper.line((f"{found.trace} under {found.kernel}", "bold"))
+    paper.line((f"{found.trace} under {found.kernel}", "title"))
     if found.together is None:
         paper.line("nothing to change: no rewriting applies")
         return
@@ -32,7 +32,7 @@ def write(paper: Paper, found: WhatIf) -> None:
         _row(paper, "together", calls, found.together)
     for change in found.changes:
         paper.line("")
-        paper.line((change.name, "bold"))
+        paper.line((change.name, "title"))
         paper.paragraph(change.rule, first="  ", rest="  ")
         paper.paragraph(f"What changes: {change.meaning}", first="  ", rest="  ")
 

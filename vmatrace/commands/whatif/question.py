@@ -10,6 +10,7 @@ from types import ModuleType
 from vmatrace.commands.whatif import rewritings
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
+from vmatrace.printable import Printable
 from vmatrace.replayer.run import Replay, replay
 from vmatrace.trace.file import Trace
 
@@ -35,11 +36,13 @@ class Change:
 
 
 @dataclass(frozen=True)
-class WhatIf:
+class WhatIf(Printable):
     """The answer: ``changes`` sorted by what they save; ``together``: None without any.
 
     ``rewritten`` is the trace with all of them.
     """
+
+    shown_by = "vmatrace.commands.whatif.as_table:write"
 
     trace: str
     path: str

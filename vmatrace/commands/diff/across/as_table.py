@@ -9,7 +9,8 @@ from vmatrace.commands.diff.across.question import Across, Row
 from vmatrace.commands.diff.as_table import write_total
 from vmatrace.commands.forms import Form, Pages
 from vmatrace.event import format_result
-from vmatrace.render.paper import Paper, on
+from vmatrace.render.paper import Paper
+from vmatrace.render.streams import on
 from vmatrace.replayer.attribution import DiffCause, Parting
 
 SUFFIXES: Final = (".txt",)
@@ -46,16 +47,16 @@ def names(row: Row) -> str:
 
 def write(paper: Paper, found: Across) -> None:
     """One trace as a table; below each row what made it differ from the one before."""
-    equal = ("  equal", "bold green") if found.equal else ""
-    paper.line((found.trace, "bold"), equal)
+    equal = ("  equal", "passed") if found.equal else ""
+    paper.line((found.trace, "title"), equal)
     if found.description:
-        paper.paragraph(" ".join(found.description.split()), "dim")
+        paper.paragraph(" ".join(found.description.split()), "quiet")
     width = max(len("model"), *(len(names(row)) for row in found.rows))
     heads = "  ".join(head.rjust(9) for head in _HEADS)
-    paper.line((f"  {'model':<{width}}{heads}", "dim"))
+    paper.line((f"  {'model':<{width}}{heads}", "quiet"))
     for row in found.rows:
         counts = "  ".join(f"{n:>9}" for n in (row.vmas, row.mergeable, row.peak_vmas))
-        paper.line("  ", (names(row).ljust(width), "bold" if row.first else ""), counts)
+        paper.line("  ", (names(row).ljust(width), "title" if row.first else ""), counts)
         if row.first is not None:
             paper.paragraph(_parting(row.first), "", "    ", "        ")
         for cause in row.causes:
@@ -82,8 +83,8 @@ def _write_cause(paper: Paper, row: Row, cause: DiffCause) -> None:
     elif cause.first is not None and row.first is not None and cause.first.index != row.first.index:
         where = f" (from line {cause.first.event.line} on)"
     text = f"{cause.feature.name}{where}: {cause.feature.summary}"
-    paper.paragraph(text, "green" if cause.added else "red", f"    {sign} ", "      ")
-    paper.paragraph(source(cause), "dim", "      ", "      ")
+    paper.paragraph(text, "good" if cause.added else "bad", f"    {sign} ", "      ")
+    paper.paragraph(source(cause), "quiet", "      ", "      ")
 
 
 def source(cause: DiffCause) -> str:

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from vmatrace import kernels
 from vmatrace.kernels import Kernel
+from vmatrace.printable import Printable
 from vmatrace.replayer.alike import classes
 from vmatrace.replayer.attribution import DiffCause, Parting, causes, first_partings
 from vmatrace.replayer.result import Result
@@ -29,8 +30,10 @@ class Row:
 
 
 @dataclass
-class Across:
+class Across(Printable):
     """A trace under several models, in their order; models that do the same are one row."""
+
+    shown_by = "vmatrace.commands.diff.across.as_table:write"
 
     trace: str
     path: str

@@ -1,0 +1,77 @@
+"""Text as rich measures, breaks and lays it out, where no colour is wanted.
+
+Rich is imported where it has something to do: for text that is not ASCII, that is too long for a
+line, and for renderables of rich. A pipe does not pay for it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+#: As wide as a renderable may become where there is no edge.
+NO_EDGE: Final = 10_000
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal *text* takes, as rich measures it."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def padded(text: str, width: int) -> str:
+    """*text* with spaces behind it up to *width* columns."""
+    return text + " " * (width - columns(text))
+
+
+def chopped(text: str, width: int) -> list[str]:
+    """*text* in pieces of at most *width* columns."""
+    if text.isascii():
+        return [text[i : i + width] for i in range(0, len(text), width)]
+    from rich.cells import chop_cells
+
+    return chop_cells(text, width)
+
+
+def wrapped(text: str, first: int, rest: int) -> list[str]:
+    """*text* broken at spaces, in lines of at most *rest* columns, the first of them *first*.
+
+    A word longer than a line is broken too.
+    """
+    from rich.text import Text
+
+    console = _console()
+    first_line = Text(text).wrap(console, first)[0].plain.rstrip()
+    more = text[len(first_line) :].lstrip(" ")
+    others = list(Text(more).wrap(console, rest)) if more else []
+    return [first_line, *(line.plain.rstrip() for line in others)]
+
+
+def lines(
+    renderable: RenderableType, width: int | None, indent: int, unicode: bool
+) -> Iterator[str]:
+    """The lines of *renderable* in *width* columns less *indent*; ASCII frames, not *unicode*."""
+    console = _console()
+    room = (width or NO_EDGE) - indent
+    options = console.options.update(width=room, max_width=room)
+    options.encoding = "utf-8" if unicode else "ascii"
+    for line in console.render_lines(renderable, options, pad=False):
+        yield "".join([segment.text for segment in line])
+
+
+@cache
+def _console() -> Console:
+    """A console that nothing is printed to."""
+    from rich.console import Console
+
+    from vmatrace.render import theme
+
+    return Console(file=io.StringIO(), width=80, color_system=None, theme=theme.theme())
