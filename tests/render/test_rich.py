@@ -29,7 +29,7 @@ KSM = "traces/ksm-adjacent-anon.yaml"
 PERL = "traces/programs/perl.yaml"
 FAILING = "tests/golden/failing.yaml"
 #: Text of one and of two columns a character, of none, and what drives a terminal.
-TEXT = st.text("ab :é漢字한🙂\u0301\x1b\n", max_size=60)
+TEXT = st.text("ab é漢字한🙂\u0301\x1b\n", max_size=60)
 
 ANSWERS: dict[tuple[str, ...], Callable[[], Any]] = {
     ("replay", KSM): lambda: vmatrace.replay(KSM),
@@ -142,10 +142,16 @@ def test_a_folded_name_of_wide_characters_is_whole(text: str) -> None:
     assert "".join(Paper(io.StringIO(), 30).folded(text, 10)) == visible(text)
 
 
-@given(st.text("aé漢🙂", max_size=12))
+@given(st.one_of(st.text(max_size=12), st.text("aé≠─漢🙂…", max_size=12)))
 def test_text_is_as_wide_as_rich_says(text: str) -> None:
-    assert columns(text) == cell_len(text)
-    assert columns(padded(text, 30)) == 30
+    shown = visible(text)
+    assert columns(shown) == cell_len(shown)
+    assert columns(padded(shown, 150)) == 150
+
+
+def test_what_is_taken_for_narrow_is_narrow_to_rich() -> None:
+    characters = [chr(code) for code in range(0x20, 0x3000) if chr(code).isprintable()]
+    assert [c for c in characters if columns(c) != cell_len(c)] == []
 
 
 def test_a_renderable_keeps_its_frame_where_the_stream_has_it(tmp_path: Path) -> None:

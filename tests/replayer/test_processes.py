@@ -13,19 +13,27 @@ from vmatrace.replayer.processes import Processes
 def test_a_fork_copies_and_a_thread_shares() -> None:
     main = draw("ww")
     processes = Processes(main)
-    processes.create(main, False, "child", None)
-    processes.create(main, True, "thread", None)
+    processes.create("main", False, "child", None)
+    processes.create("main", True, "thread", None)
     assert processes["child"] is not main
     assert processes["thread"] is main
     assert [name for name, _ in processes] == ["main", "child"]
 
 
+def test_the_parent_of_what_a_thread_makes_is_its_process() -> None:
+    processes = Processes(draw("ww"))
+    processes.create("main", True, "thread", None)
+    processes.create("thread", False, "child", None)
+    processes.create("child", False, "grandchild", None)
+    assert processes.parents == {"thread": "main", "child": "main", "grandchild": "child"}
+
+
 def test_numbers_are_the_recorded_ones_and_then_the_next() -> None:
     main = draw("ww")
     processes = Processes(main)
-    assert processes.create(main, False, None, None) == 2
-    assert processes.create(main, False, "p", 77) == 77
-    assert processes.create(main, False, None, None) == 78
+    assert processes.create("main", False, None, None) == 2
+    assert processes.create("main", False, "p", 77) == 77
+    assert processes.create("main", False, None, None) == 78
     assert processes["p"] is processes.numbered(77)
     assert processes.numbered(5) is None
 
@@ -33,15 +41,15 @@ def test_numbers_are_the_recorded_ones_and_then_the_next() -> None:
 def test_the_first_of_all_numbers_can_be_recorded() -> None:
     """Of a container's own first process, say; 0 and less are no process."""
     processes = Processes(draw("ww"))
-    assert processes.create(draw("ww"), False, None, 1) == 1
-    assert processes.create(draw("ww"), False, None, 0) == 3
-    assert processes.create(draw("ww"), False, None, -1) == 4
+    assert processes.create("main", False, None, 1) == 1
+    assert processes.create("main", False, None, 0) == 3
+    assert processes.create("main", False, None, -1) == 4
 
 
 def test_memory_ends_with_the_last_who_shares_it() -> None:
     main = draw("ww")
     processes = Processes(main)
-    processes.create(main, True, "thread", None)
+    processes.create("main", True, "thread", None)
     assert processes.end("main") is None
     assert processes.end("thread") is main
     assert dict(processes) == {}

@@ -1,12 +1,13 @@
 """Text as rich measures, breaks and lays it out, where no colour is wanted.
 
-Rich is imported where it has something to do: for text that is not ASCII, that is too long for a
-line, and for renderables of rich. A pipe does not pay for it.
+Rich is imported where it has something to do: for text whose characters may be more or less than a
+column wide, and for renderables of rich. A pipe does not pay for it.
 """
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -18,9 +19,19 @@ if TYPE_CHECKING:
 NO_EDGE: Final = 10_000
 
 
+#: Text of which each character is one column wide, as rich's tables say: Latin, arrows, frames.
+_NARROW: Final = re.compile(
+    "[\x20-\x7e\u00a1-\u00ac\u00ae-\u02ff\u2012-\u2027\u2190-\u2193\u2260\u2500-\u257f]*"
+)
+
+
+def _narrow(text: str) -> bool:
+    return text.isascii() or _NARROW.fullmatch(text) is not None
+
+
 def columns(text: str) -> int:
     """How many columns of a terminal *text* takes, as rich measures it."""
-    if text.isascii():
+    if _narrow(text):
         return len(text)
     from rich.cells import cell_len
 
@@ -34,7 +45,7 @@ def padded(text: str, width: int) -> str:
 
 def chopped(text: str, width: int) -> list[str]:
     """*text* in pieces of at most *width* columns."""
-    if text.isascii():
+    if _narrow(text):
         return [text[i : i + width] for i in range(0, len(text), width)]
     from rich.cells import chop_cells
 
@@ -46,6 +57,14 @@ def wrapped(text: str, first: int, rest: int) -> list[str]:
 
     A word longer than a line is broken too.
     """
+    if _narrow(text):
+        import textwrap
+
+        width = max(first, rest)
+        indents = " " * (width - first), " " * (width - rest)
+        lines = textwrap.wrap(text, width, initial_indent=indents[0], subsequent_indent=indents[1],
+                              break_on_hyphens=False)  # fmt: skip
+        return [line[len(indents[i > 0]) :] for i, line in enumerate(lines)] or [""]
     from rich.text import Text
 
     console = _console()

@@ -1,4 +1,4 @@
-"""The layout of a process as a table: a row for each VMA, the gaps, and what lies between VMAs.
+"""A few VMAs as rows: those that an event changed, or one that is spoken of.
 
 Flags that an ordinary mapping has, and those that the permissions show, are left out of the flags
 column (ORDINARY); everything else that smaps prints is worth seeing.
@@ -6,13 +6,11 @@ column (ORDINARY); everything else that smaps prints is worth seeing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.engine.merge import Border
-from vmatrace.layout import Layout, Mapping
+from vmatrace.layout import Mapping
 from vmatrace.render import words
 from vmatrace.render.paper import Paper, Span
 
@@ -20,24 +18,18 @@ from vmatrace.render.paper import Paper, Span
 ORDINARY: Final = (
     abi.VM_ACCESS_FLAGS | abi.VM_SHARED | abi.VM_MAY_ALL | abi.VM_MAYSHARE | abi.VM_ACCOUNT
 )
-_HEADS: Final = ("address range", "size", "perms", "offset", "flags", "backing")
-_INDENT: Final = "  "
+#: The names of the columns of a layout.
+HEADS: Final = ("address range", "size", "perms", "offset", "flags", "backing")
 
 
 class Columns:
     """The widths of the columns; the last one, the backing, takes what is left of the paper."""
 
-    def __init__(self, layout: Sequence[Mapping], head: bool = False) -> None:
-        """*head*: there will be a line with the names of the columns, and gaps."""
+    def __init__(self, layout: Sequence[Mapping]) -> None:
         widths = [0] * 5
-        if head:
-            widths[1] = max((len(words.size(gap)) for gap in _gaps(layout)), default=0)
         for mapping in layout:
             cells = row(mapping)
             widths = [max(w, len(cell)) for w, cell in zip(widths, cells[:5], strict=True)]
-        # A column with nothing in it is left out.
-        if head:
-            widths = [max(w, len(x)) if w else 0 for w, x in zip(widths, _HEADS, strict=False)]
         self.widths = widths
 
     def spans(self, cells: Sequence[str], styles: Sequence[str] = ("",) * 6) -> list[Span]:
@@ -52,10 +44,6 @@ class Columns:
     @property
     def before_backing(self) -> int:
         return sum(w + 2 for w in self.widths if w)
-
-
-def _gaps(layout: Sequence[Mapping]) -> Iterator[int]:
-    return (b.start - a.end for a, b in pairwise(layout))
 
 
 def address_range(start: int, end: int) -> str:
@@ -90,60 +78,3 @@ def write_row(
     paper.line(indent, (mark, style), *columns.spans(cells, plain), (first, plain[5]))
     for part in rest:
         paper.line(" " * before, (part, plain[5]))
-
-
-def write(paper: Paper, layout: Layout, borders: Sequence[Border]) -> None:
-    """The table of one address space. ``borders`` are those of its touching VMAs."""
-    columns = Columns(layout, head=True)
-    paper.line(_INDENT, *columns.spans(_HEADS, ["quiet"] * 6), ("backing", "quiet"))
-    between = {border.address: border for border in borders}
-    last: Mapping | None = None
-    for mapping in layout:
-        if last is not None and last.end == mapping.start:
-            _write_border(paper, between.get(mapping.start), last, mapping)
-        elif last is not None:
-            gap = words.size(mapping.start - last.end)
-            paper.line(_INDENT, *columns.spans(("gap".center(columns.widths[0]), gap), ["gap"] * 2))
-        write_row(paper, columns, mapping, _INDENT)
-        last = mapping
-
-
-_PLACES: Final = ("on the one already there", "on the new one")
-
-
-def _why_apart(border: Border) -> str:
-    """Of two VMAs that differ in nothing: what kept them apart when they met."""
-    refusal = border.refusal
-    if refusal is not None:
-        for _, side, mask in refusal.blocked():
-            here, there = refusal.proposed, side.attributes
-            if border.address not in (side.start, side.end):
-                continue
-            difference = words.flag_difference(
-                refusal.flag_difference(side), there.flags, here.flags, _PLACES
-            )
-            why = words.reasons(mask, difference, (there.anon, here.anon), False)
-            line = f" in line {refusal.event.line}" if refusal.event else ""
-            return f"alike now, but not when they met{line}: {why}"
-    return "alike now: would be one VMA if a call tried to merge them"
-
-
-def _write_border(paper: Paper, border: Border | None, above: Mapping, below: Mapping) -> None:
-    if border is None:
-        return
-    if border.mask == 0:
-        mark, style = "=", "key"
-        text = _why_apart(border)
-    else:
-        mark, style = paper.glyph("≠", "!="), "warning"
-        difference = words.flag_difference(
-            border.flags, above.vm_flags, below.vm_flags, ("above", "below")
-        )
-        text = words.reasons(
-            border.mask,
-            difference,
-            (border.anon[0][0], border.anon[1][0]),
-            above.name == below.name,
-        )
-    indent = _INDENT * 2
-    paper.paragraph(text, style, f"{indent}{mark} ", " " * (len(indent) + len(mark) + 1))

@@ -1,63 +1,108 @@
-"""A whole result as text: header, the layout of each process, totals, and what did not hold."""
+"""A whole result as text: the totals, the layout of each process, and what did not hold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, cast
 
 from vmatrace.calls import CALLS
+from vmatrace.escape import visible
 from vmatrace.event import Event, ExpectedMapping, format_result
 from vmatrace.layout import Layout, Mapping
-from vmatrace.render import layouts, lognotes, words
+from vmatrace.render import addressspace, layouts, lognotes, words
+from vmatrace.render.cells import columns
 from vmatrace.render.paper import Paper
 from vmatrace.replayer.result import Failure, ProcessResult, Result
 
 #: So many divergences, and so many failed expectations, are shown.
 MOST: Final = 100
+_LABEL: Final = 9  # columns of the labels of totals
 
 
 def write_result(paper: Paper, result: Result) -> None:
     """All of it."""
-    write_title(paper, result)
-    write(paper, result)
+    write_head(paper, result)
+    write_layouts(paper, result)
+    write_faults(paper, result)
 
 
-def write_title(paper: Paper, result: Result) -> None:
-    """Which trace under which kernel."""
+def write_head(paper: Paper, result: Result) -> None:
+    """Which trace under which kernel, and what it came to."""
     paper.line((result.trace, "title"), (f"  kernel {result.kernel}", "model"))
     if result.description:
         paper.paragraph(" ".join(result.description.split()), "quiet")
-
-
-def write(paper: Paper, result: Result) -> None:
-    """Everything but the title."""
-    for process in result.processes:
-        _write_process(paper, result, process)
     _write_totals(paper, result)
     lognotes.write(paper, result.notes, result)
-    _write_divergences(paper, result)
-    _write_failures(paper, result)
 
 
-def _write_process(paper: Paper, result: Result, process: ProcessResult) -> None:
+def write_layouts(paper: Paper, result: Result, why: str = addressspace.INTERESTING) -> None:
+    """The address space of each process; *why*: of which borders the reasons are given."""
+    for process in result.processes:
+        paper.line("")
+        name, text = _process(process, result.max_map_count)
+        first, *more = paper.broken(text, columns(name), 4)
+        paper.line((name, "title"), first)
+        for part in more:
+            paper.line("    ", part)
+        if process.layout:
+            addressspace.write(paper, process.layout, process.borders, why)
+
+
+def write_processes(paper: Paper, result: Result) -> None:
+    """A line for each process, those that it made below it."""
+    paper.line("")
+    children: dict[str | None, list[ProcessResult]] = {}
+    there = {process.pid for process in result.processes}
+    for process in result.processes:
+        parent = process.parent if process.parent in there else None
+        children.setdefault(parent, []).append(process)
+
+    def lines(parent: str | None, depth: int) -> Iterator[tuple[int, ProcessResult]]:
+        for process in children.get(parent, ()):
+            yield depth, process
+            yield from lines(process.pid, depth + 1)
+
+    if paper.drawn and len(result.processes) > 1:
+        _write_tree(paper, list(lines(None, 0)), result.max_map_count)
+        return
+    for depth, process in lines(None, 0):
+        name, text = _process(process, result.max_map_count)
+        indent = "  " * depth
+        first, *more = paper.broken(text, columns(indent + name), len(indent) + 4)
+        paper.line(indent, (name, "title"), first)
+        for part in more:
+            paper.line(indent + "    ", part)
+
+
+def _write_tree(
+    paper: Paper, lines: Sequence[tuple[int, ProcessResult]], max_map_count: int
+) -> None:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    root = Tree("", hide_root=True, guide_style="frame")
+    above = [root]
+    for depth, process in lines:
+        name, text = _process(process, max_map_count)
+        node = above[depth].add(Text.assemble((visible(name), "title"), text))
+        above[depth + 1 :] = [node]
+    paper.add(root)
+
+
+def _process(process: ProcessResult, max_map_count: int) -> tuple[str, str]:
+    """The name of a process, and in short what it came to."""
     layout = process.layout
     mapped = words.size(sum(m.end - m.start for m in layout))
-    room = result.max_map_count - len(layout)
+    room = max_map_count - len(layout)
     what = [
         words.plural(len(layout), "VMA"),
         mapped,
         f"{process.mergeable} mergeable",
         f"peak {process.peak_vmas}",
-        f"max_map_count {result.max_map_count} leaves {max(room, 0)}",
+        f"max_map_count {max_map_count} leaves {max(room, 0)}",
     ]
-    paper.line("")
     name = process.pid + (" (exited)" if process.exited else "")
-    first, *more = paper.broken(": " + ", ".join(what), len(name), 4)
-    paper.line((name, "title"), first)
-    for part in more:
-        paper.line("    ", part)
-    if layout:
-        layouts.write(paper, layout, process.borders)
+    return name, ": " + ", ".join(what)
 
 
 def _write_totals(paper: Paper, result: Result) -> None:
@@ -68,16 +113,39 @@ def _write_totals(paper: Paper, result: Result) -> None:
     blocked = ", ".join(f"{reason} {count}" for reason, count in tally.blocked.items())
     sides = words.plural(tally.blocked_sides, "side")
     divergences = words.plural(result.diverged, "divergence")
-    paper.line("")
-    for name, text in (
-        ("events", f"{result.events}, {result.errors} failed, {divergences}; {held}"),
-        ("VMAs", f"{result.vmas}, {result.mergeable} mergeable, peak {result.peak_vmas}"),
-        ("merges", f"{tally.total} ({kinds}), {words.plural(result.splits, 'split')}"),
-        ("blocked", f"{sides} ({blocked})" if blocked else sides),
-    ):
-        paper.paragraph(text, "", f"{name:<9}", " " * 9)
+    events = ("events", f"{result.events}, {result.errors} failed, {divergences}; {held}")
+    vmas = ("VMAs", f"{result.vmas}, {result.mergeable} mergeable, peak {result.peak_vmas}")
+    merges = ("merges", f"{tally.total} ({kinds}), {words.plural(result.splits, 'split')}")
+    blocks = ("blocked", f"{sides} ({blocked})" if blocked else sides)
     headline = f"blocked by VM_MERGEABLE alone: {tally.only_mergeable}"
-    paper.line((headline, "failed" if tally.only_mergeable else "passed"))
+    verdict = "failed" if tally.only_mergeable else "passed"
+    paper.line("")
+    if paper.drawn:
+        _write_panel(paper, (vmas, merges), (headline, verdict))
+        _write_labelled(paper, (events, blocks))
+        return
+    _write_labelled(paper, (events, vmas, merges, blocks))
+    paper.line((headline, verdict))
+
+
+def _write_labelled(paper: Paper, rows: Iterable[tuple[str, str]]) -> None:
+    for name, text in rows:
+        paper.paragraph(text, "", f"{name:<{_LABEL}}", " " * _LABEL)
+
+
+def _write_panel(paper: Paper, rows: Iterable[tuple[str, str]], headline: tuple[str, str]) -> None:
+    """The three numbers that one looks for first."""
+    from rich.panel import Panel
+    from rich.text import Text
+
+    lines = [f"{name:<{_LABEL}}{text}\n" for name, text in rows]
+    paper.add(Panel.fit(Text.assemble(*lines, headline), border_style=headline[1]))
+
+
+def write_faults(paper: Paper, result: Result) -> None:
+    """What is not as the trace has it: divergences, and expectations that failed."""
+    _write_divergences(paper, result)
+    _write_failures(paper, result)
 
 
 def _write_divergences(paper: Paper, result: Result) -> None:

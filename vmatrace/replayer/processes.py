@@ -20,10 +20,13 @@ FIRST_CHILD: Final = 2
 class Processes:
     """Address spaces by process name (``alive``). Threads (CLONE_VM) are names of one of them."""
 
-    __slots__ = ("_names", "_next_pid", "alive")
+    __slots__ = ("_names", "_next_pid", "_threads", "alive", "parents")
 
     def __init__(self, main: Mm) -> None:
         self.alive: dict[str, Mm] = {"main": main}
+        #: Who made each; for a thread, the process that it is part of.
+        self.parents: dict[str, str] = {}
+        self._threads: dict[str, str] = {}
         self._names: dict[int, str] = {}
         self._next_pid = FIRST_CHILD
 
@@ -45,17 +48,20 @@ class Processes:
                 seen.add(id(mm))
                 yield name, mm
 
-    def create(self, mm: Mm, shared: bool, label: str | None, recorded: int | None) -> int:
-        """A child of a process with *mm*; its number: the recorded one, or the next free."""
+    def create(self, parent: str, shared: bool, label: str | None, recorded: int | None) -> int:
+        """A child of *parent*; its number: the recorded one, or the next free."""
         number = recorded if recorded is not None and recorded > 0 else self._next_pid
         self._next_pid = max(self._next_pid, number) + 1
-        child = mm
+        child = mm = self.alive[parent]
         if not shared:
             child = fork(mm)
             child.peak_vmas = child.vmas.count
         name = child_name(label, number)
         self._names[number] = name
         self.alive[name] = child
+        self.parents[name] = self._threads.get(parent, parent)
+        if shared:
+            self._threads[name] = self.parents[name]
         return number
 
     def execute(self, name: str) -> Mm:

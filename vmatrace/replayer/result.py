@@ -235,13 +235,17 @@ class Step(Printable):
 
 @dataclass
 class ProcessResult:
-    """A process at the end, or as it was when it exited. ``borders`` in address order."""
+    """A process at the end, or as it was when it exited. ``borders`` in address order.
+
+    ``parent`` is the process that made it, None of the first.
+    """
 
     pid: str
     layout: Layout
     peak_vmas: int
     exited: bool = False
     borders: list[Border] = field(default_factory=list)
+    parent: str | None = None
 
     @property
     def mergeable(self) -> int:

@@ -282,7 +282,7 @@ class Replay:
             return event.recorded  # not the memory's doing: no such program, too many processes
         if name in BIRTHS:
             shared = shares_memory(name, arguments)
-            return self._processes.create(mm, shared, event.label, event.recorded)
+            return self._processes.create(event.pid, shared, event.label, event.recorded)
         if name in DEATHS:
             self._exit(event.pid)
             return 0
@@ -356,7 +356,8 @@ class Replay:
         self.result.past_peak = max(self.result.past_peak, mm.peak_vmas)
 
     def _outcome(self, pid: str, mm: Mm, exited: bool = False) -> ProcessResult:
-        return ProcessResult(pid, view.layout(mm), mm.peak_vmas, exited, view.borders(mm))
+        parent = self._processes.parents.get(pid)
+        return ProcessResult(pid, view.layout(mm), mm.peak_vmas, exited, view.borders(mm), parent)
 
     # --- the end -------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 from program import EXHIBITS, ROOT, RunProgram, exhibit
@@ -42,7 +43,7 @@ def test_the_table_has_every_vma_once_in_order(name: str, kernel: str, run: RunP
 @both_models
 @every_exhibit
 def test_between_two_rows_stands_a_reason_or_a_gap(name: str, kernel: str, run: RunProgram) -> None:
-    lines = run("replay", exhibit(name), "--kernel", kernel).out.splitlines()
+    lines = run("replay", exhibit(name), "--kernel", kernel, "--why", "all").out.splitlines()
     for above, between, below in zip(lines, lines[1:], lines[2:], strict=False):
         first, last = _ROW.match(above), _ROW.match(below)
         assert not (first and _ROW.match(between)), "two rows with nothing between them"
@@ -50,6 +51,17 @@ def test_between_two_rows_stands_a_reason_or_a_gap(name: str, kernel: str, run: 
             touch = first[2] == last[1]
             assert between.split()[0] == ("gap" if not touch else between.strip()[0])
             assert not touch or between.strip()[0] in "=≠"
+
+
+@both_models
+@every_exhibit
+def test_two_rows_without_a_reason_between_them_are_not_alike(
+    name: str, kernel: str, run: RunProgram
+) -> None:
+    lines = run("replay", exhibit(name), "--kernel", kernel).out.splitlines()
+    cells = [line.split()[2:] if _ROW.match(line) else None for line in lines]
+    for above, below in pairwise(cells):
+        assert above is None or above != below
 
 
 @both_models

@@ -1,4 +1,4 @@
-"""A replay as text: with --steps what every call did, then the layouts and the totals."""
+"""A replay as text: the totals, with --steps what every call did, then the layouts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ def form(out: TextIO, count: int) -> Form[Replayed]:
 
 def write(paper: Paper, replayed: Replayed) -> None:
     """One trace."""
-    summary.write_title(paper, replayed.result)
+    result = replayed.result
+    summary.write_head(paper, result)
     if replayed.again is not None:
         paper.line("")
         steps.write(paper, replayed.again())
-    summary.write(paper, replayed.result)
+    if replayed.layouts:
+        summary.write_layouts(paper, result, replayed.why)
+    else:
+        summary.write_processes(paper, result)
+    summary.write_faults(paper, result)

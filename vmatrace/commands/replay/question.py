@@ -25,10 +25,15 @@ def outcome(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> Result:
 
 @dataclass
 class Replayed(Printable):
-    """A trace and its ``result``. ``again``, if every event is wanted: a fresh replay of it."""
+    """A trace and its ``result``. ``again``, if every event is wanted: a fresh replay of it.
+
+    ``why``: for which borders who reads it wants the reasons; ``layouts``: whether any layout.
+    """
 
     shown_by = "vmatrace.commands.replay.as_table:write"
 
     trace: Trace
     result: Result
     again: Callable[[], Replay] | None = None
+    why: str = "interesting"
+    layouts: bool = True
