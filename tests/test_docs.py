@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml12
@@ -108,6 +109,31 @@ def test_the_picture_is_small() -> None:
     picture = DOCS / "images" / "report.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size < 150_000
+
+
+#: What the pictures of a terminal show.
+DRAWN = {
+    "diff": ("diff", "traces/ksm-adjacent-anon.yaml"),
+    "replay": ("replay", "traces/ksm-fill-the-hole.yaml", "--kernel", "pre-patch"),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_pictures_of_a_terminal_show_what_is_printed(
+    name: str, run: RunProgram, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their words: how a picture is drawn is for the release of rich that draws it."""
+    monkeypatch.setenv("COLUMNS", "80")
+    drawn = run(*DRAWN[name], "--format", "svg").out
+    file = DOCS / "images" / f"{name}.svg"
+    if request.config.getoption("--update-golden"):
+        file.write_text(drawn, encoding="utf-8")
+    assert words_of(file.read_text(encoding="utf-8")) == words_of(drawn)
+
+
+def words_of(svg: str) -> str:
+    parts = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
+    return "".join("".join(part.text or "" for part in parts).split())
 
 
 # --- the version ---------------------------------------------------------------------------------

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import inspect
 import json
 import os
+import re
 import stat
 import sys
 from pathlib import Path
-from types import ModuleType
+from xml.etree import ElementTree
 
 import pytest
 from program import ROOT, RunProgram
@@ -61,7 +63,7 @@ def test_there_are_rooms_with_forms() -> None:
 
 @pytest.mark.parametrize(("room", "name"), EVERY)
 def test_a_module_of_a_form_is_one(room: str, name: str) -> None:
-    module: ModuleType = forms.module(room, name)
+    module = forms.module(room, name)
     assert list(inspect.signature(module.form).parameters) == ["out", "count"]
     assert module.form.__doc__
     assert all(suffix.startswith(".") for suffix in getattr(module, "SUFFIXES", ()))
@@ -97,6 +99,60 @@ def test_a_new_form_is_one_module(
     assert "did you mean 'tally'" in run("diff", ADJACENT, "--format", "tallly").err
 
 
+PICTURED = (
+    ("replay", "traces/several-processes.yaml"),
+    ("replay", "traces/logs/sort.log", "--why", "all"),
+    ("diff", ADJACENT, "--steps"),
+    ("diff", ADJACENT, "--across", "6.12..6.18"),
+    ("explain", ADJACENT, "0x10001000"),
+    ("check", ADJACENT),
+    ("report", ADJACENT),
+    ("kernels",),
+    ("whatif", "traces/ksm-reserve-and-commit.yaml"),
+)
+
+
+def _missing(table: str, drawn: str) -> list[str]:
+    """Words of *table*, less its lines and dots, that are not in *drawn*."""
+    drawn = "".join(html.unescape(drawn).split())
+    return [word for word in re.sub("[\u2500-\u257f\u2800-\u28ff]", " ", table).split()
+            if word not in drawn]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", PICTURED)
+def test_pictures_say_what_the_table_says(
+    command: tuple[str, ...], run: RunProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    table = run(*command)
+    assert table.out
+    drawn, fragment = (run(*command, "--format", form) for form in forms.PICTURES)
+    assert drawn.status == fragment.status == table.status
+    root = ElementTree.fromstring(drawn.out)
+    texts = " ".join(
+        element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")
+    )
+    assert _missing(table.out, texts) == []
+    assert _missing(table.out, re.sub("<[^>]*>", "", fragment.out)) == []
+    assert "url(" not in drawn.out.replace("url(#", "")
+    assert "http" not in fragment.out
+
+
+def test_a_picture_is_as_wide_as_columns_say(
+    run: RunProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = []
+    for columns in ("80", "120", "200"):
+        monkeypatch.setenv("COLUMNS", columns)
+        file = tmp_path / f"{columns}.svg"
+        assert run("replay", ADJACENT, f"--format=svg={file}").status == 0
+        box = ElementTree.parse(file).getroot().attrib["viewBox"]
+        wide.append(float(box.split()[2]))
+    assert wide == sorted(set(wide))
+    done = run("replay", ADJACENT, f"--format=json={tmp_path / '80.svg'}")
+    assert "is a name for svg, not for json" in done.err
+
+
 def test_one_run_writes_all_forms(run: RunProgram, tmp_path: Path) -> None:
     command = ["diff", ADJACENT, "traces/max-map-count-hole.yaml", "--steps"]
     names = forms.names("vmatrace.commands.diff")
@@ -124,7 +180,7 @@ def test_standard_output_gets_one_form(run: RunProgram, tmp_path: Path) -> None:
 def test_what_format_says_is_checked(run: RunProgram) -> None:
     for form, message in (
         ("jsn", "no form 'jsn' (did you mean 'json'?)"),
-        ("xyzzy", "no form 'xyzzy' (expected table, json, maps, smaps)"),
+        ("xyzzy", "no form 'xyzzy' (expected table, html-fragment, json, maps, smaps, svg)"),
         ("json=", "a file is missing after json="),
         ("json=x.maps", "x.maps is a name for maps, not for json"),
     ):

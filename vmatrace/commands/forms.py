@@ -5,21 +5,22 @@ A form is a module ``as_FORM.py`` in the room of its command, and nothing lists 
 - ``form(out, count)``: the Form that writes the answers about *count* traces to the stream *out*;
 - ``SUFFIXES``, if a file's name can say it: such as ``(".json",)``;
 - ``FOR_PEOPLE = True`` if it is read on a terminal, and so written in the encoding of that.
+
+Where there is a table there are its PICTURES as well.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TextIO, TypeVar
 
 import click
 
-from vmatrace.commands.inputs import BAD, write_nowhere
-from vmatrace.escape import inert
+from vmatrace.commands.files import CannotWriteError
+from vmatrace.commands.inputs import write_nowhere
 
 if TYPE_CHECKING:
     from types import ModuleType, TracebackType
@@ -37,6 +38,8 @@ Answer = TypeVar("Answer")
 #: What standard output gets where nobody says otherwise.
 DEFAULT: Final = "table"
 _PREFIX: Final = "as_"
+#: The table as a terminal draws it: the names of these forms, and the suffixes of their files.
+PICTURES: Final = {"svg": (".svg",), "html-fragment": ()}
 
 
 class Form(Generic[Answer]):
@@ -112,6 +115,42 @@ class Pages(Form[Answer]):
         self._write(self._paper, answer)
 
 
+class Drawn(Form[Answer]):
+    """The table, as a terminal of COLUMNS columns draws it (80, if that is not set)."""
+
+    def __init__(self, out: TextIO, count: int, table: ModuleType, name: str) -> None:
+        from vmatrace.render.picture import Sheet
+
+        super().__init__(out, count)
+        self._sheet = Sheet()
+        self._form: Form[Answer] = table.form(self._sheet, count)
+        self._name = name
+
+    def write(self, answer: Answer) -> None:
+        self._form.write(answer)
+
+    def refuse(self, error: TraceError) -> None:
+        self._form.refuse(error)
+
+    def finish(self) -> None:
+        self._form.count = self.count
+        self._form.finish()
+        self.out.write(self._sheet.svg() if self._name == "svg" else self._sheet.fragment())
+
+
+class Picture:
+    """Stands for the module of a form of PICTURES, made from that of the table."""
+
+    def __init__(self, table: ModuleType, name: str) -> None:
+        self._table = table
+        self._name = name
+        self.SUFFIXES = PICTURES[name]
+
+    def form(self, out: TextIO, count: int) -> Form[Any]:
+        """One picture of all answers."""
+        return Drawn(out, count, self._table, self._name)
+
+
 # --- which there are ------------------------------------------------------------------------------
 
 
@@ -121,11 +160,18 @@ def names(room: str) -> list[str]:
 
     modules = (module.name for module in pkgutil.iter_modules(import_module(room).__path__))
     found = [name.removeprefix(_PREFIX) for name in modules if name.startswith(_PREFIX)]
+    found += [name for name in PICTURES if DEFAULT in found]
     return sorted(found, key=lambda name: (name != DEFAULT, name))
 
 
-def module(room: str, name: str) -> ModuleType:
+def module(room: str, name: str) -> ModuleType | Picture:
     """The module of the form *name*, one of names(*room*)."""
+    if name in PICTURES:
+        return Picture(_module(room, DEFAULT), name)
+    return _module(room, name)
+
+
+def _module(room: str, name: str) -> ModuleType:
     return import_module(f"{room}.{_PREFIX}{name}")
 
 
@@ -218,36 +264,6 @@ def option(room: str) -> Callable[[_F], _F]:
 
 
 # --- where each goes ------------------------------------------------------------------------------
-
-
-class CannotWriteError(click.ClickException):
-    """The file at *path* cannot be written."""
-
-    exit_code = BAD
-
-    def __init__(self, path: str, error: OSError) -> None:
-        super().__init__(inert(f"{path}: error: cannot be written: {error.strerror or error}"))
-
-    def show(self, file: Any = None) -> None:
-        click.echo(self.message, err=True, file=file)
-
-
-@contextmanager
-def whole_file(path: str) -> Iterator[TextIO]:
-    """What is written goes into the file at *path*, whole or not at all. CannotWriteError."""
-    from vmatrace.atomic import AtomicFile
-
-    try:
-        with AtomicFile(path) as file:
-            yield file
-    except OSError as error:
-        raise CannotWriteError(path, error) from None
-
-
-def write_file(path: str, text: str) -> None:
-    """Put *text* into the file at *path*, whole or not at all. Raises CannotWriteError."""
-    with whole_file(path) as file:
-        file.write(text)
 
 
 class Forms(Generic[Answer]):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import forms, options
+from vmatrace.commands import files, options
 from vmatrace.commands.inputs import BAD, OK, each, sources
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def command(
     status = each(list(dict.fromkeys(sources(traces))), show, reading)
     if status == OK:
         done += rest(old, done, update) if old is not None else []
-        forms.write_file(output, text(done))
+        files.write_file(output, text(done))
         for line in lines(output, done):
             click.echo(line)
     return status

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import forms, options
+from vmatrace.commands import files, options
 from vmatrace.commands.inputs import BAD, DIFFERS, OK, opened
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def command(
         found = opened(trace)
         if output == "-":
             return _write(form, found, model(found.kernel), layouts, sys.stdout)
-        with forms.whole_file(output) as file:
+        with files.whole_file(output) as file:
             return _write(form, found, model(found.kernel), layouts, file)
     except TraceError as error:
         click.echo(str(error), err=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import forms, options
+from vmatrace.commands import files, forms, options
 from vmatrace.commands.inputs import BAD, DIFFERS, OK
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _show(found: Hunted, output: str | None, out: forms.Forms[Hunted]) -> int:
 
     if output is not None:
         os.makedirs(output, exist_ok=True)
-        question.write(found, output, forms.write_file)
+        question.write(found, output, files.write_file)
     out.write(found)
     if found.interrupted:
         return _INTERRUPTED

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import forms, options
+from vmatrace.commands import files, forms, options
 from vmatrace.commands.inputs import BAD, OK
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def _write(
             )
         if output != "-":
             found.path = output
-            forms.write_file(output, found.text)
+            files.write_file(output, found.text)
         elif all(path is not None for _, path in out.wanted):  # a form there has it too
             streams.set_encoding(sys.stdout, people=False)
             sys.stdout.write(found.text)

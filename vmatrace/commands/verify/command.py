@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import forms, options
+from vmatrace.commands import files, forms, options
 from vmatrace.commands.inputs import BAD, DIFFERS, OK, each, sources
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def _random(
             reduced = campaigns.reduce(campaign, machine, total.failed, total.died is not None)
             if reduced is not None:
                 written = exhibit or f"mismatch-{campaign.seed}-{total.failed}.yaml"
-                forms.write_file(written, campaigns.exhibit_text(campaign, total.failed, reduced))
+                files.write_file(written, campaigns.exhibit_text(campaign, total.failed, reduced))
                 outcome = Outcome(total, reduced, written)
         out.write(outcome)
     return DIFFERS if total.failed is not None else OK

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import forms, options
+from vmatrace.commands import files, forms, options
 from vmatrace.commands.inputs import BAD, OK, opened
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def command(
         source = opened(trace, reading)
         found = whatif(source, model(source.kernel), ksm)
         if output is not None:
-            forms.write_file(output, f"{found.rewritten}\n")
+            files.write_file(output, f"{found.rewritten}\n")
         with out:
             out.write(found)
     except TraceError as error:

@@ -1,0 +1,82 @@
+"""What a terminal shows, as a picture: SVG and a fragment of HTML, by rich's own export.
+
+Nothing in them is fetched from anywhere: the font is one that the reader has.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable
+from typing import Final
+
+from rich.console import Console
+from rich.segment import Segment, Segments
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME
+
+from vmatrace.render import theme
+from vmatrace.render.drawing import Drawing
+
+#: Columns where COLUMNS says nothing.
+_WIDTH: Final = 80
+_FONTS: Final = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
+_SVG: Final = f"""\
+<svg class="vmatrace" viewBox="0 0 {{width}} {{height}}" xmlns="http://www.w3.org/2000/svg">
+<style>
+.{{unique_id}}-matrix {{{{ font-family: {_FONTS}; font-size: {{char_height}}px;\
+ line-height: {{line_height}}px; white-space: pre; }}}}
+.{{unique_id}}-title {{{{ font: bold 18px sans-serif; }}}}
+{{styles}}
+</style>
+<defs>
+<clipPath id="{{unique_id}}-clip-terminal">
+<rect x="0" y="0" width="{{terminal_width}}" height="{{terminal_height}}" />
+</clipPath>
+{{lines}}
+</defs>
+{{chrome}}
+<g transform="translate({{terminal_x}}, {{terminal_y}})"\
+ clip-path="url(#{{unique_id}}-clip-terminal)">
+{{backgrounds}}
+<g class="{{unique_id}}-matrix">
+{{matrix}}
+</g>
+</g>
+</svg>
+"""
+_FRAGMENT: Final = (
+    f'<pre class="vmatrace" style="font-family: {_FONTS}; '
+    'color: {foreground}; background: {background}">{code}</pre>\n'
+)
+
+
+class Sheet(io.StringIO):
+    """A stream that keeps what is drawn on it; ``paper`` is what render.streams.on() takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        given = os.environ.get("COLUMNS", "")
+        width = int(given) if given.isdecimal() and int(given) > 0 else _WIDTH
+        self._console = Console(
+            file=io.StringIO(), record=True, width=width, theme=theme.theme(),
+            force_terminal=True, color_system="truecolor", legacy_windows=False, no_color=False,
+        )  # fmt: skip
+        self._made: list[Segment] = []
+        self.paper = Drawing(self._console, self._console.options, width, True, self._take)
+
+    def _take(self, segments: Iterable[Segment]) -> None:
+        self._made += segments
+
+    def _drawn(self) -> Console:
+        self._console.print(Segments(self._made), end="", crop=False, soft_wrap=True)
+        return self._console
+
+    def svg(self) -> str:
+        """A terminal with all of it."""
+        return self._drawn().export_svg(title="vmatrace", code_format=_SVG)
+
+    def fragment(self) -> str:
+        """An element of HTML for a page of somebody's own, its styles in it."""
+        return self._drawn().export_html(
+            theme=DEFAULT_TERMINAL_THEME, code_format=_FRAGMENT, inline_styles=True
+        )
