@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -138,4 +139,17 @@ def test_events_that_are_held_in_memory_have_a_limit(
     monkeypatch.setenv("VMATRACE_MAX_INPUT", "16000")
     status, _, err = run("replay", str(path))
     assert status == 2
+    assert "VMATRACE_MAX_INPUT=BYTES raises it" in err
+
+
+def test_a_pipe_without_an_end_is_left_at_a_limit(
+    run: RunProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VMATRACE_MAX_INPUT", "100000")
+    with subprocess.Popen(["yes", "munmap(0x1000, 4096) = 0"], stdout=subprocess.PIPE) as endless:
+        assert endless.stdout is not None
+        status, _, err = run("replay", f"/proc/self/fd/{endless.stdout.fileno()}")
+        endless.kill()
+    assert status == 2
+    assert "what is read from a pipe is larger than 6 MiB" in err
     assert "VMATRACE_MAX_INPUT=BYTES raises it" in err

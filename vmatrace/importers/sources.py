@@ -106,15 +106,24 @@ class Input:
         return b"".join(parts)
 
     def _keep(self, stream: BinaryIO) -> None:
-        """Store all of *stream*, but of what is no text only the start: /dev/zero has no end."""
-        import shutil
+        """Store all of *stream*, but of what is no text only the start: /dev/zero has no end.
+
+        Raises TraceError for more than inputsize.most_kept() bytes: `yes` has no end either.
+        """
         import tempfile
 
+        limit = inputsize.most_kept()
         with tempfile.TemporaryFile() as kept:
-            start = stream.read(BLOCK)
-            kept.write(start)
-            if b"\0" not in start or _unpacker(start):
-                shutil.copyfileobj(stream, kept, BLOCK)
+            block = stream.read(BLOCK)
+            endless = b"\0" in block and not _unpacker(block)
+            size = 0
+            while block:
+                kept.write(block)
+                size += len(block)
+                if size > limit:
+                    what = inputsize.too_large("what is read from a pipe", limit)
+                    raise TraceError([Diagnostic(self.name, 0, 0, f"{what}; a file has no limit")])
+                block = b"" if endless else stream.read(BLOCK)
             kept.flush()
             self._spool = os.dup(kept.fileno())
         weakref.finalize(self, os.close, self._spool)
