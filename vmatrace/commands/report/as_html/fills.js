@@ -3,10 +3,14 @@
 const SHOWN = 8;
 let picked = null; // key of a group
 
+// The key of its group for each set of attributes.
+let keys = null;
 function groupOf(vma) {
-  const [perms, codes, name] = DATA.attributes[vma.attributes];
-  const ksm = codes.split(' ').includes('mg') ? ' mg' : '';
-  return `${perms}${ksm}\n${name || 'anonymous'}`;
+  keys ||= DATA.attributes.map(([perms, codes, name]) => {
+    const ksm = codes.split(' ').includes('mg') ? ' mg' : '';
+    return `${perms}${ksm}\n${name || 'anonymous'}`;
+  });
+  return keys[vma.attributes];
 }
 const isPicked = (vma) => picked === null || groupOf(vma) === picked;
 

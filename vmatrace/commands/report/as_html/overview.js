@@ -49,7 +49,7 @@ function stripes(side) {
     if (!isPicked(vma)) continue;
     const kind = DATA.attributes[vma.attributes][3];
     const from = xOf(vma.start);
-    const to = xOf(vma.start) + (vma.end - vma.start) * overview.unit;
+    const to = from + (vma.end - vma.start) * overview.unit;
     const last = found[found.length - 1];
     if (last && Math.floor(last.from) === Math.floor(from) && to - from < 1 && last.to - last.from < 1) {
       last.to = Math.max(last.to, to);
