@@ -72,6 +72,7 @@ def lowest(session: nox.Session) -> None:
         "uv", "pip", "install", "--quiet", "--resolution", "lowest-direct",
         "--python", str(Path(session.bin) / "python"), "--editable", ".[dev,zstd]",
     )  # fmt: skip
+    session.run("mypy")
     test(session)
 
 

@@ -47,9 +47,16 @@ def chopped(text: str, width: int) -> list[str]:
     """*text* in pieces of at most *width* columns."""
     if _narrow(text):
         return [text[i : i + width] for i in range(0, len(text), width)]
-    from rich.cells import chop_cells
-
-    return chop_cells(text, width)
+    # Not rich's chop_cells(), which gave the characters in reverse order before 13.7.
+    pieces, room = [""], width
+    for character in text:
+        wide = columns(character)
+        if wide > room and pieces[-1]:
+            pieces.append("")
+            room = width
+        pieces[-1] += character
+        room -= wide
+    return pieces
 
 
 def wrapped(text: str, first: int, rest: int) -> list[str]:

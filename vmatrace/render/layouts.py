@@ -67,14 +67,19 @@ def row(mapping: Mapping) -> tuple[str, str, str, str, str, str]:
 def write_row(
     paper: Paper, columns: Columns, mapping: Mapping, indent: str, style: str = "", mark: str = ""
 ) -> None:
-    """One VMA. A backing too long for the paper goes on below itself."""
+    """One VMA. A backing that is too long for its column stands below the row."""
     cells = row(mapping)
     plain = [style] * 6
     if not style:
         plain[4] = "key"
         plain[5] = "" if mapping.name else "quiet"
+    spans: list[Span] = [indent, (mark, style), *columns.spans(cells, plain)]
+    name = cells[5]
     before = len(indent) + len(mark) + columns.before_backing
-    first, *rest = paper.folded(cells[5], before)
-    paper.line(indent, (mark, style), *columns.spans(cells, plain), (first, plain[5]))
-    for part in rest:
-        paper.line(" " * before, (part, plain[5]))
+    if len(paper.folded(name, before)) == 1:
+        paper.line(*spans, (name, plain[5]))
+        return
+    paper.line(*spans)
+    below = indent + " " * (len(mark) + 4)
+    for part in paper.folded(name, len(below)):
+        paper.line(below, (part, plain[5]))
