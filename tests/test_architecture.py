@@ -22,8 +22,8 @@ PACKAGE = Path(__file__).parent.parent / "vmatrace"
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "facts": (
         {
-            "abi", "atomic", "calls", "_version", "diagnostic", "escape", "inputsize", "kernels",
-            "layout", "notes", "printable", "snapshots", "syscalls", "workers",
+            "abi", "atomic", "calls", "_version", "diagnostic", "escape", "groups", "inputsize",
+            "kernels", "layout", "notes", "printable", "snapshots", "syscalls", "workers",
         },
         set(),
     ),

@@ -8,6 +8,7 @@ from vmatrace.schema.parts import (
     FLAG,
     INTEGER,
     NUMBER,
+    REAL,
     TEXT,
     array,
     nullable,
@@ -92,9 +93,25 @@ EXPLAIN: Final = {
     ],
 }
 
+_AMOUNT: Final = {"vmas": NUMBER, "bytes": NUMBER, "share": REAL}
+_PATTERN: Final = record(
+    {
+        "pattern": TEXT, "title": TEXT, **_AMOUNT, "runs": NUMBER,
+        "longest": array(record({"start": NUMBER, "end": NUMBER, "vmas": NUMBER})),
+        "made_by": TEXT, "remedy": TEXT, "rewriting": nullable(TEXT),
+    }
+)  # fmt: skip
+_GROUP: Final = record(
+    {
+        "perms": TEXT, "mergeable": nullable(FLAG), "backing": TEXT, "name": TEXT, **_AMOUNT,
+        "sizes": array(record({"size": NUMBER, "vmas": NUMBER})),
+    }
+)  # fmt: skip
 AUDIT: Final = record(
     {
         "source": TEXT,
+        "pid": nullable(NUMBER),
+        "process": nullable(TEXT),
         "kernel": nullable(TEXT),
         "flags_known": FLAG,
         "anonymous_known": FLAG,
@@ -106,6 +123,8 @@ AUDIT: Final = record(
         "savable": NUMBER,
         "differ_by_mergeable": NUMBER,
         "special": NUMBER,
+        "patterns": array(_PATTERN, description="Each VMA is of one; the largest first."),
+        "groups": array(_GROUP, description="Each VMA is in one; the largest first."),
         "runs": array(
             record(
                 {

@@ -127,7 +127,7 @@ def unpacked(data: dict[str, Any]) -> list[dict[tuple[int, int], list[tuple[obje
             for i in range(0, len(come), 6):
                 distance, pages, attributes, offset, border, _ = come[i : i + 6]
                 start += distance
-                perms, codes, name, _ = data["attributes"][attributes]
+                perms, codes, name, *_ = data["attributes"][attributes]
                 state[start] = (
                     start * size, (start + pages) * size, perms, offset * size, name, codes,
                     border >= 0,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, TextIO
 
 from vmatrace import abi
+from vmatrace.commands.audit import filltable
 from vmatrace.commands.audit.question import (
     LIKELY,
     POSSIBLE,
@@ -39,9 +40,12 @@ def write(paper: Paper, audit: Audit) -> None:
     kernel = audit.kernel
     model = f"  kernel {kernel.name}" if kernel is not None else "  kernel not known"
     paper.line((audit.snapshot.source, "title"), (model, "model"))
-    paper.paragraph(_totals(audit))
+    name = audit.snapshot.process
+    paper.paragraph((f"{name}: " if name else "") + _totals(audit))
+    filltable.write_headroom(paper, audit)
     for note in _notes(audit):
         paper.paragraph(note, "warning")
+    filltable.write(paper, audit)
     for causes, runs in by_cause(audit.runs).items():
         paper.line("")
         _write_group(paper, causes, runs)
@@ -62,15 +66,12 @@ def _totals(audit: Audit) -> str:
     layout = audit.snapshot.layout
     size = words.size(sum(m.end - m.start for m in layout))
     share = f" ({100 * audit.mergeable // len(layout)}%)" if layout else ""
-    assumed = " (assumed)" if audit.assumed else ""
-    room = max(audit.max_map_count - audit.vmas, 0)
     return ", ".join(
         [
             words.plural(audit.vmas, "VMA"),
             size,
             f"{audit.mergeable} mergeable{share}" if audit.snapshot.flags_known
             else "mergeable not known",
-            f"max_map_count {audit.max_map_count}{assumed} leaves {room}",
         ]
     )  # fmt: skip
 

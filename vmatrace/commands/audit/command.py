@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vmatrace.commands import forms, options
+from vmatrace.commands.audit.failbelow import Below, BelowType
 from vmatrace.commands.inputs import BAD, DIFFERS, OK
 
 if TYPE_CHECKING:
@@ -16,14 +17,15 @@ if TYPE_CHECKING:
 
 @click.command(
     "audit",
-    short_help="What keeps the VMAs of a running process apart.",
+    short_help="What fills the map of a running process, and keeps its VMAs apart.",
     epilog="""\b
 Examples:
   vmatrace audit 1234                         a running process
   vmatrace audit smaps.txt --kernel 6.12      a saved /proc/PID/smaps
   vmatrace audit dumps/ app-*.smaps           several, and all in a folder
   ssh host cat /proc/1234/smaps | vmatrace audit - --kernel 6.6
-  vmatrace audit 1234 --format json | jq .savable
+  vmatrace audit 1234 --fail-below 10%        exit status 1 near the limit
+  vmatrace audit 1234 --format json | jq .patterns
 
 \b
 One snapshot shows less than the kernel compares. So the causes are what may
@@ -32,7 +34,7 @@ its release; a distribution may have put later fixes into it.
 
 \b
 Exit status: 0 no neighbours that look alike are apart; 1 some are;
-2 bad usage or bad input.""",
+2 bad usage or bad input. With --fail-below, 1 is less headroom than that.""",
 )
 @click.argument("sources", metavar="SMAPS|PID...", nargs=-1, required=True,
                 shell_complete=options.complete_files)  # fmt: skip
@@ -42,14 +44,19 @@ Exit status: 0 no neighbours that look alike are apart; 1 some are;
 @click.option("--max-map-count", type=click.IntRange(1), metavar="N",
               help="The sysctl vm.max_map_count there.  [default: of a PID what it is here, else "
               "65530]")  # fmt: skip
+@click.option("--fail-below", type=BelowType(), metavar="N|PERCENT",
+              help="Exit with status 1 where less headroom than that is left, and with 0 where it "
+              "is not, whatever looks alike: 5000, or 10% of the limit.")  # fmt: skip
 @forms.option(__package__)
 def command(
     sources: tuple[str, ...],
     kernel: Kernel | None,
     max_map_count: int | None,
+    fail_below: Below | None,
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
-    """Find neighbours that look alike and are two VMAs, in one snapshot of a process.
+    """Say what fills the map of a process: how near the limit it is, by which patterns, what
+    usually makes them and what would be done; and which neighbours look alike and are two VMAs.
 
     The snapshot is the text of /proc/PID/smaps (or of maps, which tells less) in a file or on
     standard input (-), or a number: that of a running process. pmap -XX, an Android tombstone,
@@ -72,5 +79,6 @@ def command(
                 status = BAD
                 continue
             out.write(found)
-            status = max(status, DIFFERS if found.savable else OK)
+            fails = found.savable > 0 if fail_below is None else fail_below.fails(found)
+            status = max(status, DIFFERS if fails else OK)
     return status

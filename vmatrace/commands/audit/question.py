@@ -15,8 +15,10 @@ from typing import Final, NamedTuple
 
 from vmatrace import abi, kernels
 from vmatrace.commands.audit import snapshot as snapshots
+from vmatrace.commands.audit.patterns import PatternUse, patterns
 from vmatrace.commands.audit.snapshot import Snapshot
 from vmatrace.engine.merge import IGNORED_FLAGS
+from vmatrace.groups import VmaGroup, groups, is_file
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Mapping
 from vmatrace.printable import Printable
@@ -79,7 +81,8 @@ class LookalikeRun:
 
 @dataclass(frozen=True, repr=False)
 class Audit(Printable):
-    """What a snapshot says. ``runs`` in address order.
+    """What a snapshot says. ``runs`` in address order; ``groups`` and ``patterns``, each of which
+    has every VMA once, the largest first.
 
     ``kernel`` is the model that stands for the kernel it is of, None where that is not known.
     ``by_ksm`` counts neighbours that differ in VM_MERGEABLE and in nothing else, ``special`` those
@@ -95,6 +98,8 @@ class Audit(Printable):
     by_ksm: int
     special: int
     max_map_count: int
+    groups: list[VmaGroup]
+    patterns: list[PatternUse]
     assumed: bool = False
 
     def __repr__(self) -> str:
@@ -108,6 +113,21 @@ class Audit(Printable):
     @property
     def vmas(self) -> int:
         return len(self.snapshot.layout)
+
+    @property
+    def title(self) -> str:
+        """Of a process its number and name, else the file."""
+        pid, name = self.snapshot.pid, self.snapshot.process
+        return self.snapshot.source if pid is None else f"{pid} {name}".rstrip()
+
+    @property
+    def headroom(self) -> int:
+        """How many VMAs more there may be."""
+        return max(self.max_map_count - self.vmas, 0)
+
+    def share(self, vmas: int) -> float:
+        """What *vmas* are of the limit, 1 for all of it."""
+        return vmas / self.max_map_count
 
     @property
     def foreign(self) -> list[str]:
@@ -160,7 +180,11 @@ def audit(
                 causes.append(hidden)
     found = [LookalikeRun(run, why) for run, why in zip(runs, causes, strict=True)]
     limit = max_map_count or DEFAULT_MAX_MAP_COUNT
-    return Audit(snapshot, kernel, found, by_ksm, special, limit, max_map_count is None)
+    layout = snapshot.layout
+    return Audit(
+        snapshot, kernel, found, by_ksm, special, limit, groups(layout), patterns(layout),
+        max_map_count is None,
+    )  # fmt: skip
 
 
 def by_cause(runs: Iterable[LookalikeRun]) -> dict[tuple[Suspicion, ...], list[LookalikeRun]]:
@@ -188,11 +212,6 @@ def _difference(below: Mapping, above: Mapping) -> int | None:
 def _name(mapping: Mapping) -> str:
     """What is compared of the name: where the heap is, is no attribute of a VMA."""
     return "" if mapping.name == "[heap]" else mapping.name
-
-
-def is_file(mapping: Mapping) -> bool:
-    """Whether a file backs it, also one of shared memory."""
-    return bool(mapping.inode) or mapping.name.startswith("/")
 
 
 def _causes(

@@ -36,17 +36,24 @@ SnapshotLike = Union[int, str, PathLike[str], BinaryIO, TextIO]
 class Snapshot:
     """The text of /proc/PID/smaps or maps, read. ``counted``: it says what has been written to.
 
-    ``source`` is what messages call it; ``live``: it was taken from a process of this machine.
+    ``source`` is what messages call it; ``pid`` and ``process`` (its name) are of one of this
+    machine, None and "" else.
     """
 
     layout: Layout
     flags_known: bool
     counted: bool
     source: str = "<text>"
-    live: bool = False
+    pid: int | None = None
+    process: str = ""
+
+    @property
+    def live(self) -> bool:
+        """Whether it was taken from a process of this machine."""
+        return self.pid is not None
 
 
-def read(text: str, source: str = "<text>", live: bool = False) -> Snapshot:
+def read(text: str, source: str = "<text>", pid: int | None = None, process: str = "") -> Snapshot:
     """A snapshot from its text. Raises LayoutError."""
     try:
         layout = parse_snapshot(_COUNTERS.sub("", text))
@@ -54,17 +61,17 @@ def read(text: str, source: str = "<text>", live: bool = False) -> Snapshot:
         layout = parse_snapshot(text)  # fails too, and knows the line
     known = all(mapping.flags_known for mapping in layout)
     counted = re.search(r"^ *(?:Address .* )?Anonymous[: ]", text, re.MULTILINE) is not None
-    return Snapshot(layout, known, counted, source, live)
+    return Snapshot(layout, known, counted, source, pid, process)
 
 
 def open_snapshot(source: SnapshotLike) -> Snapshot:
     """The snapshot in *source*; digits alone are a process. Raises TraceError."""
     path, data = _bytes(source)
-    live = path.startswith("/proc/")
+    pid = _pid(path)
     # A path in it may be in any encoding; it is only compared and shown.
     text = "\n".join("\n".join(lines) for lines in lines_of([data])) + "\n"
     try:
-        snapshot = read(text, path, live)
+        snapshot = read(text, path, pid, "" if pid is None else process_name(pid))
     except LayoutError as error:
         if is_snapshot(text[:HEAD].split("\n")):
             raise _error(path, text, error) from None
@@ -77,10 +84,28 @@ def open_snapshot(source: SnapshotLike) -> Snapshot:
         wanted = "the text of /proc/PID/smaps or maps"
         raise recognised(path, wanted, "a snapshot") or _error(path, text, error) from None
     if not snapshot.layout:
-        what = "nothing is mapped there (a kernel thread, or it has exited)" if live else (
-            "no mapping in it (expected the text of /proc/PID/smaps or maps)")  # fmt: skip
+        what = "no mapping in it (expected the text of /proc/PID/smaps or maps)"
+        if pid is not None:
+            what = "nothing is mapped there (a kernel thread, or it has exited)"
         raise TraceError([Diagnostic(path, 0, 0, what)])
     return snapshot
+
+
+def _pid(path: str) -> int | None:
+    """The process whose maps or smaps *path* is."""
+    match = re.fullmatch(r"/proc/([0-9]+|self|thread-self)/(?:task/[0-9]+/)?s?maps", path)
+    if match is None:
+        return None
+    return int(match[1]) if match[1].isdigit() else os.getpid()
+
+
+def process_name(pid: int) -> str:
+    """The name of a process (/proc/PID/comm), "" where it has exited."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="backslashreplace") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return ""
 
 
 def named(sources: Sequence[str]) -> list[str | TraceError]:

@@ -6,7 +6,7 @@ let picked = null; // key of a group
 // The key of its group for each set of attributes.
 let keys = null;
 function groupOf(vma) {
-  keys ||= DATA.attributes.map(([perms, codes, name]) => {
+  keys ||= DATA.attributes.map(([perms, codes, , , name]) => {
     const ksm = codes.split(' ').includes('mg') ? ' mg' : '';
     return `${perms}${ksm}\n${name || 'anonymous'}`;
   });

@@ -12,6 +12,7 @@ from vmatrace.commands.report.question import Report
 from vmatrace.engine import merge
 from vmatrace.engine.merge import Border, MergeDecision, Side
 from vmatrace.event import Event, format_result
+from vmatrace.groups import labels
 from vmatrace.layout import Mapping
 from vmatrace.render import words
 from vmatrace.replayer.assumptions import NAME as ASSUMED
@@ -27,6 +28,8 @@ _CLASSES: Final = (
     ("anon", merge.ANON_VMA | merge.FORKED | merge.OTHER_SIDE),
 )
 _PLACES: Final = ("above", "below")
+#: Where the name is among the attributes of a VMA.
+_NAME: Final = 2
 _MET: Final = ("on the one already there", "on the new one")
 
 
@@ -66,10 +69,13 @@ class Packer:
         self._calls = ValueTable()
 
     def tables(self) -> dict[str, Any]:
-        """What the numbers mean."""
+        """What the numbers mean. The attributes of a VMA are its permissions, VmFlags, name, kind,
+        and what its group is called.
+        """
         feature = kernels.KSM_BEFORE_MERGE
+        called = labels(row[_NAME] for row in self._attributes.rows)
         return {
-            "attributes": self._attributes.rows,
+            "attributes": [[*row, called[row[_NAME]]] for row in self._attributes.rows],
             "borders": self._borders.rows,
             "calls": self._calls.rows,
             "commit": [feature.commit, feature.subject, feature.release],
