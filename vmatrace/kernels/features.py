@@ -314,8 +314,9 @@ MSEAL_STALE_START: Final = _feature(
     "mseal-stale-start", "6.17", "mseal_apply()",
     "mseal() of several VMAs does not merge a VMA with the sealed one before it, where that one "
     "has just merged with a later part of the range.",
-    note="commit not established: a bug, fixed by 'mm/mseal: update VMA end correctly on merge'; "
-    "in the source of 6.18.2 and 6.19.9 still, measured on 6.17.13 and 6.18.15",
+    "6c2da14ae1e0", "mm/mseal: rework mseal apply logic",
+    "a bug, fixed by 2697dd8ae721 ('mm/mseal: update VMA end correctly on merge'); in the source "
+    "of 6.18.2 and 6.19.9 still, measured on 6.17.13 and 6.18.15",
     until="7.0 6.19.14 6.18.35", matters=("mseal", "maps"))
 GUARD_REGIONS: Final = _feature(
     "guard-regions", "6.13", "madvise_guard_install()",
