@@ -20,6 +20,7 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 #: empty) any other skip is a failure: what else a test needs, ``.ci/run`` installs.
 MAY_LACK: Final = (
     r"the whole suite runs without root",
+    r"the switches of ksmd are for root",
     # A trace that this machine would have to be set up for.
     r"it wants vm\.\w+=\d+, this machine has \d+",
     r"it starts with a layout of its own \(maps:\), which no new process has",

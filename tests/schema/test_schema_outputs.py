@@ -6,6 +6,7 @@ import copy
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -60,6 +61,10 @@ COMMANDS = {
     "audit": [
         "audit tests/golden/starting-layout-smaps.maps",
         "audit tests/golden/starting-layout-smaps.smaps --kernel 6.12",
+    ],
+    "pages": [
+        f"audit --pages {os.getpid()} --sample 5 --rate 0",
+        f"audit --pages {os.getpid()} --kernel 6.12 --rate 0 --sample 5%",
     ],
     "report": ["report traces/", "report traces/logs/sort.log --ksm", f"report {FAILING}"],
     "whatif": ["whatif traces/uffd-register.yaml", "whatif traces/anon-name.yaml"],

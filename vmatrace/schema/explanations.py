@@ -1,4 +1,4 @@
-"""The schemas of what says why VMAs are apart: explain and audit."""
+"""The schemas of what says why VMAs are apart: explain and audit; and of audit --pages."""
 
 from __future__ import annotations
 
@@ -136,6 +136,33 @@ AUDIT: Final = record(
                 }
             ),
             description="VMAs beside each other that look alike.",
+        ),
+    }
+)  # fmt: skip
+
+_SHARING: Final = {"merged": NUMBER, "saved": NUMBER, "saved_error": NUMBER}
+PAGES: Final = record(
+    {
+        "page_size": NUMBER,
+        "max_page_sharing": NUMBER,
+        "use_zero_pages": FLAG,
+        "pages": NUMBER,
+        "read": NUMBER,
+        **_SHARING,
+        "saved_within": NUMBER,
+        "saved_zeros": NUMBER,
+        "forked": NUMBER,
+        "records": NUMBER,
+        "profit": INTEGER,
+        "processes": array(
+            record(
+                {
+                    "pid": NUMBER, "name": TEXT, "pages": NUMBER, "read": NUMBER,
+                    "unread": NUMBER, "zeros": NUMBER, "swapped": NUMBER, **_SHARING,
+                    "vmas": NUMBER, "max_map_count": NUMBER,
+                    "added": array(record({"kernel": TEXT, "least": NUMBER, "most": NUMBER})),
+                }
+            )
         ),
     }
 )  # fmt: skip

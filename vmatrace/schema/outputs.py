@@ -257,6 +257,7 @@ OUTPUTS: Final[dict[str, Schema]] = {
         ("across", "A trace under several models (diff --across).", comparisons.ACROSS),
         ("explain", "Why the VMAs at an address, or all, are apart.", explanations.EXPLAIN),
         ("audit", "Neighbours in a snapshot that look alike.", explanations.AUDIT),
+        ("pages", "What KSM by default would save (audit --pages).", explanations.PAGES),
         ("report", "What a trace costs in VMAs under two models.", comparisons.REPORT),
         ("hunt", "The kinds of difference between two models.", searches.HUNT),
         ("shrink", "A trace reduced to the smallest that meets a condition.", searches.SHRINK),

@@ -9,6 +9,7 @@ import click
 
 from vmatrace.commands import forms, options
 from vmatrace.commands.audit.failbelow import Below, BelowType
+from vmatrace.commands.audit.pages import options as paging
 from vmatrace.commands.inputs import BAD, DIFFERS, OK
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ Examples:
   ssh host cat /proc/1234/smaps | vmatrace audit - --kernel 6.6
   vmatrace audit 1234 --fail-below 10%        exit status 1 near the limit
   vmatrace audit 1234 --format json | jq .patterns
+  vmatrace audit --pages 1234 1250            what KSM by default would save there
 
 \b
 One snapshot shows less than the kernel compares. So the causes are what may
@@ -47,12 +49,16 @@ Exit status: 0 no neighbours that look alike are apart; 1 some are;
 @click.option("--fail-below", type=BelowType(), metavar="N|PERCENT",
               help="Exit with status 1 where less headroom than that is left, and with 0 where it "
               "is not, whatever looks alike: 5000, or 10% of the limit.")  # fmt: skip
+@paging.options
 @forms.option(__package__)
 def command(
     sources: tuple[str, ...],
     kernel: Kernel | None,
     max_map_count: int | None,
     fail_below: Below | None,
+    pages: bool,
+    sample: float | None,
+    rate: int | None,
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
     """Say what fills the map of a process: how near the limit it is, by which patterns, what
@@ -62,6 +68,14 @@ def command(
     standard input (-), or a number: that of a running process. pmap -XX, an Android tombstone,
     and the maps of gdb, lldb and rr are read too; of a folder, every snapshot below it.
     """
+    if pages:
+        for given, name in ((max_map_count, "--max-map-count"), (fail_below, "--fail-below")):
+            if given is not None:
+                raise click.UsageError(f"--pages does not go with {name}")
+        from vmatrace.commands.audit.pages.run import run
+
+        return run(sources, sample, rate, kernel, wanted)
+    paging.check_alone(sample, rate)
     from vmatrace.commands.audit.question import Audit, audit
     from vmatrace.commands.audit.snapshot import named, open_snapshot
     from vmatrace.diagnostic import TraceError

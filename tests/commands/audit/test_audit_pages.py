@@ -1,0 +1,231 @@
+"""audit --pages: pages of equal contents, sampled or not, and what memory in VMAs would cost.
+
+That ksmd of a real kernel comes to the same is in tests/live/test_ksm_estimate.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from program import RunProgram
+
+from vmatrace.commands.audit.pages.classes import KsmSettings, Sharing, sharing, zeros
+from vmatrace.commands.audit.pages.contents import PAGE_SIZE, AnonymousPages, Digester, Pace
+from vmatrace.commands.audit.pages.cost import STEP, added
+from vmatrace.commands.audit.pages.question import estimate
+from vmatrace.commands.audit.snapshot import open_snapshot
+from vmatrace.kernels import get_kernel
+from vmatrace.layout import parse_layout
+
+ALL = KsmSettings()
+#: 300 pages of its own, 200 alike, 100 of zeros, 50 of which nothing was written, 30 of a secret.
+_CHILD = """
+import mmap, os, sys
+P = os.sysconf("SC_PAGE_SIZE")
+m = mmap.mmap(-1, 1000 * P, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+for i in range(300): m[i * P:(i + 1) * P] = os.urandom(P)
+for i in range(300, 500): m[i * P:(i + 1) * P] = b"%08d" % (i % 50) * (P // 8)
+for i in range(500, 600): m[i * P:(i + 1) * P] = bytes(P)
+for i in range(600, 650): m[i * P]
+for i in range(700, 730): m[i * P:(i + 1) * P] = b"Sw0rdf1sh" * (P // 9) + bytes(P % 9)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def child() -> Iterator[int]:
+    with subprocess.Popen(
+        [sys.executable, "-c", _CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.pid
+        process.communicate()
+
+
+# --- equal contents -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sizes", "merged", "saved"),
+    [
+        ([], 0, 0),
+        ([1, 1, 1], 0, 0),
+        ([2, 3, 1], 5, 3),
+        ([256], 256, 255),
+        ([257, 512, 513], 1282, 1275),
+    ],
+)
+def test_of_each_content_one_is_left_and_one_more_for_each_256(
+    sizes: list[int], merged: int, saved: int
+) -> None:
+    found = sharing(sizes, 1.0, ALL)
+    assert (found.merged, found.saved, found.error) == (merged, saved, 0)
+
+
+def test_zeros_become_a_page_that_is_there_already_if_ksmd_is_told_so() -> None:
+    assert zeros(300, 1.0, ALL) == Sharing(300, 2)
+    assert zeros(300, 1.0, KsmSettings(zero_pages=True)) == Sharing(300, 0)
+    assert zeros(1, 1.0, ALL).saved == 0
+    assert zeros(1, 1.0, KsmSettings(zero_pages=True)).saved == 1
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
+@pytest.mark.parametrize(
+    "classes",
+    [
+        {1: 40_000},
+        {1: 40_000, 2: 15_000},
+        {2: 30_000},
+        {1: 30_000, 3: 5_000, 7: 1_000, 300: 5},
+        {1: 1_000, 5_000: 3, 40: 100},
+    ],
+    ids=str,
+)
+def test_a_sample_foretells_the_whole_within_its_uncertainty(
+    classes: dict[int, int], share: float
+) -> None:
+    pages = [size for size, count in classes.items() for _ in range(count)]
+    truth = sharing(pages, 1.0, ALL).saved
+    choice = random.Random(1)
+    seen = [sum(choice.random() < share for _ in range(size)) for size in pages]
+    found = sharing([n for n in seen if n], share, ALL)
+    assert found.saved == pytest.approx(truth, abs=4 * found.error + 0.02 * truth + 20)
+    assert found.error < 0.1 * truth + 20
+
+
+# --- a process ------------------------------------------------------------------------------------
+
+
+def test_what_a_process_holds_is_counted(child: int) -> None:
+    found = estimate([child])
+    (process,) = found.processes
+    assert process.pages == process.read > 630
+    assert process.zeros == pytest.approx(100, abs=20)
+    assert process.sharing.merged == pytest.approx(330, abs=40)
+    assert process.sharing.saved == pytest.approx(330 - 50 - 1 - 1, abs=40)
+    assert (process.unread, process.swapped, found.forked) == (0, 0, 0)
+    assert found.profit == found.sharing.saved * PAGE_SIZE - 64 * found.pages
+    assert process.name.startswith("python")
+
+
+def test_contents_of_two_processes_are_compared(child: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        both = estimate([child, other.pid, child])
+        other.communicate()
+    assert [process.pid for process in both.processes] == [child, other.pid]
+    # Each content that is in both, once more: 50, the zeros and the secret; and what Python holds.
+    assert both.sharing.saved - both.within >= 52
+
+
+def test_no_page_is_touched_that_is_not_there(child: int) -> None:
+    before = open_snapshot(child)
+    with open(f"/proc/{child}/statm") as file:
+        resident = file.read().split()[1]
+    with AnonymousPages(child, 1.0, Pace(0)) as memory:
+        for _ in memory.pages(before.layout, Digester()):
+            pass
+    with open(f"/proc/{child}/statm") as file:
+        assert file.read().split()[1] == resident
+
+
+def test_contents_are_never_printed(child: int, run: RunProgram) -> None:
+    for form in ("table", "json"):
+        done = run("audit", "--pages", str(child), "--format", form)
+        assert (done.status, done.err) == (0, "")
+        assert "Sw0rd" not in done.out
+        assert not re.search(r"[0-9a-f]{20}", done.out)
+    key, other = Digester(), Digester()
+    page = bytes(range(256)) * (PAGE_SIZE // 256)
+    assert key.of(page) == key.of(memoryview(page)) != other.of(page)
+    assert key.of(bytes(PAGE_SIZE)) == key.zero
+
+
+def test_the_reading_keeps_to_its_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.sleep", lambda s: now.__setitem__(0, now[0] + s))
+    pace = Pace(1 << 20)
+    for _ in range(100):
+        pace.keep(1 << 16)
+    assert now[0] == pytest.approx(100 / 16, abs=0.1)
+    Pace(0).keep(1 << 40)
+    assert now[0] < 7
+
+
+# --- its cost in VMAs -----------------------------------------------------------------------------
+
+
+PRE, POST = (get_kernel(name) for name in ("pre-patch", "post-patch"))
+
+
+@pytest.mark.parametrize("name", ["", " [heap]", " [anon:arena]"])
+def test_memory_that_grows_stays_apart_before_the_series_alone(name: str) -> None:
+    there = parse_layout(f"10000000-{0x10000000 + 10 * STEP:08x} rw-p 00000000 00:00 0{name}\n")
+    assert added(there, [PRE, POST, get_kernel("6.12")]) == [
+        ("pre-patch", 0, 9), ("post-patch", 0, 0), ("6.12", 0, 9),
+    ]  # fmt: skip
+
+
+def test_what_ksm_leaves_alone_costs_nothing() -> None:
+    end = 0x10000000 + 10 * STEP
+    for line in (f"10000000-{end:08x} rw-s 00000000 00:01 5 /memfd:x", "1000-2000 rw-p 0 00:00 0"):
+        assert added(parse_layout(line + "\n"), [PRE]) == [("pre-patch", 0, 0)]
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def test_a_table_of_eighty_columns(child: int, run: RunProgram) -> None:
+    done = run("audit", "--pages", str(child), str(os.getpid()), "--sample=20%", "--rate=0",
+               columns=80)  # fmt: skip
+    assert done.status == 0
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "20% of the pages were read" in done.out
+    assert re.search(r"^together ", done.out, re.M)
+
+
+def test_processes_that_cannot_be_read_are_said_and_the_others_answered(
+    child: int, run: RunProgram
+) -> None:
+    done = run("audit", "--pages", "4194304", str(child), "--format", "json")
+    assert (done.status, done.err) == (
+        2, "/proc/4194304/smaps: error: there is no such process\n",
+    )  # fmt: skip
+    assert [p["pid"] for p in json.loads(done.out)["processes"]] == [child]
+    alone = run("audit", "--pages", "4194304")
+    assert (alone.status, alone.out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--pages", "x.smaps"], "--pages looks into running processes (expected a PID, not x"),
+        (["--sample", "10", "1"], "--sample goes with --pages alone"),
+        (["--rate", "10", "1"], "--rate goes with --pages alone"),
+        (["--pages", "1", "--sample", "0"], "0 is no share of the pages (expected such as 10%)"),
+        (["--pages", "1", "--sample", "101%"], "101% is no share of the pages"),
+        (["--pages", "1", "--sample", "nan"], "nan is no share of the pages"),
+        (["--pages", "1", "--fail-below", "9"], "--pages does not go with --fail-below"),
+        (["--pages", "1", "--format", "csv"], "--pages does not go with --format csv"),
+        (["--pages", "1", "--max-map-count", "9"], "--pages does not go with --max-map-count"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    arguments: list[str], message: str, run: RunProgram
+) -> None:
+    done = run("audit", *arguments)
+    assert (done.status, done.out) == (2, "")
+    assert message in " ".join(done.err.split())

@@ -1,0 +1,150 @@
+"""What `vmatrace audit --pages` foretells, beside what ksmd of the running kernel comes to."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from live.ksmd import KSM, loose
+from vmatrace.commands.audit.pages.question import estimate
+from vmatrace.commands.audit.snapshot import open_snapshot
+
+#: The programs: {MEMORY} is what each does with pages of its own, from PR_SET_MEMORY_MERGE on.
+_PROGRAM = """
+import ctypes, mmap, os, sys, tempfile
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(67, 1, 0, 0, 0) == 0, "PR_SET_MEMORY_MERGE"
+P = os.sysconf("SC_PAGE_SIZE")
+PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+def anonymous(pages, advice=None):
+    memory = mmap.mmap(-1, pages * P, flags=PRIVATE)
+    memory.madvise(mmap.MADV_NOHUGEPAGE if advice is None else advice)
+    return memory
+def put(memory, page, content):
+    memory[page * P:(page + 1) * P] = content
+def same(number):
+    return (b"%08d" % number) * (P // 8)
+{MEMORY}
+print(os.getpid(), flush=True)
+sys.stdin.read()
+"""
+
+MEMORY = {
+    # 3,000 of their own; 500 contents four times each; 500 pages alike in all programs.
+    "pairs": """
+m = anonymous(5500)
+for i in range(3000): put(m, i, os.urandom(P))
+for i in range(3000, 5000): put(m, i, same(os.getpid() * 1000 + i % 500))
+for i in range(5000, 5500): put(m, i, same(i))
+""",
+    # More alike than ksmd makes one of (max_page_sharing); pages of zeros, written and only read.
+    "crowds": """
+m = anonymous(5000)
+for i in range(2000): put(m, i, same(7))
+for i in range(2000, 3500): put(m, i, bytes(P))
+for i in range(3500, 4000): m[i * P]
+for i in range(4000, 5000): put(m, i, os.urandom(P))
+""",
+    # Private pages of a file, written; clean ones, which are no anonymous memory.
+    "files": """
+f = tempfile.TemporaryFile(); f.truncate(3000 * P)
+m = mmap.mmap(f.fileno(), 3000 * P, flags=mmap.MAP_PRIVATE)
+for i in range(2000): put(m, i, same(i % 100))
+for i in range(2000, 3000): m[i * P]
+s = mmap.mmap(-1, 1000 * P)
+for i in range(1000): put(s, i, same(3))
+""",
+    # Huge pages, which ksmd splits.
+    "huge": """
+m = anonymous(8192, mmap.MADV_HUGEPAGE)
+for i in range(4096): put(m, i, os.urandom(P))
+for i in range(4096, 8192): put(m, i, same(i % 1000))
+""",
+}
+
+
+@pytest.fixture(autouse=True)
+def switches() -> None:
+    if not os.access(KSM / "run", os.W_OK):
+        pytest.skip("the switches of ksmd are for root")
+
+
+@pytest.fixture
+def programs() -> Iterator[Programs]:
+    with ExitStack() as stack:
+        yield Programs(stack)
+
+
+class Programs:
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+
+    def start(self, memory: str) -> int:
+        """The pid of a new one, which has its memory."""
+        process = self._stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM.replace("{MEMORY}", memory)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            )
+        )  # fmt: skip
+        assert process.stdin is not None
+        self._stack.callback(process.stdin.close)
+        assert process.stdout is not None
+        return int(process.stdout.readline())
+
+
+def near(real: int) -> object:
+    return pytest.approx(real, rel=0.05, abs=20)
+
+
+@pytest.mark.parametrize("memory", MEMORY)
+@pytest.mark.parametrize("zero_pages", [0, 1])
+def test_the_estimate_is_what_ksmd_comes_to(
+    memory: str, zero_pages: int, programs: Programs
+) -> None:
+    pids = [programs.start(MEMORY[memory]) for _ in range(2)]
+    with loose(use_zero_pages=zero_pages) as ksmd:
+        found = estimate(pids)
+        ksmd.settle()
+        merged = sum(ksmd.of(pid, "ksm_merging_pages") for pid in pids)
+        zeros = sum(ksmd.of(pid, "ksm_zero_pages") for pid in pids)
+        tracked = sum(ksmd.of(pid, "ksm_rmap_items") for pid in pids)
+    assert found.sharing.merged == near(merged + zeros)
+    assert found.pages == near(tracked + zeros)
+    assert found.sharing.kept < found.sharing.merged / 2
+    if zero_pages:
+        assert found.zeros.saved == near(zeros)
+
+
+def test_a_page_that_fork_shares_is_one_already(programs: Programs) -> None:
+    fork = "m = anonymous(2000)\nfor i in range(2000): put(m, i, same(i // 2))\n"
+    parent = programs.start(fork + "r, w = os.pipe()\nif not os.fork(): os.read(r, 1); os._exit(0)")
+    (child,) = map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+    both, alone = estimate([parent, child]), estimate([parent])
+    assert both.forked >= 2000
+    assert both.sharing.saved == near(alone.sharing.saved)
+
+
+def test_nothing_is_left_changed(programs: Programs) -> None:
+    """Neither in the process, its pages and VMAs, nor in the switches; also when a test fails."""
+    pid = programs.start(MEMORY["crowds"])
+    before = {file.name: file.read_text() for file in KSM.iterdir() if os.access(file, os.W_OK)}
+
+    def rss() -> list[str]:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        return re.findall(r"^(?:Rss|Anonymous|AnonHugePages|KSM|Swap): .*", text, re.M)
+
+    layout, pages = open_snapshot(pid).layout, rss()
+    estimate([pid])
+    assert (open_snapshot(pid).layout, rss()) == (layout, pages)
+    with pytest.raises(ZeroDivisionError), loose(use_zero_pages=1):
+        raise ZeroDivisionError
+    after = {name: (KSM / name).read_text() for name in before if name != "run"}
+    assert after == {name: text for name, text in before.items() if name != "run"}

@@ -1,0 +1,1 @@
+"""`vmatrace audit --pages`: what KSM by default would save in running processes, and its cost."""
