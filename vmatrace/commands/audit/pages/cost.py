@@ -12,8 +12,8 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from vmatrace import abi
-from vmatrace.commands.audit.question import is_file
 from vmatrace.engine.ksm import compatible
+from vmatrace.groups import is_file
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout, Mapping
 from vmatrace.replayer.run import replay
