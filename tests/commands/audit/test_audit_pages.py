@@ -28,7 +28,7 @@ from vmatrace.layout import parse_layout
 ALL = KsmSettings()
 #: 300 pages of its own, 200 alike, 100 of zeros, 50 of which nothing was written, 30 of a secret.
 _CHILD = """
-import mmap, os, sys
+import mmap, os
 P = os.sysconf("SC_PAGE_SIZE")
 m = mmap.mmap(-1, 1000 * P, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 for i in range(300): m[i * P:(i + 1) * P] = os.urandom(P)
@@ -36,8 +36,7 @@ for i in range(300, 500): m[i * P:(i + 1) * P] = b"%08d" % (i % 50) * (P // 8)
 for i in range(500, 600): m[i * P:(i + 1) * P] = bytes(P)
 for i in range(600, 650): m[i * P]
 for i in range(700, 730): m[i * P:(i + 1) * P] = b"Sw0rdf1sh" * (P // 9) + bytes(P % 9)
-print(flush=True)
-sys.stdin.read()
+while os.read(0, 1): os.write(1, b"\n")
 """
 
 
@@ -47,7 +46,11 @@ def child() -> Iterator[int]:
         [sys.executable, "-c", _CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
-        process.stdout.readline()
+        assert process.stdin is not None
+        for _ in range(3):  # until it does nothing that it has not done before
+            process.stdin.write(b"x")
+            process.stdin.flush()
+            process.stdout.readline()
         yield process.pid
         process.communicate()
 
@@ -122,7 +125,10 @@ def test_contents_of_two_processes_are_compared(child: int) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
+        assert other.stdin is not None
         assert other.stdout is not None
+        other.stdin.write(b"x")
+        other.stdin.flush()
         other.stdout.readline()
         both = estimate([child, other.pid, child])
         other.communicate()
