@@ -36,7 +36,7 @@ for i in range(300, 500): m[i * P:(i + 1) * P] = b"%08d" % (i % 50) * (P // 8)
 for i in range(500, 600): m[i * P:(i + 1) * P] = bytes(P)
 for i in range(600, 650): m[i * P]
 for i in range(700, 730): m[i * P:(i + 1) * P] = b"Sw0rdf1sh" * (P // 9) + bytes(P % 9)
-while os.read(0, 1): os.write(1, b"\n")
+while os.read(0, 1): os.write(1, b"\\n")
 """
 
 
