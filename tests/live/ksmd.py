@@ -12,7 +12,7 @@ from typing import Final
 KSM: Final = Path("/sys/kernel/mm/ksm")
 #: How it is let loose: as fast as it goes, and no page passed over because it seemed to change.
 _LOOSE: Final = {"smart_scan": 0, "pages_to_scan": 20000, "sleep_millisecs": 1}
-#: Scans: one to see that a page is quiet, one to find its like, one for who missed those.
+#: Scans: one under way, one to see that a page is quiet, one to find its like, one for the rest.
 _SCANS: Final = 4
 
 
