@@ -28,6 +28,16 @@ class Expr:
         self.tree = tree
         self.text = text
 
+    @classmethod
+    def told(cls, label: str, distance: int, page: int) -> Expr:
+        """What is *distance* bytes behind *label*, or before it; in pages of *page* bytes."""
+        if not distance:
+            return cls(label, label)
+        sign, size = ("+", distance) if distance > 0 else ("-", -distance)
+        pages, rest = divmod(size, page)
+        text = hex(size) if rest else "PAGE_SIZE" if pages == 1 else f"{pages}*PAGE_SIZE"
+        return cls((sign, label, size), f"{label} {sign} {text}")
+
     def __repr__(self) -> str:
         return f"Expr({self.text})"
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from vmatrace import kernels
-from vmatrace.commands.whatif.question import rewrite
-from vmatrace.commands.whatif.rewritings import guards, names
+from vmatrace.commands.whatif.question import Rewritten, rewrite
+from vmatrace.commands.whatif.rewritings import guards, locking, mergeable, names
 from vmatrace.oracle.machine import RunningKernel
 from vmatrace.replayer.run import replay
 from vmatrace.trace.file import Trace
@@ -16,6 +16,14 @@ from vmatrace.verify import findings, setting
 
 MAP = "a = mmap(NULL, 9*PAGE_SIZE, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)"
 WRITE = "fault(a, 9*PAGE_SIZE, PROT_WRITE)"
+STACKS = [
+    line
+    for label in "st"
+    for line in (
+        f"{label} = mmap(NULL, 2048*PAGE_SIZE, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)",
+        f"mprotect({label} + PAGE_SIZE, 2047*PAGE_SIZE, PROT_READ|PROT_WRITE)",
+    )
+]
 
 
 def vmas_there(trace: Trace) -> int:
@@ -31,6 +39,9 @@ def vmas_there(trace: Trace) -> int:
     ("module", "calls", "saved"),
     [
         (guards, ["mprotect(a + 4*PAGE_SIZE, PAGE_SIZE, PROT_NONE)"], 2),
+        (guards, STACKS, 3),
+        (locking, ["mlock(a, PAGE_SIZE)", "mlock(a + 4*PAGE_SIZE, PAGE_SIZE)"], 3),
+        (mergeable, ["prctl(PR_SET_MEMORY_MERGE, 1, 0, 0, 0)"], 0),
         (names, ['prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, a, PAGE_SIZE, "x")'], 1),
     ],
 )
@@ -39,8 +50,8 @@ def test_the_saving_is_the_kernels(
 ) -> None:
     kernel = findings.look().kernel
     trace = Trace.of([MAP, WRITE, *calls])
-    other, _ = rewrite(trace, kernel, None, [module])  # type: ignore[list-item]
-    has = module is guards or kernel.has(kernels.ANON_VMA_NAME)
+    other = rewrite(Rewritten(trace), kernel, [module]).trace  # type: ignore[list-item]
+    has = module is not names or kernel.has(kernels.ANON_VMA_NAME)
     theirs = vmas_there(trace) - vmas_there(other)
     assert theirs == (saved if has else 0)
     assert replay(trace, kernel).vmas - replay(other, kernel).vmas == theirs

@@ -273,13 +273,7 @@ def _told(
     if not is_address or not isinstance(arg, int) or _place(arg) not in known:
         return arg
     name, start = known[_place(arg)]
-    distance = arg - start
-    if not distance:
-        return Expr(name, name)
-    sign, size = ("+", distance) if distance > 0 else ("-", -distance)
-    pages, rest = divmod(size, page)
-    text = hex(size) if rest else "PAGE_SIZE" if pages == 1 else f"{pages}*PAGE_SIZE"
-    return Expr((sign, name, size), f"{name} {sign} {text}")
+    return Expr.told(name, arg - start, page)
 
 
 def _names() -> Iterator[str]:

@@ -49,7 +49,7 @@ def test_a_guard_that_is_undone_is_removed(run: RunProgram, tmp_path: Path) -> N
 
 
 def test_nothing_applies_and_bad_input(run: RunProgram, tmp_path: Path) -> None:
-    done = run("whatif", "traces/mlock-one-byte.yaml")
+    done = run("whatif", "traces/brk-refused.yaml")
     assert (done.status, "no rewriting applies" in done.out) == (0, True)
     assert run("whatif", str(tmp_path / "none.yaml")).status == 2
-    assert run("whatif", "traces/mlock-one-byte.yaml", "-o", str(tmp_path / "n" / "o")).status == 2
+    assert run("whatif", "traces/brk-refused.yaml", "-o", str(tmp_path / "n" / "o")).status == 2

@@ -20,16 +20,15 @@ def form(out: TextIO, count: int) -> Form[WhatIf]:
 def write(paper: Paper, found: WhatIf) -> None:
     """Now, each change alone, and all together."""
     paper.line((f"{found.trace} under {found.kernel}", "title"))
-    if found.together is None:
+    if not found.changes:
         paper.line("nothing to change: no rewriting applies")
         return
     paper.line(f"{'':<12}{'calls':>9}{'VMAs':>9}{'peak':>9}{'headroom':>10}")
     _row(paper, "now", None, found.now)
     for change in found.changes:
         _row(paper, change.name, change.calls, change.cost)
-    if len(found.changes) > 1:
-        calls = sum(change.calls for change in found.changes)
-        _row(paper, "together", calls, found.together)
+    if len(found.changes) > 1 and found.together is not None:
+        _row(paper, "together", found.calls, found.together)
     for change in found.changes:
         paper.line("")
         paper.line((change.name, "title"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.commands.whatif.rewritings.rewriting import Rewriting
 from vmatrace.event import Event
 from vmatrace.replayer.result import Step
 
@@ -14,11 +15,11 @@ MEANING: Final = "Children have that memory too: no choice for what devices writ
 FEATURES: Final = ()
 
 
-class NoDontfork:
+class NoDontfork(Rewriting):
     """One pass over a trace."""
 
     def rewritten(self, step: Step) -> list[Event] | None:
-        """See the package."""
+        """See Rewriting."""
         advised = step.event.name == "madvise" and step.result == 0
         return [] if advised and step.args[2] in (abi.MADV_DONTFORK, abi.MADV_DOFORK) else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.commands.whatif.rewritings.rewriting import Rewriting
 from vmatrace.event import Event
 from vmatrace.replayer.result import Step
 
@@ -14,11 +15,11 @@ MEANING: Final = "/proc/PID/maps does not say any more what memory is for."
 FEATURES: Final = ()
 
 
-class NoNames:
+class NoNames(Rewriting):
     """One pass over a trace."""
 
     def rewritten(self, step: Step) -> list[Event] | None:
-        """See the package."""
+        """See Rewriting."""
         named = step.event.name == "prctl" and step.args[0] == abi.PR_SET_VMA
         return [] if named and step.result == 0 else None
 
