@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, TextIO
 
 from vmatrace import abi
-from vmatrace.commands.audit import filltable
+from vmatrace.commands.audit import filltable, overview
 from vmatrace.commands.audit.question import (
     LIKELY,
     POSSIBLE,
@@ -16,7 +16,7 @@ from vmatrace.commands.audit.question import (
     by_cause,
 )
 from vmatrace.commands.audit.words import ACTIONS, BRIEFLY, SENTENCES, SERIES
-from vmatrace.commands.forms import Form, Pages
+from vmatrace.commands.forms import Form
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Mapping
 from vmatrace.render import layouts, words
@@ -31,8 +31,28 @@ FOR_PEOPLE: Final = True
 
 
 def form(out: TextIO, count: int) -> Form[Audit]:
-    """One after the other."""
-    return Pages(out, write)
+    """All of one; of several a row each."""
+    return _Table(out, count)
+
+
+class _Table(Form[Audit]):
+    def __init__(self, out: TextIO, count: int) -> None:
+        from vmatrace.render import streams
+
+        super().__init__(out, count)
+        self._paper = streams.on(out)
+        self._first: Audit | None = None
+        self._rows: list[overview.AuditRow] = []
+
+    def write(self, answer: Audit) -> None:
+        self._first = answer if not self._rows else None
+        self._rows.append(overview.row(answer))
+
+    def finish(self) -> None:
+        if self._first is not None:
+            write(self._paper, self._first)
+        elif self._rows:
+            overview.write(self._paper, self._rows)
 
 
 def write(paper: Paper, audit: Audit) -> None:

@@ -24,6 +24,9 @@ Examples:
   vmatrace audit 1234                         a running process
   vmatrace audit smaps.txt --kernel 6.12      a saved /proc/PID/smaps
   vmatrace audit dumps/ app-*.smaps           several, and all in a folder
+  vmatrace audit nginx                        all processes of that name
+  vmatrace audit system.slice/db.service      all of a control group
+  vmatrace audit --all                        every process that may be read
   ssh host cat /proc/1234/smaps | vmatrace audit - --kernel 6.6
   vmatrace audit 1234 --fail-below 10%        exit status 1 near the limit
   vmatrace audit 1234 --format json | jq .patterns
@@ -38,8 +41,10 @@ its release; a distribution may have put later fixes into it.
 Exit status: 0 no neighbours that look alike are apart; 1 some are;
 2 bad usage or bad input. With --fail-below, 1 is less headroom than that.""",
 )
-@click.argument("sources", metavar="SMAPS|PID...", nargs=-1, required=True,
+@click.argument("sources", metavar="SMAPS|PID|NAME...", nargs=-1,
                 shell_complete=options.complete_files)  # fmt: skip
+@click.option("--all", "-a", "everything", is_flag=True,
+              help="All processes, the nearest to its limit first.")  # fmt: skip
 @click.option("-k", "--kernel", type=options.Model(), metavar="MODEL",
               help="The kernel that the snapshot is of (see `vmatrace kernels`).  [default: of a "
               "PID the running one]")  # fmt: skip
@@ -53,6 +58,7 @@ Exit status: 0 no neighbours that look alike are apart; 1 some are;
 @forms.option(__package__)
 def command(
     sources: tuple[str, ...],
+    everything: bool,
     kernel: Kernel | None,
     max_map_count: int | None,
     fail_below: Below | None,
@@ -67,6 +73,9 @@ def command(
     The snapshot is the text of /proc/PID/smaps (or of maps, which tells less) in a file or on
     standard input (-), or a number: that of a running process. pmap -XX, an Android tombstone,
     and the maps of gdb, lldb and rr are read too; of a folder, every snapshot below it.
+
+    What is no file is the name of processes, or a control group (cgroup). Of several the table has
+    a row each, the nearest to its limit first.
     """
     if pages:
         for given, name in ((max_map_count, "--max-map-count"), (fail_below, "--fail-below")):
@@ -77,22 +86,34 @@ def command(
         return run(sources, sample, rate, kernel, wanted)
     paging.check_alone(sample, rate)
     from vmatrace.commands.audit.question import Audit, audit
-    from vmatrace.commands.audit.snapshot import named, open_snapshot
+    from vmatrace.commands.audit.snapshot import open_snapshot
+    from vmatrace.commands.audit.sources import Lost, named
     from vmatrace.diagnostic import TraceError
 
+    if not sources and not everything:
+        raise click.UsageError("Missing argument 'SMAPS|PID|NAME...' (or --all).")
     status = OK
-    with forms.Forms[Audit](__package__, wanted) as out:
-        for source in named(sources):
+    asked = named(sources, everything)
+    lost = Lost(len(asked) > 1)
+    with forms.Forms[Audit](__package__, wanted, len(asked)) as out:
+        for source in asked:
             try:
                 if isinstance(source, TraceError):
                     raise source
-                found = audit(open_snapshot(source), kernel, max_map_count)
+                found = audit(open_snapshot(source.name), kernel, max_map_count)
             except TraceError as error:
+                if not isinstance(source, TraceError) and lost.excuses(source, error):
+                    out.pass_over()
+                    continue
                 sys.stdout.flush()
                 click.echo(str(error), err=True)
+                out.refuse(error)
                 status = BAD
                 continue
             out.write(found)
+            lost.answered += 1
             fails = found.savable > 0 if fail_below is None else fail_below.fails(found)
             status = max(status, DIFFERS if fails else OK)
-    return status
+    for note in lost.notes():
+        click.echo(f"vmatrace: note: {note}", err=True)
+    return BAD if lost.all_forbidden else status

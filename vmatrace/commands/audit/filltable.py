@@ -22,6 +22,8 @@ _PART: Final = 0.1
 #: Those that every process has; they are spoken of from this part of the limit on.
 _USUAL: Final = (patterns.LIBRARIES, patterns.FILES, patterns.SHARED_MEMORY, patterns.DEVICES)
 _MUCH: Final = 0.01
+#: How a number starts, or a part.
+_DIGITS: Final = "0123456789<>"
 #: There is nothing to say of these that the table does not, or that comes later.
 _SILENT: Final = (patterns.KERNEL, patterns.SINGLE, patterns.LOOKALIKES)
 #: Less headroom than this part of the limit is bad, or a warning.
@@ -71,7 +73,7 @@ def _write_patterns(paper: Paper, audit: Audit) -> None:
          PATTERNS[use.name].title]
         for use in audit.patterns
     ]  # fmt: skip
-    _write_table(paper, ("VMAs", "of limit", "size", "what fills the map"), rows)
+    write_columns(paper, ("VMAs", "of limit", "size", "what fills the map"), rows)
 
 
 def _write_groups(paper: Paper, audit: Audit) -> None:
@@ -81,7 +83,7 @@ def _write_groups(paper: Paper, audit: Audit) -> None:
          ("mg " if group.key.mergeable else "") + (group.key.name or group.key.backing)]
         for group in shown
     ]  # fmt: skip
-    _write_table(paper, ("VMAs", "of limit", "each", "perms", "VMAs of one kind"), rows)
+    write_columns(paper, ("VMAs", "of limit", "each", "perms", "VMAs of one kind"), rows)
     rest = audit.groups[_GROUPS:]
     if rest:
         vmas = words.plural(sum(group.vmas for group in rest), "VMA")
@@ -101,23 +103,29 @@ def sizes(group: VmaGroup) -> str:
     return f"{words.size(least)}-{words.size(most)}"
 
 
-def _write_table(paper: Paper, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Numbers to the right, and the last column as wide as it is."""
-    widths = [max(map(len, column)) for column in zip(*rows, heads, strict=True)][:-1]
-    right = [all(row[i][:1].isdigit() or row[i][:1] in "<>" for row in rows) for i in range(3)]
+def write_columns(
+    paper: Paper,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    styles: Sequence[str] = (),
+) -> None:
+    """A table: numbers to the right, the last column as wide as it is. ``styles``: of each row."""
+    widths = [max(map(columns, column)) for column in zip(*rows, heads, strict=True)]
+    right = [all(cells[0] in _DIGITS for cells in column) for column in zip(*rows, strict=True)]
 
     def padded(cells: Sequence[str]) -> str:
         """All but the last."""
+        pairs = zip(cells[:-1], widths, right, strict=False)
         return "".join(
-            (cell.rjust(width) if i < 3 and right[i] else cell.ljust(width)) + "  "
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=False))
+            (cell.rjust(width) if number else cell.ljust(width)) + "  "
+            for cell, width, number in pairs
         )
 
     paper.line((padded(heads) + heads[-1], "quiet"))
-    for row in rows:
+    for i, row in enumerate(rows):
         before = padded(row)
         first, *more = paper.folded(row[-1], columns(before))
-        paper.line(before, (first, "key"))
+        paper.line((before, styles[i] if styles else ""), (first, "key"))
         for part in more:
             paper.line(" " * len(before), (part, "key"))
 

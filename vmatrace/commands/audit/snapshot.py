@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import BinaryIO, Final, TextIO, Union
 
-import click
-
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.importers import looks
 from vmatrace.importers.sources import Input
-from vmatrace.importers.text import HEAD, LogText, lines_of
+from vmatrace.importers.text import HEAD, lines_of
 from vmatrace.layout import Layout, LayoutError
 from vmatrace.snapshots import is_snapshot, parse_snapshot
 
@@ -27,6 +24,9 @@ _COUNTERS: Final = re.compile(
     r"THPeligible|ProtectionKey):[^\n]*|Anonymous: +0 kB)\n",
     re.MULTILINE,
 )
+
+#: So often a process is read that changes its map meanwhile.
+_TRIES: Final = 5
 
 #: A process by its number, a path ("-": standard input), or an open file.
 SnapshotLike = Union[int, str, PathLike[str], BinaryIO, TextIO]
@@ -64,8 +64,35 @@ def read(text: str, source: str = "<text>", pid: int | None = None, process: str
     return Snapshot(layout, known, counted, source, pid, process)
 
 
+class ForbiddenError(TraceError):
+    """A process that this user may not look into."""
+
+
+class GoneError(TraceError):
+    """A process that there is not, or not any more."""
+
+
+class EmptyError(TraceError):
+    """A process without memory of its own: a kernel thread, or one that is exiting."""
+
+
 def open_snapshot(source: SnapshotLike) -> Snapshot:
-    """The snapshot in *source*; digits alone are a process. Raises TraceError."""
+    """The snapshot in *source*; digits alone are a process. Raises TraceError, of a process
+    ForbiddenError, GoneError or EmptyError.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            return _opened(source)
+        except TornError:
+            continue
+    return _opened(source)
+
+
+class TornError(TraceError):
+    """A process changed its map while it was read, so that a VMA was seen twice."""
+
+
+def _opened(source: SnapshotLike) -> Snapshot:
     path, data = _bytes(source)
     pid = _pid(path)
     # A path in it may be in any encoding; it is only compared and shown.
@@ -73,22 +100,30 @@ def open_snapshot(source: SnapshotLike) -> Snapshot:
     try:
         snapshot = read(text, path, pid, "" if pid is None else process_name(pid))
     except LayoutError as error:
-        if is_snapshot(text[:HEAD].split("\n")):
-            raise _error(path, text, error) from None
-        like = looks.what(data[:512], text[:HEAD].split("\n"))
-        if like is not None:
-            what = f"it looks like {like} (expected the text of /proc/PID/smaps or maps)"
-            raise TraceError([Diagnostic(path, 0, 0, what)]) from None
-        from vmatrace.commands.start.question import recognised
-
-        wanted = "the text of /proc/PID/smaps or maps"
-        raise recognised(path, wanted, "a snapshot") or _error(path, text, error) from None
+        if pid is not None:
+            raise TornError(_error(path, text, error).diagnostics) from None
+        raise _why_not(path, data, text, error) from None
     if not snapshot.layout:
-        what = "no mapping in it (expected the text of /proc/PID/smaps or maps)"
         if pid is not None:
             what = "nothing is mapped there (a kernel thread, or it has exited)"
+            raise EmptyError([Diagnostic(path, 0, 0, what)])
+        what = "no mapping in it (expected the text of /proc/PID/smaps or maps)"
         raise TraceError([Diagnostic(path, 0, 0, what)])
     return snapshot
+
+
+def _why_not(path: str, data: bytes, text: str, error: LayoutError) -> TraceError:
+    """The error about a file that is no snapshot, or one with a bad line."""
+    if is_snapshot(text[:HEAD].split("\n")):
+        return _error(path, text, error)
+    like = looks.what(data[:512], text[:HEAD].split("\n"))
+    if like is not None:
+        what = f"it looks like {like} (expected the text of /proc/PID/smaps or maps)"
+        return TraceError([Diagnostic(path, 0, 0, what)])
+    from vmatrace.commands.start.question import recognised
+
+    wanted = "the text of /proc/PID/smaps or maps"
+    return recognised(path, wanted, "a snapshot") or _error(path, text, error)
 
 
 def _pid(path: str) -> int | None:
@@ -106,38 +141,6 @@ def process_name(pid: int) -> str:
             return file.read().rstrip("\n")
     except OSError:
         return ""
-
-
-def named(sources: Sequence[str]) -> list[str | TraceError]:
-    """The snapshots that *sources* name, and an error for each that names none."""
-    if sources.count("-") > 1:
-        raise click.UsageError("standard input ('-') can be read only once")
-    found: list[str | TraceError] = []
-    for source in sources:
-        folder = source != "-" and not source.isdigit() and os.path.isdir(source)
-        found += _below(source) if folder else [source]
-    return found
-
-
-def _below(folder: str) -> list[str | TraceError]:
-    """The snapshots in *folder*, sorted; other files are passed over, and so is what is no file."""
-    unreadable: list[OSError] = []
-    paths = sorted(
-        os.path.join(where, name)
-        for where, _, names in os.walk(folder, onerror=unreadable.append)
-        for name in names
-    )
-    found: list[str | TraceError] = []
-    for path in filter(os.path.isfile, paths):
-        try:
-            if is_snapshot(LogText(Input(path)).head):
-                found.append(path)
-        except TraceError as error:
-            found.append(error)
-    errors = [(str(e.filename), f"cannot be read: {e.strerror}") for e in unreadable]
-    if not found and not errors:
-        errors = [(folder, "no snapshot in this directory (expected text of smaps or maps)")]
-    return [*found, *(TraceError([Diagnostic(path, 0, 0, what)]) for path, what in errors)]
 
 
 def max_map_count() -> int | None:
@@ -173,8 +176,7 @@ def _bytes(source: SnapshotLike) -> tuple[str, bytes]:
             raise
         if isinstance(cause, PermissionError):
             why = f"cannot be read: {cause.strerror} (expected a process of your own, or root)"
-        elif isinstance(cause, (FileNotFoundError, ProcessLookupError)):
-            why = "there is no such process"
-        else:
-            raise
-        raise TraceError([Diagnostic(path, 0, 0, why)]) from None
+            raise ForbiddenError([Diagnostic(path, 0, 0, why)]) from None
+        if isinstance(cause, (FileNotFoundError, ProcessLookupError)):
+            raise GoneError([Diagnostic(path, 0, 0, "there is no such process")]) from None
+        raise
