@@ -63,8 +63,8 @@ COMMANDS = {
         "audit tests/golden/starting-layout-smaps.smaps --kernel 6.12",
     ],
     "pages": [
-        f"audit --pages {os.getpid()} --sample 5 --rate 0",
-        f"audit --pages {os.getpid()} --kernel 6.12 --rate 0 --sample 5%",
+        "audit --pages self --sample 5 --rate 0",
+        "audit --pages self --kernel 6.12 --rate 0 --sample 5%",
     ],
     "report": ["report traces/", "report traces/logs/sort.log --ksm", f"report {FAILING}"],
     "whatif": ["whatif traces/uffd-register.yaml", "whatif traces/anon-name.yaml"],
@@ -111,7 +111,8 @@ def printed_for(command: str) -> int:
     ],
 )
 def test_an_output_is_what_its_schema_says(run: RunProgram, name: str, command: str) -> None:
-    _, out, err = run(*command.split(), "--format", "json")
+    words = (str(os.getpid()) if word == "self" else word for word in command.split())
+    _, out, err = run(*words, "--format", "json")
     assert err == ""
     lines = out.splitlines()
     assert len(lines) == printed_for(command)
