@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from program import EXHIBITS, ROOT, RunProgram, exhibit
+from program import EXHIBITS, ROOT, Run, RunProgram, exhibit
 
 from vmatrace import schema
 from vmatrace.commands.verify import as_json
@@ -102,6 +102,12 @@ def printed_for(command: str) -> int:
     return max(command.count(".yaml"), 1)
 
 
+def answer(run: RunProgram, command: str) -> Run:
+    """What *command* prints as JSON; ``self`` in it is the process that runs it."""
+    words = (str(os.getpid()) if word == "self" else word for word in command.split())
+    return run(*words, "--format", "json")
+
+
 @pytest.mark.parametrize(
     ("name", "command"),
     [
@@ -111,8 +117,7 @@ def printed_for(command: str) -> int:
     ],
 )
 def test_an_output_is_what_its_schema_says(run: RunProgram, name: str, command: str) -> None:
-    words = (str(os.getpid()) if word == "self" else word for word in command.split())
-    _, out, err = run(*words, "--format", "json")
+    _, out, err = answer(run, command)
     assert err == ""
     lines = out.splitlines()
     assert len(lines) == printed_for(command)
@@ -175,7 +180,7 @@ def test_an_output_may_have_more_fields_but_lack_none(run: RunProgram, name: str
     printed = dict(verified())
     if name in COMMANDS:
         command = COMMANDS[name][-1]
-        printed[name] = run(*command.split(), "--format", "json").out
+        printed[name] = answer(run, command).out
     document = json.loads(printed[name])
     assert complaints({**document, "more": 1}, name) == []
     for field in OUTPUTS[name]["required"]:

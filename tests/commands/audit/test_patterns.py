@@ -174,7 +174,7 @@ def test_patterns_have_each_vma_once_and_runs_each_pattern(layout: list[Mapping]
 def test_every_pattern_has_words_and_names_a_rewriting_that_is_there() -> None:
     assert set(PATTERNS) == set(patterns.PATTERNS)
     there = {module.NAME for module in rewritings.ALL}
-    assert {said.rewriting for said in PATTERNS.values() if said.rewriting} == there
+    assert {said.rewriting for said in PATTERNS.values() if said.rewriting} <= there
     for name, said in PATTERNS.items():
         assert len(said.title) <= 45, name
         assert not said.made_by.endswith(".")
