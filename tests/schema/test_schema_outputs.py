@@ -6,6 +6,7 @@ import copy
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -61,6 +62,7 @@ COMMANDS = {
         "audit tests/golden/starting-layout-smaps.maps",
         "audit tests/golden/starting-layout-smaps.smaps --kernel 6.12",
     ],
+    "watch": [f"audit {os.getpid()} --every 10ms --count {count}" for count in (1, 6)],
     "report": ["report traces/", "report traces/logs/sort.log --ksm", f"report {FAILING}"],
     "whatif": ["whatif traces/uffd-register.yaml", "whatif traces/anon-name.yaml"],
     "kernels": ["kernels"],
@@ -184,6 +186,8 @@ REPORTS_OF = {
     "check-csv": f"check {SMALL} {FAILING} --format csv",
     "diff-csv": f"diff {SMALL} {FAILING} --format csv",
     "across-csv": f"diff {SMALL} --across 6.4..6.18 --format csv",
+    "audit-csv": f"audit {os.getpid()} --format csv",
+    "watch-csv": f"audit {os.getpid()} --every 10ms --count {len(EXHIBITS) + 1} --format csv",
     "gitlab": f"check {SMALL} {FAILING} --format gitlab",
     "sarif": f"diff {SMALL} {FAILING} --format sarif",
 }

@@ -16,6 +16,7 @@ from vmatrace.schema.parts import (
     record,
     table,
 )
+from vmatrace.schema.reports import PATTERNS
 from vmatrace.schema.shapes import CALLED, CODES, LOG, MAPPING, REASONS, SPAN
 
 _MOMENT: Final = nullable(record({"index": NUMBER, **CALLED}))
@@ -96,7 +97,7 @@ EXPLAIN: Final = {
 _AMOUNT: Final = {"vmas": NUMBER, "bytes": NUMBER, "share": REAL}
 _PATTERN: Final = record(
     {
-        "pattern": TEXT, "title": TEXT, **_AMOUNT, "runs": NUMBER,
+        "pattern": one_of(*PATTERNS), "title": TEXT, **_AMOUNT, "runs": NUMBER,
         "longest": array(record({"start": NUMBER, "end": NUMBER, "vmas": NUMBER})),
         "made_by": TEXT, "remedy": TEXT, "rewriting": nullable(TEXT),
     }
@@ -136,6 +137,46 @@ AUDIT: Final = record(
                 }
             ),
             description="VMAs beside each other that look alike.",
+        ),
+    }
+)  # fmt: skip
+_TIME: Final = nullable({"type": "number", "minimum": 0})
+WATCH: Final = record(
+    {
+        "source": TEXT,
+        "pid": NUMBER,
+        "process": TEXT,
+        "kernel": TEXT,
+        "samples": array(
+            record(
+                {
+                    "at": REAL, "took": REAL, "vmas": NUMBER, "mergeable": NUMBER,
+                    "max_map_count": NUMBER, "patterns": table(NUMBER),
+                }
+            ),
+            minItems=1,
+        ),
+        "forecast": nullable(
+            record(
+                {
+                    "rate": REAL, "low": REAL, "high": REAL, "seconds": _TIME, "earliest": _TIME,
+                    "latest": _TIME,
+                },
+                description="VMAs per second, and seconds from the last sample to the limit.",
+            )
+        ),
+        "ratchets": array(
+            record(
+                {
+                    "pattern": one_of(*PATTERNS), "came": NUMBER, "healed": NUMBER,
+                    "unmapped": NUMBER, "there": NUMBER,
+                }
+            ),
+            description="What became of the borders that came after the first sample.",
+        ),
+        "last": record(
+            {"format": {"const": "vmatrace-audit/1"}, **AUDIT["properties"]},
+            description="The audit of the last sample.",
         ),
     }
 )  # fmt: skip

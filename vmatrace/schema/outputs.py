@@ -256,7 +256,12 @@ OUTPUTS: Final[dict[str, Schema]] = {
         ("diff", "A trace under two models, or beside a saved outcome.", comparisons.DIFF),
         ("across", "A trace under several models (diff --across).", comparisons.ACROSS),
         ("explain", "Why the VMAs at an address, or all, are apart.", explanations.EXPLAIN),
-        ("audit", "Neighbours in a snapshot that look alike.", explanations.AUDIT),
+        (
+            "audit",
+            "What fills the map of a process, and what looks alike.",
+            explanations.AUDIT,
+        ),
+        ("watch", "Samples of a process over time (audit --every).", explanations.WATCH),
         ("report", "What a trace costs in VMAs under two models.", comparisons.REPORT),
         ("hunt", "The kinds of difference between two models.", searches.HUNT),
         ("shrink", "A trace reduced to the smallest that meets a condition.", searches.SHRINK),

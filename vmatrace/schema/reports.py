@@ -7,12 +7,22 @@ from typing import Final
 from vmatrace.schema.parts import INTEGER, TEXT, Schema, array, one_of, record
 from vmatrace.schema.shapes import LINE
 
+#: The patterns of audit, in order.
+PATTERNS: Final = (
+    "thread-stacks", "guard-pages", "glibc-arenas", "reserve-and-commit", "jit-pages",
+    "protection", "names", "dontfork", "accounting", "locked", "ksm-flag", "advice", "lookalikes",
+    "holes", "libraries", "file-pieces", "files", "shared-memory", "devices", "kernel", "single",
+)  # fmt: skip
+
 _NUMBER: Final = {"type": "string", "pattern": "^[0-9]*$"}
 
 
 def _row(description: str, columns: tuple[str, ...], **more: Schema) -> Schema:
     """A row as an object, a field for each column in order; every value is text, maybe empty."""
-    numbers = {"line", "column", "since_line", "vmas", "mergeable", "peak_vmas"}
+    numbers = {
+        "line", "column", "since_line", "vmas", "mergeable", "peak_vmas", "pid", "max_map_count",
+        "headroom", "size_class", "bytes", *PATTERNS,
+    }  # fmt: skip
     fields = {
         name: _NUMBER if name in numbers or name.endswith(("_from", "_to")) else TEXT
         for name in columns
@@ -40,6 +50,16 @@ _ACROSS: Final = _row(
     "A row of diff --across --format csv: a trace under a model.",
     ("path", "trace", "model", "vmas", "mergeable", "peak_vmas", "differs_from_before", "line",
      "call", "features", "message"),
+)  # fmt: skip
+_AUDIT: Final = _row(
+    "A row of audit --format csv: the VMAs of one pattern, kind and size class.",
+    ("source", "pid", "process", "max_map_count", "pattern", "perms", "mergeable", "backing",
+     "name", "size_class", "vmas", "bytes"),
+)  # fmt: skip
+_WATCH: Final = _row(
+    "A row of audit --every --format csv: a sample, with the VMAs of each pattern.",
+    ("source", "pid", "process", "time", "vmas", "max_map_count", "headroom", "mergeable",
+     *PATTERNS),
 )  # fmt: skip
 
 _GITLAB: Final[Schema] = {
@@ -92,6 +112,8 @@ REPORTS: Final[dict[str, Schema]] = {
     "check-csv": _CHECK,
     "diff-csv": _DIFF,
     "across-csv": _ACROSS,
+    "audit-csv": _AUDIT,
+    "watch-csv": _WATCH,
     "gitlab": _GITLAB,
     "sarif": _SARIF,
 }

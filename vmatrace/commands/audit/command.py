@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vmatrace.commands import forms, options
-from vmatrace.commands.audit.failbelow import Below, BelowType
+from vmatrace.commands.audit.parameters import Below, BelowType, IntervalType
 from vmatrace.commands.inputs import BAD, DIFFERS, OK
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ Examples:
   vmatrace audit --all                        every process that may be read
   ssh host cat /proc/1234/smaps | vmatrace audit - --kernel 6.6
   vmatrace audit 1234 --fail-below 10%        exit status 1 near the limit
+  vmatrace audit 1234 --every 10s -o db.vmas  over time, and when there are too many
+  vmatrace audit db.vmas --format csv         what was sampled
   vmatrace audit 1234 --format json | jq .patterns
 
 \b
@@ -37,7 +39,8 @@ its release; a distribution may have put later fixes into it.
 
 \b
 Exit status: 0 no neighbours that look alike are apart; 1 some are;
-2 bad usage or bad input. With --fail-below, 1 is less headroom than that.""",
+2 bad usage or bad input. With --fail-below, 1 is less headroom than that.
+130 Ctrl-C ended --every.""",
 )
 @click.argument("sources", metavar="SMAPS|PID|NAME...", nargs=-1,
                 shell_complete=options.complete_files)  # fmt: skip
@@ -52,6 +55,13 @@ Exit status: 0 no neighbours that look alike are apart; 1 some are;
 @click.option("--fail-below", type=BelowType(), metavar="N|PERCENT",
               help="Exit with status 1 where less headroom than that is left, and with 0 where it "
               "is not, whatever looks alike: 5000, or 10% of the limit.")  # fmt: skip
+@click.option("--every", type=IntervalType(), metavar="TIME",
+              help="Sample a process each TIME (10s, 500ms, 2m), show how many VMAs it has and "
+              "when it reaches the limit, and sum up at Ctrl-C.")  # fmt: skip
+@click.option("--count", type=click.IntRange(1), metavar="N",
+              help="With --every: end after N samples.")  # fmt: skip
+@click.option("-o", "--output", metavar="FILE",
+              help="With --every: keep samples in FILE (SQLite), which audit reads.")  # fmt: skip
 @forms.option(__package__)
 def command(
     sources: tuple[str, ...],
@@ -59,6 +69,9 @@ def command(
     kernel: Kernel | None,
     max_map_count: int | None,
     fail_below: Below | None,
+    every: float | None,
+    count: int | None,
+    output: str | None,
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
     """Say what fills the map of a process: how near the limit it is, by which patterns, what
@@ -74,10 +87,18 @@ def command(
     from vmatrace.commands.audit.question import Audit, audit
     from vmatrace.commands.audit.snapshot import open_snapshot
     from vmatrace.commands.audit.sources import Lost, named
+    from vmatrace.commands.audit.watch import asking
     from vmatrace.diagnostic import TraceError
 
     if not sources and not everything:
         raise click.UsageError("Missing argument 'SMAPS|PID|NAME...' (or --all).")
+    if every is not None:
+        return asking.take(sources, every, count, output, max_map_count, kernel, fail_below, wanted)
+    for given, name in ((count, "--count"), (output, "--output")):
+        if given is not None:
+            raise click.UsageError(f"{name} goes with --every")
+    if asking.stored(sources):
+        return asking.show(sources, kernel, fail_below, wanted)
     status = OK
     asked = named(sources, everything)
     lost = Lost(len(asked) > 1)
