@@ -52,12 +52,12 @@ _ACROSS: Final = _row(
      "call", "features", "message"),
 )  # fmt: skip
 _AUDIT: Final = _row(
-    "A row of audit --format csv: the VMAs of one pattern, kind and size class.",
+    "A row of audit --format csv: VMAs of a pattern, kind and size.",
     ("source", "pid", "process", "max_map_count", "pattern", "perms", "mergeable", "backing",
      "name", "size_class", "vmas", "bytes"),
 )  # fmt: skip
 _WATCH: Final = _row(
-    "A row of audit --every --format csv: a sample, with the VMAs of each pattern.",
+    "A row of audit --every --format csv: a sample.",
     ("source", "pid", "process", "time", "vmas", "max_map_count", "headroom", "mergeable",
      *PATTERNS),
 )  # fmt: skip
