@@ -180,3 +180,29 @@ WATCH: Final = record(
         ),
     }
 )  # fmt: skip
+_SNAPSHOT: Final = record(
+    {"source": TEXT, "vmas": NUMBER, "max_map_count": NUMBER, "headroom": NUMBER}
+)
+COMPARE: Final = record(
+    {
+        "before": _SNAPSHOT,
+        "after": _SNAPSHOT,
+        "equal": FLAG,
+        "kinds": table(record({"times": NUMBER, "vmas": INTEGER})),
+        "patterns": array(
+            record({"pattern": one_of(*PATTERNS), "before": NUMBER, "after": NUMBER})
+        ),
+        "changes": array(
+            record(
+                {
+                    "kind": one_of(
+                        "came", "went", "split", "merged", "resized", "changed", "reshaped"
+                    ),
+                    "start": NUMBER, "end": NUMBER, "pattern": one_of(*PATTERNS),
+                    "before": array(MAPPING), "after": array(MAPPING),
+                }
+            ),
+            description="Each VMA that is not as it was is in one of these.",
+        ),
+    }
+)  # fmt: skip

@@ -262,6 +262,7 @@ OUTPUTS: Final[dict[str, Schema]] = {
             explanations.AUDIT,
         ),
         ("watch", "Samples of a process over time (audit --every).", explanations.WATCH),
+        ("compare", "Two snapshots of a process (audit --compare).", explanations.COMPARE),
         ("report", "What a trace costs in VMAs under two models.", comparisons.REPORT),
         ("hunt", "The kinds of difference between two models.", searches.HUNT),
         ("shrink", "A trace reduced to the smallest that meets a condition.", searches.SHRINK),

@@ -61,6 +61,10 @@ _WATCH: Final = _row(
     ("source", "pid", "process", "time", "vmas", "max_map_count", "headroom", "mergeable",
      *PATTERNS),
 )  # fmt: skip
+_COMPARE: Final = _row(
+    "A row of audit --compare --format csv: VMAs that differ.",
+    ("before", "after", "kind", "start", "end", "pattern", "vmas_before", "vmas_after", "name"),
+)
 
 _GITLAB: Final[Schema] = {
     "description": "check and diff --format gitlab: a code quality report of GitLab.",
@@ -114,6 +118,7 @@ REPORTS: Final[dict[str, Schema]] = {
     "across-csv": _ACROSS,
     "audit-csv": _AUDIT,
     "watch-csv": _WATCH,
+    "compare-csv": _COMPARE,
     "gitlab": _GITLAB,
     "sarif": _SARIF,
 }

@@ -30,6 +30,7 @@ Examples:
   vmatrace audit 1234 --fail-below 10%        exit status 1 near the limit
   vmatrace audit 1234 --every 10s -o db.vmas  over time, and when there are too many
   vmatrace audit db.vmas --format csv         what was sampled
+  vmatrace audit a.smaps b.smaps --compare    before and after
   vmatrace audit 1234 --format json | jq .patterns
 
 \b
@@ -38,8 +39,8 @@ hide behind it: likely, or possible. Of a PID the kernel is the running one, by
 its release; a distribution may have put later fixes into it.
 
 \b
-Exit status: 0 no neighbours that look alike are apart; 1 some are;
-2 bad usage or bad input. With --fail-below, 1 is less headroom than that.
+Exit status: 0 no neighbours that look alike are apart (--compare: nothing
+differs); 1 some are; 2 bad usage or bad input. With --fail-below, 1 is less headroom than that.
 130 Ctrl-C ended --every.""",
 )
 @click.argument("sources", metavar="SMAPS|PID|NAME...", nargs=-1,
@@ -55,6 +56,8 @@ Exit status: 0 no neighbours that look alike are apart; 1 some are;
 @click.option("--fail-below", type=BelowType(), metavar="N|PERCENT",
               help="Exit with status 1 where less headroom than that is left, and with 0 where it "
               "is not, whatever looks alike: 5000, or 10% of the limit.")  # fmt: skip
+@click.option("--compare", is_flag=True,
+              help="Of two snapshots: what came, went, was split and merged.")  # fmt: skip
 @click.option("--every", type=IntervalType(), metavar="TIME",
               help="Sample a process each TIME (10s, 500ms, 2m), show how many VMAs it has and "
               "when it reaches the limit, and sum up at Ctrl-C.")  # fmt: skip
@@ -69,6 +72,7 @@ def command(
     kernel: Kernel | None,
     max_map_count: int | None,
     fail_below: Below | None,
+    compare: bool,
     every: float | None,
     count: int | None,
     output: str | None,
@@ -84,14 +88,18 @@ def command(
     What is no file is the name of processes, or a control group (cgroup). Of several the table has
     a row each, the nearest to its limit first.
     """
-    from vmatrace.commands.audit.question import Audit, audit
-    from vmatrace.commands.audit.snapshot import open_snapshot
-    from vmatrace.commands.audit.sources import Lost, named
+    from vmatrace.commands.audit.compare import asking as comparing
     from vmatrace.commands.audit.watch import asking
-    from vmatrace.diagnostic import TraceError
 
     if not sources and not everything:
         raise click.UsageError("Missing argument 'SMAPS|PID|NAME...' (or --all).")
+    for other, name in ((compare, "--compare"), (every is not None, "--every")):
+        if other and everything:
+            raise click.UsageError(f"{name} does not go with --all")
+    if compare:
+        if every is not None or fail_below is not None:
+            raise click.UsageError("--compare does not go with --every and --fail-below")
+        return comparing.show(sources, kernel, max_map_count, wanted)
     if every is not None:
         return asking.take(sources, every, count, output, max_map_count, kernel, fail_below, wanted)
     for given, name in ((count, "--count"), (output, "--output")):
@@ -99,6 +107,23 @@ def command(
             raise click.UsageError(f"{name} goes with --every")
     if asking.stored(sources):
         return asking.show(sources, kernel, fail_below, wanted)
+    return _snapshots(sources, everything, kernel, max_map_count, fail_below, wanted)
+
+
+def _snapshots(
+    sources: tuple[str, ...],
+    everything: bool,
+    kernel: Kernel | None,
+    max_map_count: int | None,
+    fail_below: Below | None,
+    wanted: tuple[forms.Wanted, ...],
+) -> int:
+    """Audit each snapshot."""
+    from vmatrace.commands.audit.question import Audit, audit
+    from vmatrace.commands.audit.snapshot import open_snapshot
+    from vmatrace.commands.audit.sources import Lost, named
+    from vmatrace.diagnostic import TraceError
+
     status = OK
     asked = named(sources, everything)
     lost = Lost(len(asked) > 1)
