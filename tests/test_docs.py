@@ -216,7 +216,7 @@ def test_every_field_of_a_form_of_json_is_described_and_no_other(form: str) -> N
 def test_every_field_of_a_report_is_described(form: str) -> None:
     page = text("docs/reference/reports.md")
     assert f"`{form}`" in page
-    said = set(re.findall(r"`(\w+)`", page))
+    said = set(re.findall(r"`([\w-]+)`", page))
     fields = {re.sub("_(from|to)$", "", name) for name in properties(schema.schema(form))}
     assert fields - said - {"from", "text", "driver", "name", "vmatrace/v1", "$schema"} == set()
 

@@ -66,6 +66,11 @@ COMMANDS = {
         "audit --pages self --sample 5 --rate 0",
         "audit --pages self --kernel 6.12 --rate 0 --sample 5%",
     ],
+    "watch": [f"audit self --every 10ms --count {count}" for count in (1, 6)],
+    "compare": [
+        "audit tests/golden/audit/mixed.smaps tests/golden/audit/mixed.maps --compare",
+        "audit self tests/golden/audit/mixed.smaps --compare",
+    ],
     "report": ["report traces/", "report traces/logs/sort.log --ksm", f"report {FAILING}"],
     "whatif": ["whatif traces/uffd-register.yaml", "whatif traces/anon-name.yaml"],
     "kernels": ["kernels"],
@@ -195,6 +200,9 @@ REPORTS_OF = {
     "check-csv": f"check {SMALL} {FAILING} --format csv",
     "diff-csv": f"diff {SMALL} {FAILING} --format csv",
     "across-csv": f"diff {SMALL} --across 6.4..6.18 --format csv",
+    "audit-csv": f"audit {os.getpid()} --format csv",
+    "watch-csv": f"audit {os.getpid()} --every 10ms --count {len(EXHIBITS) + 1} --format csv",
+    "compare-csv": f"audit {os.getpid()} tests/golden/audit/mixed.smaps --compare --format csv",
     "gitlab": f"check {SMALL} {FAILING} --format gitlab",
     "sarif": f"diff {SMALL} {FAILING} --format sarif",
 }

@@ -16,6 +16,7 @@ from vmatrace.schema.parts import (
     record,
     table,
 )
+from vmatrace.schema.reports import PATTERNS
 from vmatrace.schema.shapes import CALLED, CODES, LOG, MAPPING, REASONS, SPAN
 
 _MOMENT: Final = nullable(record({"index": NUMBER, **CALLED}))
@@ -96,7 +97,7 @@ EXPLAIN: Final = {
 _AMOUNT: Final = {"vmas": NUMBER, "bytes": NUMBER, "share": REAL}
 _PATTERN: Final = record(
     {
-        "pattern": TEXT, "title": TEXT, **_AMOUNT, "runs": NUMBER,
+        "pattern": one_of(*PATTERNS), "title": TEXT, **_AMOUNT, "runs": NUMBER,
         "longest": array(record({"start": NUMBER, "end": NUMBER, "vmas": NUMBER})),
         "made_by": TEXT, "remedy": TEXT, "rewriting": nullable(TEXT),
     }
@@ -163,6 +164,72 @@ PAGES: Final = record(
                     "added": array(record({"kernel": TEXT, "least": NUMBER, "most": NUMBER})),
                 }
             )
+        ),
+    }
+)  # fmt: skip
+_TIME: Final = nullable({"type": "number", "minimum": 0})
+WATCH: Final = record(
+    {
+        "source": TEXT,
+        "pid": NUMBER,
+        "process": TEXT,
+        "kernel": TEXT,
+        "samples": array(
+            record(
+                {
+                    "at": REAL, "took": REAL, "vmas": NUMBER, "mergeable": NUMBER,
+                    "max_map_count": NUMBER, "patterns": table(NUMBER),
+                }
+            ),
+            minItems=1,
+        ),
+        "forecast": nullable(
+            record(
+                {
+                    "rate": REAL, "low": REAL, "high": REAL, "seconds": _TIME, "earliest": _TIME,
+                    "latest": _TIME,
+                },
+                description="VMAs per second, and seconds from the last sample to the limit.",
+            )
+        ),
+        "ratchets": array(
+            record(
+                {
+                    "pattern": one_of(*PATTERNS), "came": NUMBER, "healed": NUMBER,
+                    "unmapped": NUMBER, "there": NUMBER,
+                }
+            ),
+            description="What became of the borders that came after the first sample.",
+        ),
+        "last": record(
+            {"format": {"const": "vmatrace-audit/1"}, **AUDIT["properties"]},
+            description="The audit of the last sample.",
+        ),
+    }
+)  # fmt: skip
+_SNAPSHOT: Final = record(
+    {"source": TEXT, "vmas": NUMBER, "max_map_count": NUMBER, "headroom": NUMBER}
+)
+COMPARE: Final = record(
+    {
+        "before": _SNAPSHOT,
+        "after": _SNAPSHOT,
+        "equal": FLAG,
+        "kinds": table(record({"times": NUMBER, "vmas": INTEGER})),
+        "patterns": array(
+            record({"pattern": one_of(*PATTERNS), "before": NUMBER, "after": NUMBER})
+        ),
+        "changes": array(
+            record(
+                {
+                    "kind": one_of(
+                        "came", "went", "split", "merged", "resized", "changed", "reshaped"
+                    ),
+                    "start": NUMBER, "end": NUMBER, "pattern": one_of(*PATTERNS),
+                    "before": array(MAPPING), "after": array(MAPPING),
+                }
+            ),
+            description="Each VMA that is not as it was is in one of these.",
         ),
     }
 )  # fmt: skip

@@ -7,12 +7,22 @@ from typing import Final
 from vmatrace.schema.parts import INTEGER, TEXT, Schema, array, one_of, record
 from vmatrace.schema.shapes import LINE
 
+#: The patterns of audit, in order.
+PATTERNS: Final = (
+    "thread-stacks", "guard-pages", "glibc-arenas", "reserve-and-commit", "jit-pages",
+    "protection", "names", "dontfork", "accounting", "locked", "ksm-flag", "advice", "lookalikes",
+    "holes", "libraries", "file-pieces", "files", "shared-memory", "devices", "kernel", "single",
+)  # fmt: skip
+
 _NUMBER: Final = {"type": "string", "pattern": "^[0-9]*$"}
 
 
 def _row(description: str, columns: tuple[str, ...], **more: Schema) -> Schema:
     """A row as an object, a field for each column in order; every value is text, maybe empty."""
-    numbers = {"line", "column", "since_line", "vmas", "mergeable", "peak_vmas"}
+    numbers = {
+        "line", "column", "since_line", "vmas", "mergeable", "peak_vmas", "pid", "max_map_count",
+        "headroom", "size_class", "bytes", *PATTERNS,
+    }  # fmt: skip
     fields = {
         name: _NUMBER if name in numbers or name.endswith(("_from", "_to")) else TEXT
         for name in columns
@@ -41,6 +51,20 @@ _ACROSS: Final = _row(
     ("path", "trace", "model", "vmas", "mergeable", "peak_vmas", "differs_from_before", "line",
      "call", "features", "message"),
 )  # fmt: skip
+_AUDIT: Final = _row(
+    "A row of audit --format csv: VMAs of a pattern, kind and size.",
+    ("source", "pid", "process", "max_map_count", "pattern", "perms", "mergeable", "backing",
+     "name", "size_class", "vmas", "bytes"),
+)  # fmt: skip
+_WATCH: Final = _row(
+    "A row of audit --every --format csv: a sample.",
+    ("source", "pid", "process", "time", "vmas", "max_map_count", "headroom", "mergeable",
+     *PATTERNS),
+)  # fmt: skip
+_COMPARE: Final = _row(
+    "A row of audit --compare --format csv: VMAs that differ.",
+    ("before", "after", "kind", "start", "end", "pattern", "vmas_before", "vmas_after", "name"),
+)
 
 _GITLAB: Final[Schema] = {
     "description": "check and diff --format gitlab: a code quality report of GitLab.",
@@ -92,6 +116,9 @@ REPORTS: Final[dict[str, Schema]] = {
     "check-csv": _CHECK,
     "diff-csv": _DIFF,
     "across-csv": _ACROSS,
+    "audit-csv": _AUDIT,
+    "watch-csv": _WATCH,
+    "compare-csv": _COMPARE,
     "gitlab": _GITLAB,
     "sarif": _SARIF,
 }

@@ -19,6 +19,7 @@ from vmatrace.commands.audit.patternwords import PATTERNS
 from vmatrace.commands.audit.snapshot import read
 from vmatrace.commands.whatif import rewritings
 from vmatrace.layout import Mapping
+from vmatrace.schema import reports
 
 RW = "rd wr mr mw me ac"
 K = 1 << 10
@@ -169,6 +170,10 @@ def test_patterns_have_each_vma_once_and_runs_each_pattern(layout: list[Mapping]
     assert len({run.start for use in found for run in use.runs}) == sum(
         len(use.runs) for use in found
     )
+
+
+def test_the_schema_knows_every_pattern() -> None:
+    assert reports.PATTERNS == patterns.PATTERNS
 
 
 def test_every_pattern_has_words_and_names_a_rewriting_that_is_there() -> None:

@@ -24,8 +24,13 @@ def form(out: TextIO, count: int) -> Form[Audit]:
 
 def write(out: TextIO, audit: Audit) -> None:
     """One snapshot with every run."""
+    out.write(encode(document(audit)) + "\n")
+
+
+def document(audit: Audit) -> dict[str, Any]:
+    """One snapshot as an object."""
     snapshot = audit.snapshot
-    document = {
+    return {
         "format": FORMAT,
         "source": audit.snapshot.source,
         "pid": snapshot.pid,
@@ -45,7 +50,6 @@ def write(out: TextIO, audit: Audit) -> None:
         "groups": [_group(audit, group) for group in audit.groups],
         "runs": [_run(run) for run in audit.runs],
     }
-    out.write(encode(document) + "\n")
 
 
 def share(audit: Audit, vmas: int) -> float:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from vmatrace.commands import forms, options
-from vmatrace.commands.audit.failbelow import Below, BelowType
 from vmatrace.commands.audit.pages import options as paging
+from vmatrace.commands.audit.parameters import Below, BelowType, IntervalType
 from vmatrace.commands.inputs import BAD, DIFFERS, OK
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ Examples:
   vmatrace audit --all                        every process that may be read
   ssh host cat /proc/1234/smaps | vmatrace audit - --kernel 6.6
   vmatrace audit 1234 --fail-below 10%        exit status 1 near the limit
+  vmatrace audit 1234 --every 10s -o db.vmas  over time, and when there are too many
+  vmatrace audit db.vmas --format csv         what was sampled
+  vmatrace audit a.smaps b.smaps --compare    before and after
   vmatrace audit 1234 --format json | jq .patterns
   vmatrace audit --pages 1234 1250            what KSM by default would save there
 
@@ -38,8 +41,9 @@ hide behind it: likely, or possible. Of a PID the kernel is the running one, by
 its release; a distribution may have put later fixes into it.
 
 \b
-Exit status: 0 no neighbours that look alike are apart; 1 some are;
-2 bad usage or bad input. With --fail-below, 1 is less headroom than that.""",
+Exit status: 0 no neighbours that look alike are apart (--compare: nothing
+differs); 1 some are; 2 bad usage or bad input. With --fail-below, 1 is less headroom than that.
+130 Ctrl-C ended --every.""",
 )
 @click.argument("sources", metavar="SMAPS|PID|NAME...", nargs=-1,
                 shell_complete=options.complete_files)  # fmt: skip
@@ -55,6 +59,15 @@ Exit status: 0 no neighbours that look alike are apart; 1 some are;
               help="Exit with status 1 where less headroom than that is left, and with 0 where it "
               "is not, whatever looks alike: 5000, or 10% of the limit.")  # fmt: skip
 @paging.options
+@click.option("--compare", is_flag=True,
+              help="Of two snapshots: what came, went, was split and merged.")  # fmt: skip
+@click.option("--every", type=IntervalType(), metavar="TIME",
+              help="Sample a process each TIME (10s, 500ms, 2m), show how many VMAs it has and "
+              "when it reaches the limit, and sum up at Ctrl-C.")  # fmt: skip
+@click.option("--count", type=click.IntRange(1), metavar="N",
+              help="With --every: end after N samples.")  # fmt: skip
+@click.option("-o", "--output", metavar="FILE",
+              help="With --every: keep samples in FILE (SQLite), which audit reads.")  # fmt: skip
 @forms.option(__package__)
 def command(
     sources: tuple[str, ...],
@@ -65,6 +78,10 @@ def command(
     pages: bool,
     sample: float | None,
     rate: int | None,
+    compare: bool,
+    every: float | None,
+    count: int | None,
+    output: str | None,
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
     """Say what fills the map of a process: how near the limit it is, by which patterns, what
@@ -77,21 +94,53 @@ def command(
     What is no file is the name of processes, or a control group (cgroup). Of several the table has
     a row each, the nearest to its limit first.
     """
+    from vmatrace.commands.audit.compare import asking as comparing
+    from vmatrace.commands.audit.watch import asking
+
     if pages:
-        for given, name in ((max_map_count, "--max-map-count"), (fail_below, "--fail-below")):
+        for given, name in (
+            (max_map_count, "--max-map-count"), (fail_below, "--fail-below"), (every, "--every"),
+            (count, "--count"), (output, "--output"), (compare or None, "--compare"),
+        ):  # fmt: skip
             if given is not None:
                 raise click.UsageError(f"--pages does not go with {name}")
         from vmatrace.commands.audit.pages.run import run
 
         return run(sources, sample, rate, kernel, wanted)
     paging.check_alone(sample, rate)
+    if not sources and not everything:
+        raise click.UsageError("Missing argument 'SMAPS|PID|NAME...' (or --all).")
+    for other, name in ((compare, "--compare"), (every is not None, "--every")):
+        if other and everything:
+            raise click.UsageError(f"{name} does not go with --all")
+    if compare:
+        if every is not None or fail_below is not None:
+            raise click.UsageError("--compare does not go with --every and --fail-below")
+        return comparing.show(sources, kernel, max_map_count, wanted)
+    if every is not None:
+        return asking.take(sources, every, count, output, max_map_count, kernel, fail_below, wanted)
+    for given, name in ((count, "--count"), (output, "--output")):
+        if given is not None:
+            raise click.UsageError(f"{name} goes with --every")
+    if asking.stored(sources):
+        return asking.show(sources, kernel, fail_below, wanted)
+    return _snapshots(sources, everything, kernel, max_map_count, fail_below, wanted)
+
+
+def _snapshots(
+    sources: tuple[str, ...],
+    everything: bool,
+    kernel: Kernel | None,
+    max_map_count: int | None,
+    fail_below: Below | None,
+    wanted: tuple[forms.Wanted, ...],
+) -> int:
+    """Audit each snapshot."""
     from vmatrace.commands.audit.question import Audit, audit
     from vmatrace.commands.audit.snapshot import open_snapshot
     from vmatrace.commands.audit.sources import Lost, named
     from vmatrace.diagnostic import TraceError
 
-    if not sources and not everything:
-        raise click.UsageError("Missing argument 'SMAPS|PID|NAME...' (or --all).")
     status = OK
     asked = named(sources, everything)
     lost = Lost(len(asked) > 1)

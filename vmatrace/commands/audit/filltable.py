@@ -23,7 +23,7 @@ _PART: Final = 0.1
 _USUAL: Final = (patterns.LIBRARIES, patterns.FILES, patterns.SHARED_MEMORY, patterns.DEVICES)
 _MUCH: Final = 0.01
 #: How a number starts, or a part.
-_DIGITS: Final = "0123456789<>"
+_DIGITS: Final = "0123456789<>+-"
 #: There is nothing to say of these that the table does not, or that comes later.
 _SILENT: Final = (patterns.KERNEL, patterns.SINGLE, patterns.LOOKALIKES)
 #: Less headroom than this part of the limit is bad, or a warning.

@@ -147,7 +147,7 @@ class _Sight:
         if not (self._memory(at) and self._memory(at + 1)):
             return None
         below, above = self._layout[at], self._layout[at + 1]
-        if below.end != above.start:
+        if below.end != above.start or self._guarded(at):
             return None
         low, high = below.end - below.start, above.end - above.start
         if _accessible(below) and not _accessible(above):
@@ -157,6 +157,11 @@ class _Sight:
             return None
         stack = low <= _GUARD * self._page and _STACK * self._page <= high <= _LARGEST_STACK
         return THREAD_STACKS if stack else None
+
+    def _guarded(self, at: int) -> bool:
+        """Whether guard pages lead up to here: then what is above the last is the rest of them."""
+        before = self._named[-_FEW:] == [GUARD_PAGES] * _FEW
+        return before and self._layout[at - 1].end == self._layout[at].start
 
     def _alone(self, at: int) -> str | None:
         """What a VMA is whatever its neighbours are."""

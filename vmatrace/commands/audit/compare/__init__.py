@@ -1,0 +1,1 @@
+"""`vmatrace audit --compare`: two snapshots of one process, and what became of its VMAs."""
