@@ -23,7 +23,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "facts": (
         {
             "abi", "atomic", "calls", "_version", "diagnostic", "escape", "groups", "inputsize",
-            "kernels", "layout", "notes", "printable", "snapshots", "syscalls", "workers",
+            "kernels", "layout", "notes", "printable", "snapshots", "structures", "syscalls",
+            "workers",
         },
         set(),
     ),
@@ -60,9 +61,10 @@ ENGINE = [
     {"engine.faults", "engine.region", "engine.view", "engine.walk"},
     {"engine.syscalls", "engine.syscalls.mapping"},
     {
-        "engine.syscalls.advice", "engine.syscalls.control", "engine.syscalls.heap",
-        "engine.syscalls.locking", "engine.syscalls.policy", "engine.syscalls.protection",
-        "engine.syscalls.remapping", "engine.syscalls.sharing", "engine.syscalls.uffd",
+        "engine.syscalls.advice", "engine.syscalls.aio", "engine.syscalls.control",
+        "engine.syscalls.heap", "engine.syscalls.locking", "engine.syscalls.policy",
+        "engine.syscalls.protection", "engine.syscalls.remapping", "engine.syscalls.sharing",
+        "engine.syscalls.uffd",
     },
 ]  # fmt: skip
 
@@ -78,13 +80,15 @@ THIRD_PARTIES = {
 
 #: Modules past 400 lines, the most that each may have, and why it is one.
 LARGE = {
+    "abi": (420, "a table"),
     "oracle.probe": (530, "one function for each experiment"),
     "oracle.sandbox": (440, "what runs an event, and what foresees the same run, side by side"),
     "engine.vma": (450, "one data structure, and its invariants beside it"),
     "engine.syscalls.remapping": (460, "one call, as it was before 6.15, before 6.17 and since"),
     "importers.strace.reader": (660, "the halves of a call and its process are one thought"),
     "kernels.features": (500, "a table"),
-    "record.tracer": (460, "every stop of a thread ends in its going on, here and nowhere else"),
+    "process": (420, "a method for each call of the table"),
+    "record.tracer": (480, "every stop of a thread ends in its going on, here and nowhere else"),
     "trace.yamlstream": (450, "all that is known of yaml is here"),
 }
 

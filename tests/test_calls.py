@@ -21,11 +21,9 @@ from vmatrace.calls import (
     USERS,
     Call,
     given,
-    iovec,
     numbers,
     shares_memory,
     touched,
-    uffdio_range,
     used_by,
 )
 from vmatrace.event import Event, Fd, File, format_call
@@ -39,6 +37,7 @@ from vmatrace.replayer import assumptions
 from vmatrace.replayer.run import replay
 from vmatrace.schema.tracefile import schema
 from vmatrace.search.generate import generate
+from vmatrace.structures import iovec, uffdio_range
 from vmatrace.trace.callstring import parse_call
 from vmatrace.trace.file import Trace
 

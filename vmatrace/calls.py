@@ -9,11 +9,12 @@ SYSCALL_DEFINE of each call for the widths.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.structures import iovec, uffdio_range
 
 # --- what a call is -----------------------------------------------------------------------------
 
@@ -127,12 +128,24 @@ _PROT = _p("prot", "flags", "PROT_")
 _STATUS = _p("status", "int", optional=True, bits=32)
 _HOLES = {"assume": "it succeeds where nothing is mapped"}
 _FAREWELL = "a line of its own says that a thread ended, also where a signal did it"
+_RESOURCE = _p("resource", "flags", "RLIMIT_", bits=32)
+_LIMITS = {
+    "log": "it does not show the privileges by which limits are passed over",
+    "random": "a sandbox that may not have memory cannot go on",
+}
 _PLACES = {"assume": "it places memory instead of needing it"}
 
 #: The prctl options that are modelled.
 PRCTL_OPTIONS: Final = (
     abi.PR_SET_THP_DISABLE, abi.PR_GET_THP_DISABLE, abi.PR_SET_MDWE, abi.PR_GET_MDWE,
     abi.PR_SET_MEMORY_MERGE, abi.PR_GET_MEMORY_MERGE, abi.PR_SET_VMA,
+)  # fmt: skip
+#: The resources whose limits decide about memory.
+LIMITED: Final = (abi.RLIMIT_AS, abi.RLIMIT_DATA, abi.RLIMIT_MEMLOCK, abi.RLIMIT_STACK)
+#: The families of constants that make a personality.
+_PERSONA: Final = (
+    "PER_", "ADDR_", "READ_IMPLIES_EXEC", "MMAP_PAGE_ZERO", "FDPIC_FUNCPTRS", "UNAME26",
+    "SHORT_INODE", "WHOLE_SECONDS", "STICKY_TIMEOUTS",
 )  # fmt: skip
 #: The ioctl requests that are modelled: those of userfaultfd that change VMAs, or decide which may.
 IOCTL_REQUESTS: Final = (abi.UFFDIO_API, abi.UFFDIO_REGISTER, abi.UFFDIO_UNREGISTER)
@@ -201,6 +214,39 @@ CALLS: Final[dict[str, Call]] = {
                 _p("maxnode", "int"), _p("flags", "flags", "MPOL_MF_", bits=32),
             ),
             ranged=True, mapped=True,
+        ),
+        Call(
+            "set_mempolicy_home_node",
+            (_p("start", "addr"), _LEN, _p("home_node", "int"), _p("flags", "int")),
+            ranged=True, without={"assume": "it passes over memory without a policy, and holes"},
+        ),
+        Call(
+            "io_setup",
+            (_p("nr_events", "int", bits=32), _p("ctx_idp", "any")),
+            failure_stands=True,
+            without={
+                "random": "how large a ring is depends on the processors of the machine",
+            },
+        ),
+        Call(
+            "io_destroy", (_p("ctx_id", "addr"),),
+            without={
+                "random": "there are no rings in random programs",
+                "assume": "it works on a ring, whose size it does not say",
+            },
+        ),
+        Call("personality", (_p("persona", "flags", *_PERSONA, bits=32),)),
+        Call(
+            "setrlimit", (_RESOURCE, _p("rlim", "any")),
+            select=Select(0, LIMITED), without=_LIMITS,
+        ),
+        Call(
+            "prlimit64",
+            (
+                Param("pid", "int", bits=32, signed=True), _RESOURCE, _p("new_limit", "any"),
+                _p("old_limit", "any", optional=True),
+            ),
+            select=Select(1, LIMITED), without=_LIMITS,
         ),
         Call(
             "shmat",
@@ -281,47 +327,6 @@ def shares_memory(name: str, args: Sequence[object]) -> bool:
     return any(isinstance(arg, str) and "CLONE_VM" in _WORD.findall(arg) for arg in args)
 
 
-# --- the forms of structures --------------------------------------------------------------------
-
-_NUMBER: Final = r"(0[xX][0-9a-fA-F]+|NULL|\d+)"
-_IOVEC: Final = re.compile(rf"iov_base={_NUMBER}, *iov_len={_NUMBER}")
-_WORDS: Final = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
-_START: Final = re.compile(rf"\bstart={_NUMBER}")
-_SIZE: Final = re.compile(rf"\blen={_NUMBER}")
-
-
-def _value(text: str) -> int:
-    return abi.c_integer(text)
-
-
-def iovec(text: object) -> list[tuple[int, int]]:
-    """Base and length of each part of an iovec as strace prints it; none where it has no text."""
-    parts = _IOVEC.findall(text) if isinstance(text, str) else ()
-    return [(_value(base), _value(length)) for base, length in parts]
-
-
-def format_iovec(parts: Iterable[tuple[int, int]]) -> str:
-    """``[{iov_base=0x…, iov_len=0x…}, …]``."""
-    return f"[{', '.join(f'{{iov_base={base:#x}, iov_len={size:#x}}}' for base, size in parts)}]"
-
-
-def nodemask(text: str) -> list[int]:
-    """The words of a nodemask as strace prints it: ``[0x1, 0000000000000000]``."""
-    return [abi.c_integer(word) for word in _WORDS.findall(text)]
-
-
-def uffdio_range(text: object) -> tuple[int, int] | None:
-    """Start and length in a uffdio_range or uffdio_register as strace prints it, None without."""
-    start, size = (p.search(text) if isinstance(text, str) else None for p in (_START, _SIZE))
-    return (_value(start[1]), _value(size[1])) if start is not None and size is not None else None
-
-
-def format_uffdio(start: int, length: int, mode: str = "") -> str:
-    """``{start=0x…, len=0x…}``, or with *mode* ``{range={…}, mode=…}``."""
-    area = f"{{start={start:#x}, len={length:#x}}}"
-    return f"{{range={area}, mode={mode}}}" if mode else area
-
-
 # --- which bytes --------------------------------------------------------------------------------
 
 
@@ -356,6 +361,8 @@ def given(name: str, args: Sequence[object]) -> list[Range] | None:
         return [(area[0], area[0] + area[1])] if area is not None else []
     if name == "process_madvise":
         return [(base, base + length) for base, length in iovec(args[1])]
+    if name in ("setrlimit", "prlimit64", "personality"):
+        return []
     return [] if call.life in (BIRTH, DEATH) else None
 
 

@@ -244,7 +244,7 @@ def format_flags(value: int, families: tuple[str, ...]) -> str:
 
 _FLAGS_TEXT: dict[tuple[int, tuple[str, ...]], str] = {}
 #: Families whose constants are numbers, not bits.
-_ENUMS: Final = ("MADV_", "PR_", "MPOL_", "UFFDIO_")
+_ENUMS: Final = ("MADV_", "PR_", "MPOL_", "UFFDIO_", "RLIMIT_")
 _ALIASES: Final = frozenset(
     {"MAP_ANON", "PROT_SAO", "PROT_ADI"}
     | {name for name, value in abi.CONSTANTS.items() if not value and "MAP_" in name}
@@ -260,6 +260,8 @@ def _format_flags(value: int, families: tuple[str, ...]) -> str:
     ]
     if any(f in _ENUMS for f in families):
         return next((name for name, number in names if number == value), str(value))
+    if value == abi.PERSONALITY_ASK and "PER_" in families:
+        return hex(value)
     parts: list[str] = []
     rest = value
     if families == ("MAP_",):

@@ -262,6 +262,20 @@ class Process:
         """Set the NUMA policy of memory; *nodemask* is text such as "[0x1]", or 0."""
         return self._do("mbind", addr, len, mode, nodemask, maxnode, flags)
 
+    def set_mempolicy_home_node(
+        self, start: Value, len: Value, home_node: int, flags: int = 0
+    ) -> int:
+        """Set the home node of a NUMA policy that memory has."""
+        return self._do("set_mempolicy_home_node", start, len, home_node, flags)
+
+    def io_setup(self, nr_events: int, ctx_idp: str = "NULL") -> int:
+        """Map the ring of an AIO context; 0, and the ring is among the ``vmas``."""
+        return self._do("io_setup", nr_events, ctx_idp)
+
+    def io_destroy(self, ctx_id: Value) -> int:
+        """Unmap the ring at *ctx_id*."""
+        return self._do("io_destroy", ctx_id)
+
     def shmat(self, shmid: int, shmaddr: Value | None = None, shmflg: Value = 0) -> int:
         """Attach a segment of shared memory, which open() gave; its address."""
         return self._do("shmat", shmid, shmaddr, shmflg)
@@ -275,6 +289,21 @@ class Process:
     ) -> int:
         """Control the process: PR_SET_MEMORY_MERGE, PR_SET_VMA, PR_SET_MDWE and such."""
         return self._do("prctl", option, arg2, arg3, arg4, arg5)
+
+    def personality(self, persona: Value) -> int:
+        """Set the execution domain, of which READ_IMPLIES_EXEC counts; what it was before."""
+        return self._do("personality", persona)
+
+    def setrlimit(self, resource: Value, rlim: str) -> int:
+        """Set a limit of calls.LIMITED; *rlim* is ``{rlim_cur=…, rlim_max=…}``."""
+        return self._do("setrlimit", resource, rlim)
+
+    def prlimit64(
+        self, pid: int | Process, resource: Value, new_limit: str = "NULL", old_limit: str = "NULL"
+    ) -> int:
+        """setrlimit() of any process, 0 for this one."""
+        who = pid.number if isinstance(pid, Process) else pid
+        return self._do("prlimit64", who, resource, new_limit, old_limit)
 
     def ioctl(self, fd: int, request: Value, argp: str) -> int:
         """UFFDIO_REGISTER or UFFDIO_UNREGISTER on the userfaultfd *fd*, any number.

@@ -36,6 +36,22 @@ def test_a_dash_is_standard_output_and_holds_the_trace_alone(tmp_path: Path) -> 
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(("most", "status"), [(500, 0), (3, 1)])
+def test_budgets_are_held_against_what_goes_to_standard_output(
+    tmp_path: Path, most: int, status: int
+) -> None:
+    (tmp_path / "b.yaml").write_text(
+        f"vmatrace: 1\nevents:\n  - expect: {{vmas: '> 1', peak_vmas: '<= {most}'}}\n",
+        encoding="utf-8",
+    )
+    command = ("--check-budget", "b.yaml", "-o", "-", "--", "echo", "hello")
+    done = run(*RECORD, *command, cwd=tmp_path)
+    assert done.returncode == status, done.stderr
+    assert f"budget b.yaml: {2 - status} of 2 counts held" in done.stderr
+    assert load_trace(done.stdout.encode(), "-").recorded
+    assert os.listdir(tmp_path) == ["b.yaml"]
+
+
 def test_a_pipe_is_opened_once_and_checked_all_the_same(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

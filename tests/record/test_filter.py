@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vmatrace import abi
-from vmatrace.record.filter import calls, program, wanted
+from vmatrace.record.filter import OTHER_ABI, calls, program, wanted
 
 TABLE = calls()
 CODE: list[tuple[int, int, int, int]] = list(struct.iter_unpack("<HBBI", program(TABLE)))
@@ -52,9 +52,27 @@ def test_the_filter_stops_at_exactly_what_is_wanted(number: int, args: tuple[int
     assert verdict(TABLE.audit, number, args) == expected
 
 
-@given(st.integers(0, (1 << 32) - 1).filter(lambda audit: audit != TABLE.audit), numbers)
+@given(
+    st.integers(0, (1 << 32) - 1).filter(lambda audit: audit not in (TABLE.audit, OTHER_ABI)),
+    numbers,
+)
 def test_calls_of_another_abi_pass(audit: int, number: int) -> None:
     assert verdict(audit, number, (0,) * 6) == ALLOW
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(90, "mmap"), (91, "munmap"), (4, ""), (192, "mmap2")]
+)
+def test_calls_of_32_bits_are_stopped_at_where_they_change_memory(number: int, name: str) -> None:
+    assert verdict(OTHER_ABI, number, (0,) * 6) == (TRACE if name else ALLOW)
+
+
+def test_a_limit_that_is_only_asked_for_passes() -> None:
+    number = TABLE.numbers["prlimit64"]
+    assert verdict(TABLE.audit, number, (0, abi.RLIMIT_STACK, 0, 1, 0, 0)) == ALLOW
+    for new in (1, 1 << 32):
+        assert verdict(TABLE.audit, number, (0, abi.RLIMIT_STACK, new, 1, 0, 0)) == TRACE
+    assert verdict(TABLE.audit, number, (0, 7, 1, 1, 0, 0)) == ALLOW
 
 
 @pytest.mark.parametrize("number", sorted(TABLE.names))

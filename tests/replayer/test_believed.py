@@ -200,3 +200,74 @@ def test_a_name_without_a_range_is_for_no_memory(result: str) -> None:
 def test_a_mode_that_is_nothing_is_none() -> None:
     call = "ioctl(5, UFFDIO_REGISTER, {range={start=0x10000, len=4096}, mode=|}) = -1 EINVAL"
     assert run([call]).diverged == 0
+
+
+def program(events: Iterable[str], head: str = "recorded: true\n") -> Result:
+    state = "{brk: 0x555555559000, rlimits: {as: 0x100000}}"
+    text = f"vmatrace: 1\nprocess: {state}\n{head}events:\n"
+    text += "".join(f"  - {event}\n" for event in events)
+    return replay(load_trace(text.encode(), "t.yaml"), get_kernel("6.18"))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        f"mprotect({A:#x}, 4096, PROT_READ) = -1 EACCES",
+        f"madvise({A:#x}, 8192, MADV_DONTFORK) = -1 ENOMEM",
+        f"mlock({A:#x}, 4096) = -1 EPERM",
+        f"munmap({A:#x}, 4096) = -1 ENOSYS",
+        f"mremap({A:#x}, 20480, 40960, MREMAP_MAYMOVE) = -1 ENOMEM",
+        "mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = -1 ENOMEM",
+        f"mbind({A:#x}, 4096, MPOL_BIND, [0x1], 64, 0) = -1 EIO",
+        "brk(0x555555560000) = 0x555555559000",
+    ],
+)
+def test_of_a_recording_what_was_refused_is_believed_and_counted(call: str) -> None:
+    result = program([f"{FIVE} = {A:#x}", call])
+    assert (layout(result), result.diverged, result.believed) == ([(0, 5, "rw-p")], 0, 1)
+    other = program([f"{FIVE} = {A:#x}", call], head="")
+    assert (other.diverged, other.believed) == (1, 0)
+
+
+@pytest.mark.parametrize("error", ["EINVAL", "EFAULT", "EBADF", "EEXIST"])
+def test_of_a_recording_errors_of_arguments_are_not_believed(error: str) -> None:
+    result = program([f"{FIVE} = {A:#x}", f"munmap({A:#x}, 4096) = -1 {error}"])
+    assert (result.diverged, result.believed) == (1, 0)
+
+
+def test_what_a_known_limit_explains_is_not_counted_as_believed() -> None:
+    call = "mmap(NULL, 0x200000, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = -1 ENOMEM"
+    result = program([f"{FIVE} = {A:#x}", call])
+    assert (layout(result), result.diverged, result.believed) == ([(0, 5, "rw-p")], 0, 0)
+
+
+def test_limits_of_a_process_follow_it_and_not_its_parent() -> None:
+    large = "mmap(NULL, 0x200000, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)"
+    more = "{rlim_cur=1024*1024*1024, rlim_max=RLIM64_INFINITY}"
+    result = program([
+        f"{large} = -1 ENOMEM",
+        "child = vfork()",
+        f"{{pid: child, call: 'setrlimit(RLIMIT_AS, {more}) = 0'}}",
+        f"{large} = -1 ENOMEM",
+        "{pid: child, call: 'execve(\"/bin/a\")'}",
+        f"{{pid: child, call: '{large} = 0x7ffff7c00000'}}",
+        f"{large} = -1 ENOMEM",
+        f"'prlimit64(0, RLIMIT_AS, {more}, NULL) = 0'",
+        f"{large} = 0x7ffff7d00000",
+        "prlimit64(4000, RLIMIT_AS, NULL, NULL) = -1 ESRCH",
+    ], head="")  # fmt: skip
+    assert (result.diverged, result.believed) == (0, 0)
+
+
+def test_who_has_ended_is_no_process_any_more() -> None:
+    area = "[{iov_base=0x10000, iov_len=4096}]"
+    result = program([
+        "fork() = 77",
+        f"'process_madvise(77, {area}, 1, MADV_COLD, 0) = -1 ENOMEM'",
+        "{pid: 77, call: exit_group(0)}",
+        f"'process_madvise(77, {area}, 1, MADV_COLD, 0) = -1 ESRCH'",
+        f"'process_madvise(78, {area}, 1, MADV_COLD, 0) = -1 EBADF'",
+        f"'process_madvise(77, {area}, 1025, MADV_COLD, 0) = -1 EINVAL'",
+        "process_madvise(77, 0x1000, 1, MADV_COLD, 0) = -1 EFAULT",
+    ], head="")  # fmt: skip
+    assert result.diverged == 0, result.divergences

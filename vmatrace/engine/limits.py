@@ -6,13 +6,14 @@ summed when a limit asks for it, which only processes with limits pay for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
 
 from vmatrace import abi
 from vmatrace.engine.vma import Vma
 
-STACK_DEFAULT = 8 << 20
+STACK_DEFAULT: Final = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,25 @@ class Limits:
     data: int | None = None
     memlock: int | None = None
     stack: int = STACK_DEFAULT
+
+    @classmethod
+    def of(cls, soft: Mapping[str, int]) -> Limits:
+        """Those of a trace's ``process: {rlimits: …}``."""
+        return cls(
+            soft.get("as"), soft.get("data"), soft.get("memlock"), soft.get("stack", STACK_DEFAULT)
+        )
+
+    def changed(self, resource: int, soft: int) -> Limits:
+        """With soft limit *soft* of *resource*, one of calls.LIMITED."""
+        if resource == abi.RLIMIT_STACK:
+            return replace(self, stack=soft)
+        value = None if soft == abi.RLIM_INFINITY else soft
+        return Limits(
+            value if resource == abi.RLIMIT_AS else self.address_space,
+            value if resource == abi.RLIMIT_DATA else self.data,
+            value if resource == abi.RLIMIT_MEMLOCK else self.memlock,
+            self.stack,
+        )
 
     def may_expand(self, vmas: Iterable[Vma], flags: int, size: int) -> bool:
         """Whether a mapping of *flags* may add *size* bytes, net of what it replaces."""

@@ -17,6 +17,8 @@ from vmatrace.engine.vma import Extra, Vma, VmaMap
 from vmatrace.engine.world import World
 
 _new = tuple.__new__  # see merge.py
+#: Of a process without randomization, as traces start with: ADDR_NO_RANDOMIZE.
+START_PERSONA: Final = 0x40000
 _STICKY: Final = abi.VM_MAYBE_GUARD
 
 
@@ -25,13 +27,13 @@ class Mm:
 
     ``def_flags`` are or-ed into new mappings (mlockall(MCL_FUTURE)); ``merge_any`` is
     MMF_VM_MERGE_ANY, KSM-by-default; ``start_brk``/``brk`` bound the heap. ``guards`` is where
-    MADV_GUARD_INSTALL has put markers, which make an access fail.
+    MADV_GUARD_INSTALL has put markers, which make an access fail. ``persona`` is personality(2)'s.
     """
 
     __slots__ = (
         "brk", "brk_assumed", "brk_known", "def_flags", "fresh", "guards", "limits", "mdwe",
-        "merge_any", "mmap_base", "peak_vmas", "start_brk", "start_stack", "thp_disable", "vmas",
-        "world",
+        "merge_any", "mmap_base", "peak_vmas", "persona", "start_brk", "start_stack",
+        "thp_disable", "vmas", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, mmap_base: int, brk: int) -> None:
@@ -50,6 +52,7 @@ class Mm:
         self.merge_any = False
         self.mdwe = 0
         self.thp_disable = 0
+        self.persona = START_PERSONA
         self.peak_vmas = 0
 
     # --- new ranges ----------------------------------------------------------------------------

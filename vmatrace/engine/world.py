@@ -31,6 +31,7 @@ class World:
         "arch",
         "assumed",
         "copied_from",
+        "cpus",
         "decisions",
         "devzero_anonymous",
         "devzero_shared",
@@ -83,6 +84,7 @@ class World:
         min_addr: int = 65536,
         huge_pages: int = 0,
         arch: str | None = "x86_64",
+        cpus: int = 1,
     ) -> None:
         self.kernel = kernel
         self.page_size = page_size
@@ -94,6 +96,7 @@ class World:
         self.min_addr = min_addr
         self.huge_pages = huge_pages
         self.arch = arch
+        self.cpus = cpus
         self.task_size = abi.ANY_TASK_SIZE if arch is None else abi.TASK_SIZES[arch]
         self.decisions: list[MergeDecision] = []
         self.event: Event | None = None  # the call under way

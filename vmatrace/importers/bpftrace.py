@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from vmatrace import syscalls
-from vmatrace.calls import ALIASES, BIRTHS, EXECS, format_iovec, used_by
+from vmatrace.calls import ALIASES, BIRTHS, EXECS, used_by
 from vmatrace.importers.machine import LogMachine
 from vmatrace.importers.retold import (
     Halves,
@@ -24,6 +24,7 @@ from vmatrace.importers.retold import (
     retold,
     text_of,
 )
+from vmatrace.structures import format_iovec
 
 _TITLE: Final = "vmatrace bpftrace 1"
 _HEADER: Final = re.compile(rf"{_TITLE} (?P<arch>[\w-]{{1,20}})\s*", re.ASCII)

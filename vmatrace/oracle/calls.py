@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from resource import RLIM_INFINITY, getrlimit
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.calls import BIRTHS, PRCTL_OPTIONS, iovec, nodemask, shares_memory
+from vmatrace.calls import BIRTHS, LIMITED, PRCTL_OPTIONS, shares_memory
 from vmatrace.event import Arg, Expr, Fd
 from vmatrace.oracle.errors import Unsupported
+from vmatrace.structures import iovec, nodemask, soft_limit
 
 #: These advices take pages away from the whole machine.
 _ADVICE_BEYOND: Final = frozenset({abi.MADV_HWPOISON, abi.MADV_SOFT_OFFLINE})
@@ -37,6 +39,7 @@ def arguments(name: str, args: Sequence[int | str], memory: Memory) -> tuple[str
         flags = abi.CLONE_PARENT | (abi.CLONE_VM if shares_memory(name, args) else 0)
         return "clone", [flags, 0, 0, 0, 0]
     special = _SPECIAL.get(name)
+    name = "prlimit64" if name == "setrlimit" else name
     values = list(args) if special is None else special(args, memory)
     for value in values:
         if isinstance(value, str):
@@ -51,6 +54,30 @@ def _prctl(args: Sequence[int | str], memory: Memory) -> list[int | str]:
     if args[0] == abi.PR_SET_VMA and isinstance(values[4], str):
         values[4] = memory(values[4].strip('"').encode(errors="surrogateescape") + b"\0")
     return values
+
+
+def _setrlimit(args: Sequence[int | str], memory: Memory) -> list[int | str]:
+    return _limit(0, args[0], args[1], memory)
+
+
+def _prlimit(args: Sequence[int | str], memory: Memory) -> list[int | str]:
+    if args[0]:
+        raise Unsupported("prlimit64: the limits of another process stay as they are")
+    return _limit(0, args[1], args[2], memory)
+
+
+def _limit(pid: int, resource: int | str, new: int | str, memory: Memory) -> list[int | str]:
+    """The arguments of prlimit64, whose hard limit stays where it is."""
+    soft = soft_limit(new)
+    if resource not in LIMITED or soft is None:
+        raise Unsupported(f"limit {resource}: no rlim_cur in {new!r}")
+    hard = getrlimit(int(resource))[1]
+    most = abi.RLIM_INFINITY if hard == RLIM_INFINITY else hard
+    return [pid, resource, memory(struct.pack("<QQ", min(soft, most), most)), 0]
+
+
+def _io_setup(args: Sequence[int | str], memory: Memory) -> list[int | str]:
+    return [args[0], memory(bytes(8))]
 
 
 def _madvise(args: Sequence[int | str], memory: Memory) -> list[int | str]:
@@ -92,6 +119,9 @@ _SPECIAL: Final[dict[str, Callable[[Sequence[int | str], Memory], list[int | str
     "prctl": _prctl,
     "madvise": _madvise,
     "mremap": _mremap,
+    "setrlimit": _setrlimit,
+    "prlimit64": _prlimit,
+    "io_setup": _io_setup,
     "mbind": _mbind,
     "process_madvise": _process_madvise,
 }

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.calls import format_iovec
 from vmatrace.event import File
 from vmatrace.oracle.errors import Unsupported
 from vmatrace.oracle.experiments import EXPERIMENTS
 from vmatrace.oracle.lab import ANON, BASE, MOVE, PAGE, RW, Lab
 from vmatrace.oracle.machine import Machine, RunningKernel
 from vmatrace.oracle.sandbox import Sandbox
+from vmatrace.structures import format_iovec
 
 Answer = bool | None
 _MEMFD: Final = File("/memfd:probed (deleted)", "tmpfs", "rw", 1 << 16)

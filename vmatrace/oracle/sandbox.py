@@ -48,7 +48,7 @@ _MAX_TOUCH: Final = 1 << 18
 _FORESEEN: Final = 32
 #: More than one run, or one that depends on what was before.
 _NOT_FORESEEN: Final = BIRTHS | DEATHS | {
-    "execve", "ioctl", "process_madvise", "shmat", "shmdt",
+    "execve", "ioctl", "process_madvise", "shmat", "shmdt", "setrlimit", "prlimit64", "io_setup",
 }  # fmt: skip
 
 
@@ -120,6 +120,8 @@ class Sandbox:
         self._uffd = uffd.Contexts(self.inject)
         #: Results by label: what an expression of a later event may mention.
         self.labels: dict[str, int] = {}
+        #: Whether events have set limits, which an exec keeps.
+        self._limited = False
         self._pin = machine.pin()
         self._open()
 
@@ -158,6 +160,7 @@ class Sandbox:
             renewed = False
         if not renewed:
             self._end(MAIN)
+            self._limited = False
             self._files = ChildFiles(self.machine)
             self._cache = MappingCache(self._files.names)
             self._open()
@@ -165,7 +168,9 @@ class Sandbox:
     def _renew(self) -> bool:
         """Execute the image anew in the first process; whether nothing tells it from a new one."""
         process = self._processes.get(MAIN)
-        if process is None or self.inject("prctl", abi.PR_GET_MDWE, 0, 0, 0, 0) > 0:
+        if process is None or self._limited:
+            return False
+        if self.inject("prctl", abi.PR_GET_MDWE, 0, 0, 0, 0) > 0:
             return False
         self.inject("prctl", abi.PR_SET_THP_DISABLE, 0, 0, 0, 0)
         self.inject("prctl", abi.PR_SET_MEMORY_MERGE, int(self._wanted[1]), 0, 0, 0)
@@ -281,6 +286,7 @@ class Sandbox:
             return self._execve(process)
         if name == "process_madvise":
             return self._process_madvise(process, values)
+        self._limited = self._limited or name in ("setrlimit", "prlimit64")
         kernel_name, numbers = calls.arguments(name, values, process.tracee.put)
         result = process.tracee.call(self._arch.calls[kernel_name], *numbers)
         if process.tracee.born:

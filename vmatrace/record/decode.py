@@ -14,8 +14,9 @@ import struct
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.calls import format_iovec, format_uffdio, numbers
+from vmatrace.calls import numbers
 from vmatrace.event import Arg, format_flags
+from vmatrace.structures import format_iovec, format_limit, format_uffdio
 
 #: Flags of mremap that make the kernel look at the fifth argument.
 _MREMAP_TO: Final = abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP
@@ -79,6 +80,12 @@ def arguments(name: str, args: tuple[int, ...], memory: Memory) -> list[Arg]:
         values[3] = _nodes(args[3], args[4], memory)
     elif name == "process_madvise":
         values[1] = _iovec(args[1], args[2], memory)
+    elif name in ("setrlimit", "prlimit64"):
+        at = 1 if name == "setrlimit" else 2
+        values[at] = _limit(args[at], memory)
+        values[at + 1 :] = ["NULL"] * (name == "prlimit64")
+    elif name == "io_setup":
+        values[1] = "NULL"  # written by the call
     elif name == "ioctl":
         values[2] = _uffd(values[1], args[2], memory)
     return values
@@ -124,6 +131,11 @@ def _nodes(address: int, maxnode: int, memory: Memory) -> Arg:
     count = min((maxnode + 62) // 64, _MPOL_WORDS)
     words = memory.words(address, count) if address and count else ()
     return f"[{', '.join(map(hex, words))}]" if words else address
+
+
+def _limit(address: int, memory: Memory) -> Arg:
+    words = memory.words(address, 2)
+    return format_limit(*words) if words else address
 
 
 def _iovec(address: int, count: int, memory: Memory) -> Arg:

@@ -19,6 +19,13 @@ _RECORDED: Final = used_by("record")
 #: What else is stopped at, by the first argument: strict seccomp mode (PR_SET_SECCOMP, and
 #: SECCOMP_SET_MODE_STRICT), which no program enters that has a filter; and what begins to trace.
 STRICT: Final = {"prctl": 22, "seccomp": 0}
+#: What is stopped at because it changes memory and no event of a trace says how, with values of the
+#: first argument (none: any). Shadow stacks (ARCH_SHSTK_ENABLE) and PR_SET_MM.
+UNFOLLOWED: Final = {"map_shadow_stack": (), "arch_prctl": (0x5001,), "prctl": (35,)}
+#: AUDIT_ARCH_I386, and its calls that change memory: brk, mmap, munmap, ipc, mprotect, mremap,
+#: mmap2, madvise, remap_file_pages. A program of 64 bits may make them (int 0x80).
+OTHER_ABI: Final = 0x40000003
+_OF_OTHER_ABI: Final = (45, 90, 91, 117, 125, 163, 192, 219, 257)
 #: Requests of ptrace(2) by which one process begins to trace another: TRACEME, ATTACH, SEIZE.
 TRACING: Final = (0, 16, 0x4206)
 
@@ -43,8 +50,9 @@ def calls() -> SyscallTable:
     arch = native()
     numbers = arch.calls
     stopped = [name for call in _RECORDED for name in (call.name, *call.also)]
+    stopped += ["ptrace", "seccomp", *UNFOLLOWED]
     # fork and vfork are no calls of every processor.
-    names = {numbers[name]: name for name in (*stopped, "ptrace", "seccomp") if name in numbers}
+    names = {numbers[name]: name for name in stopped if name in numbers}
     audit = 0xC000003E if arch.name == "x86_64" else 0xC00000B7
     return SyscallTable(audit, arch.result, arch.registers, numbers, names)
 
@@ -59,12 +67,24 @@ def wanted(name: str, args: tuple[int, ...]) -> bool:
         return True
     if name == "seccomp":
         return False
+    if is_unfollowed(name, args):
+        return True
+    if name == "prlimit64" and not args[2]:  # which every program asks at its start
+        return False
+    if name not in CALLS and name not in ALIASES:
+        return False
     return CALLS[ALIASES.get(name, name)].concerns_memory(args)
 
 
 def is_strict(name: str | None, args: tuple[int, ...]) -> bool:
     """Whether the call may enter strict seccomp mode."""
     return name is not None and args[0] & 0xFFFFFFFF == STRICT.get(name)
+
+
+def is_unfollowed(name: str, args: tuple[int, ...]) -> bool:
+    """Whether the call changes memory in a way that no event says."""
+    values: tuple[int, ...] | None = UNFOLLOWED.get(name)
+    return values is not None and (not values or args[0] & 0xFFFFFFFF in values)
 
 
 _LOAD, _EQUAL, _SET, _RETURN, _AT_LEAST = 0x20, 0x15, 0x45, 0x06, 0x35
@@ -77,18 +97,20 @@ _X32: Final = 0x40000000
 def program(table: SyscallTable, action: int = _TRACE) -> bytes:
     """The filter as an array of struct sock_filter: *action* for what is recorded, else ALLOW.
 
-    SyscallTable of another ABI (32-bit programs) are allowed: their arguments cannot be told apart.
+    Calls of another ABI (32-bit programs) are allowed, but for those that change memory.
     """
     selected = {
         call.name: (call.select.param, call.select.values)
         for call in _RECORDED
         if call.select is not None
     }
-    selected["prctl"] = (0, (*selected["prctl"][1], STRICT["prctl"]))
+    selected["prctl"] = (0, (*selected["prctl"][1], STRICT["prctl"], *UNFOLLOWED["prctl"]))
+    if "arch_prctl" in table.names.values():
+        selected["arch_prctl"] = (0, UNFOLLOWED["arch_prctl"])
     selected |= {"ptrace": (0, TRACING), "seccomp": (0, (STRICT["seccomp"],))}
     apart = (*selected, "clone")
     lines: list[tuple[int, str, str, int]] = [
-        (_LOAD, "", "", _ARCH), (_EQUAL, "", "allow", table.audit), (_LOAD, "", "", _NR),
+        (_LOAD, "", "", _ARCH), (_EQUAL, "", "other", table.audit), (_LOAD, "", "", _NR),
         (_AT_LEAST, "allow", "", _X32),
         *((_EQUAL, "trace", "", n) for n, name in table.names.items() if name not in apart),
         *((_EQUAL, name, "", table.numbers[name]) for name in selected),
@@ -99,13 +121,23 @@ def program(table: SyscallTable, action: int = _TRACE) -> bytes:
     for name, (param, values) in selected.items():
         places[name] = len(lines)
         lines.append((_LOAD, "", "", _ARGS + 8 * param))
-        lines += [(_EQUAL, "trace", "", value) for value in values]
+        then = "changes" if name == "prlimit64" else "trace"
+        lines += [(_EQUAL, then, "", value) for value in values]
         lines.append((_RETURN, "", "", _ALLOW))
+    places["changes"] = len(lines)
+    lines += [
+        (_LOAD, "", "", _ARGS + 16), (_EQUAL, "", "trace", 0),
+        (_LOAD, "", "", _ARGS + 20), (_EQUAL, "allow", "trace", 0),
+    ]  # fmt: skip
     places["clone"] = len(lines)
     lines += [
         (_LOAD, "", "", _ARGS), (_SET, "trace", "", abi.CLONE_UNTRACED),
         (_SET, "allow", "trace", abi.CLONE_THREAD),
     ]  # fmt: skip
+    places["other"] = len(lines)
+    lines += [(_EQUAL, "", "allow", OTHER_ABI), (_LOAD, "", "", _NR)]
+    lines += [(_EQUAL, "trace", "", number) for number in _OF_OTHER_ABI]
+    lines.append((_RETURN, "", "", _ALLOW))
     places["trace"] = len(lines)
     lines.append((_RETURN, "", "", action))
     places["allow"] = len(lines)

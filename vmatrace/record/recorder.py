@@ -18,6 +18,7 @@ from vmatrace.event import Event, Fd
 from vmatrace.layout import Layout, parse_layout
 from vmatrace.record import decode, effects
 from vmatrace.record.files import OpenFiles
+from vmatrace.record.filter import is_unfollowed
 from vmatrace.record.pages import PRIVATE, WRITABLE, WRITTEN, Pagemap, Pieces
 from vmatrace.record.spool import Spool
 from vmatrace.record.tasks import AddressSpace, Pending, Task, ThreadGroup
@@ -26,6 +27,7 @@ from vmatrace.record.tasks import AddressSpace, Pending, Task, ThreadGroup
 _NOT_MEMORY: Final = (-19, -6, -95)  # ENODEV, ENXIO, EOPNOTSUPP
 #: Lines of smaps: ranges, and what a layout holds.
 _WANTED: Final = re.compile(rb"^(?:[0-9a-f]+-|Anonymous:|VmFlags:).*", re.MULTILINE)
+_CAP_IPC_LOCK: Final = 14
 _START_BRK: Final = 44  # in /proc/PID/stat, counted after the name
 
 
@@ -42,8 +44,12 @@ class Recorder:
         self.maps: Layout = []
         self.brk: int | None = None
         self.root: ThreadGroup | None = None
-        #: How many programs were met whose calls are not recorded (ThreadGroup.foreign).
-        self.foreign = 0
+        #: Programs that were met whose calls are not recorded (ThreadGroup.foreign).
+        self.foreign: list[str] = []
+        #: What changed memory and is no event: what it was, and the first process that did it.
+        self.unfollowed: dict[str, str] = {}
+        #: Whether rings of io_setup() are in the trace, whose size depends on the machine.
+        self.rings = False
         #: Processes that somebody else began to trace, by name.
         self.surrendered: list[str] = []
         self._closed = False
@@ -53,6 +59,11 @@ class Recorder:
     def recording(self, process: ThreadGroup) -> bool:
         """Whether calls of *process* are events."""
         return self.root is not None and not process.foreign and not self._closed
+
+    def not_followed(self, process: ThreadGroup, what: str) -> None:
+        """*process* changed its memory in a way that no event says."""
+        if self.recording(process):
+            self.unfollowed.setdefault(what, process.name)
 
     def close(self) -> None:
         """No more events."""
@@ -75,6 +86,8 @@ class Recorder:
             if not pending.birth & abi.CLONE_VM:  # what the parent has written to, the child has
                 self._note_faults(process)
         else:
+            if is_unfollowed(name, args) or _binds_nobody(name, args, process.pid):
+                return
             memory = decode.Memory(task.tid)
             values = decode.arguments(name, args, memory)
             if name == "mmap":
@@ -82,6 +95,8 @@ class Recorder:
                     opened = self.files.of(process.pidfd(), task.tid, cast(int, values[4]))
                     if opened is not None:
                         pending.opened = opened
+            elif name == "prlimit64" and values[0] in (process.pid, task.tid):
+                values[0] = 0
             elif name == "process_madvise":
                 values[0] = decode.pid_of(process.pid, cast(int, values[0]))
             elif name == "shmat" and (segment := self.files.segment(cast(int, values[0]))):
@@ -93,12 +108,18 @@ class Recorder:
     def leave(self, task: Task, pending: Pending, result: int | None) -> None:
         """*task* has made its call; *result* None: it was not made, or will be made again."""
         event, space = pending.event, task.process.space
+        if event is None and result == 0 and is_unfollowed(pending.name, pending.args):
+            self.not_followed(task.process, _in_words(pending.name))
         if event is not None and event.name not in EXECS and result is not None:
             if event.name == "shmat" and result > 0 and not pending.size:
                 shmid = cast(int, event.args[0])
                 if segment := self.files.unseen_segment(shmid, result, task.tid):
                     event.args = (Fd(segment[0]), *event.args[1:])
                     pending.size = segment[1]
+            if event.name == "io_setup" and result == 0:
+                context = decode.Memory(task.tid).words(pending.args[1], 1)
+                event.args = (event.args[0], f"[{context[0]:#x}]" if context else "NULL")
+                self.rings = True
             if pending.opened is not None:
                 at = (task.tid, result) if result > 0 else None
                 shared = pending.args[3] & abi.MAP_TYPE != abi.MAP_PRIVATE
@@ -183,7 +204,8 @@ class Recorder:
         space, layout = process.space, self._layout(tid)
         space.pagemap = self._pagemap(tid)
         process.foreign = _short(tid) or space.pagemap is None
-        self.foreign += process.foreign
+        if process.foreign:
+            self.foreign.append(_exe(tid) or process.name)
         self.files.describe(layout, tid)
         load(space, layout)
         return layout
@@ -313,6 +335,29 @@ def load(space: AddressSpace, layout: Layout) -> None:
         space.pieces.add(vma.start, vma.end, flags)
         if vma.name == "[heap]":
             space.brk = vma.end
+
+
+def _binds_nobody(name: str, args: tuple[int, ...], pid: int) -> bool:
+    """Whether the call sets a limit that the process may pass over (CAP_IPC_LOCK)."""
+    limits = {"setrlimit": 0, "prlimit64": 1}.get(name)
+    if limits is None or args[limits] & 0xFFFFFFFF != abi.RLIMIT_MEMLOCK:
+        return False
+    return may_lock_all(args[0] & 0xFFFFFFFF or pid if name == "prlimit64" else pid)
+
+
+def may_lock_all(pid: int) -> bool:
+    """Whether RLIMIT_MEMLOCK does not count for process *pid*."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as table:
+        for line in table:
+            if line.startswith(b"CapEff:"):
+                return bool(int(line.split()[1], 16) >> _CAP_IPC_LOCK & 1)
+    return False
+
+
+def _in_words(name: str) -> str:
+    return {"prctl": "prctl(PR_SET_MM)", "arch_prctl": "arch_prctl(ARCH_SHSTK_ENABLE)"}.get(
+        name, f"{name}()"
+    )
 
 
 def start_brk(pid: int) -> int | None:

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import IO, Final
 
 from vmatrace.kernels import KSM_EXEC_INHERIT, get_kernel
+from vmatrace.oracle.errors import Unavailable
 from vmatrace.record import launch, stops
 from vmatrace.record.files import OpenFiles
 from vmatrace.record.filter import calls
 from vmatrace.record.launch import CannotStart, Launched
 from vmatrace.record.pages import Pieces
-from vmatrace.record.recorder import Recorder
+from vmatrace.record.recorder import Recorder, may_lock_all
 from vmatrace.record.spool import Spool
-from vmatrace.record.stops import Waiter
+from vmatrace.record.stops import Gone, Waiter
 from vmatrace.record.tasks import AddressSpace, ThreadGroup
 from vmatrace.record.tracer import Tracer
 from vmatrace.trace.header import ProcessState, Sysctl
@@ -31,7 +32,8 @@ from vmatrace.trace.writer import comment, header
 
 #: Signals that end the recording, but not at once what is recorded.
 _ENDING: Final = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM})
-_CAP_IPC_LOCK: Final = 14
+#: What a program is whose calls are not recorded.
+FOREIGN: Final = "it runs a program of 32 bits, or one that is not readable to this user"
 _STACK_DEFAULT: Final = 8 << 20
 
 
@@ -49,7 +51,8 @@ class Recorded:
     layouts: int
     status: int | None
     signal: int
-    foreign: int
+    foreign: tuple[str, ...]
+    unfollowed: tuple[str, ...]
     surrendered: tuple[str, ...]
     unknown: tuple[str, ...]
     forgotten: int
@@ -133,10 +136,16 @@ class Session:
             tracer = Tracer(self._recorder, self._calls, waiter, every=True)
             process = ThreadGroup(pid, "main", AddressSpace(Pieces(self.files.count)))
             try:
-                tracer.attach(process)
-                self._ksm = _ksm_stat(pid)
-                self._state = self._describe(pid)
-                self._recorder.attached(process)
+                try:
+                    tracer.attach(process)
+                    self._ksm = _ksm_stat(pid)
+                    self._state = self._describe(pid)
+                    self._recorder.attached(process)
+                except (OSError, Gone) as error:
+                    why = getattr(error, "strerror", None) or "it has ended"
+                    raise Unavailable(f"process {pid} cannot be recorded: {why}") from None
+                if process.foreign:
+                    raise Unavailable(f"process {pid} cannot be recorded: {FOREIGN}")
                 tracer.go()
                 caught = tracer.run()
                 if caught:
@@ -150,7 +159,9 @@ class Session:
         self.files.close()
         return Recorded(
             spool.events, spool.faults, spool.processes, spool.layouts, status, caught,
-            self._recorder.foreign, tuple(self._recorder.surrendered),
+            tuple(self._recorder.foreign),
+            tuple(f"{what} of {name}" for what, name in self._recorder.unfollowed.items()),
+            tuple(self._recorder.surrendered),
             tuple(sorted(self.files.unknown)), self.files.forgotten,
         )  # fmt: skip
 
@@ -162,7 +173,7 @@ class Session:
             "memlock": resource.RLIMIT_MEMLOCK, "stack": resource.RLIMIT_STACK,
         }  # fmt: skip
         soft = {name: resource.prlimit(pid, kind)[0] for name, kind in limits.items()}
-        if _may_lock_all(pid):
+        if may_lock_all(pid):
             soft["memlock"] = resource.RLIM_INFINITY
         if soft["stack"] == _STACK_DEFAULT:
             del soft["stack"]
@@ -175,9 +186,10 @@ class Session:
         """Write the trace called *name*; *remark* is the comment above it."""
         recorder = self._recorder
         state = ProcessState(self._state.ksm, recorder.brk, None, self._state.rlimits)
+        cpus = _cpus() if recorder.rings else 1
         head = header(
             name, self.files.described, state, kernel=self.model, page_size=self._page,
-            sysctl=_sysctl(), maps=recorder.maps,
+            sysctl=_sysctl(), maps=recorder.maps, recorded=True, cpus=cpus,
         )  # fmt: skip
         self.spool.write(out, comment(remark) + head)
         self.spool.close()
@@ -190,16 +202,14 @@ def _want_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def _cpus() -> int:
+    """How many processors the machine may have (num_possible_cpus())."""
+    text = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
+    return int(text.strip().rpartition("-")[2]) + 1
+
+
 def _code(status: int) -> int:
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
-
-
-def _may_lock_all(pid: int) -> bool:
-    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as table:
-        for line in table:
-            if line.startswith("CapEff:"):
-                return bool(int(line.split()[1], 16) >> _CAP_IPC_LOCK & 1)
-    return False
 
 
 def _ksm_stat(pid: int) -> bool:

@@ -19,7 +19,14 @@ from vmatrace.oracle.errors import Unavailable
 from vmatrace.record import decode, stops
 from vmatrace.record.borrow import PAGE, Borrowed
 from vmatrace.record.escort import Escort
-from vmatrace.record.filter import BEYOND_STRICT, SyscallTable, is_strict, strict_program, wanted
+from vmatrace.record.filter import (
+    BEYOND_STRICT,
+    OTHER_ABI,
+    SyscallTable,
+    is_strict,
+    strict_program,
+    wanted,
+)
 from vmatrace.record.pages import Pieces
 from vmatrace.record.recorder import Recorder
 from vmatrace.record.stops import Gone, Waiter
@@ -35,6 +42,15 @@ _ENOSYS: Final = -38
 _PATIENCE: Final = 0.5
 #: SyscallTable that do not come back, if they succeed.
 _FAREWELLS: Final = EXECS | DEATHS | set(ALIASES)
+
+
+def _has_ended(tid: int) -> bool:
+    """Whether thread *tid* is gone, or all but gone."""
+    try:
+        with open(f"/proc/{tid}/stat", "rb") as table:
+            return table.read().rpartition(b")")[2].split()[:1] in ([b"Z"], [b"X"])
+    except OSError:
+        return True
 
 
 class Tracer:
@@ -75,15 +91,22 @@ class Tracer:
         """Seize every thread of a running process and stop it. Raises Unavailable."""
         folder = f"/proc/{process.pid}/task"
         self._freezing = True
+        ended: set[int] = set()
         while True:
             try:
-                found = {int(name) for name in os.listdir(folder)} - set(self.tasks)
+                found = {int(name) for name in os.listdir(folder)} - set(self.tasks) - ended
             except OSError:
                 raise Unavailable(f"no process {process.pid}") from None
             if not found:
                 break
             for tid in sorted(found):
-                stops.seize(tid, stops.OPTIONS)
+                try:
+                    stops.seize(tid, stops.OPTIONS)
+                except Unavailable:
+                    if tid == process.pid or not _has_ended(tid):
+                        raise
+                    ended.add(tid)
+                    continue
                 self.adopt(process, tid).stopped = False
                 stops.interrupt(tid)
             while any(not task.stopped for task in self.tasks.values()):
@@ -236,6 +259,8 @@ class Tracer:
             birth = self._recorder.clone_flags(task, name, args)
             if birth & CLONE_UNTRACED and not self._every:
                 self._keep_traced(task, name, args, birth)
+        if audit == OTHER_ABI and op == stops.FILTERED:
+            self._recorder.not_followed(task.process, "calls of 32 bits (int 0x80)")
         if (
             name is None
             or not ours

@@ -1,9 +1,10 @@
-"""Recorded failures of a partial trace: believed, with what a failed call of that kind leaves.
+"""Recorded failures that are believed, with what a failed call of that kind leaves.
 
-A log does not show every limit nor the kernel's configuration, so a call may have failed that the
-model would grant. Then memory is as it was, but for what the kernel had done before it gave up: the
-parts of a range before the one that could not be split (at vm.max_map_count), or all that is mapped
-(madvise() over a hole). Knows how to undo a call; not what calls do.
+A log does not show every limit nor the kernel's configuration, and a recording not the machine's
+memory, permissions and seccomp filters: a call may have failed that the model would grant. Then
+memory is as it was, but for what the kernel had done before it gave up: the parts of a range before
+the one that could not be split (at vm.max_map_count), or all that is mapped (madvise() over a
+hole). Knows how to undo a call; not what calls do.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from vmatrace import abi
+from vmatrace.engine.limits import UNLIMITED
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
 from vmatrace.event import Event
@@ -24,6 +26,8 @@ UNSEEN: Final = 13
 LIMITS: Final = (262144, 1048576, 2147483642)
 _NEAR: Final = 64  # so far from the limit, and a thousandth of it, the count may be
 
+#: Errors that arguments and the memory alone decide: of a recording they are not believed.
+OF_ARGUMENTS: Final = frozenset({abi.EINVAL, abi.EFAULT, abi.EBADF, abi.EEXIST})
 #: Calls on a range of their first two arguments.
 _RANGED: Final = frozenset({
     "munmap", "mprotect", "pkey_mprotect", "madvise", "mlock", "mlock2", "munlock", "mbind",
@@ -84,7 +88,7 @@ class Checkpoint:
             self._hulls.append((low, high, kept))
         self._guards = mm.guards.within(0, abi.ULONG_MAX) if mm.guards else []
         self._state = (mm.brk, mm.start_brk, mm.brk_known, mm.def_flags, mm.merge_any, mm.mdwe,
-                       mm.thp_disable)  # fmt: skip
+                       mm.thp_disable, mm.persona)  # fmt: skip
         self._splits = mm.world.splits
         self._decisions = len(mm.world.decisions)
 
@@ -107,7 +111,7 @@ class Checkpoint:
             for start, end in self._guards:
                 mm.guards.add(start, end)
         (mm.brk, mm.start_brk, mm.brk_known, mm.def_flags, mm.merge_any, mm.mdwe,
-         mm.thp_disable) = self._state  # fmt: skip
+         mm.thp_disable, mm.persona) = self._state  # fmt: skip
         mm.world.splits = self._splits
         del mm.world.decisions[self._decisions :]
 
@@ -128,26 +132,32 @@ def _copies(mm: Mm, start: int, end: int) -> list[Vma]:
     return kept
 
 
-def settle(mm: Mm, name: str, arguments: tuple[object, ...], recorded: int, call: _Call) -> Settled:
+def settle(
+    mm: Mm, name: str, arguments: tuple[object, ...], recorded: int, call: _Call,
+    whole: bool = False,
+) -> Settled:  # fmt: skip
     """Leave *mm* as a call that failed with *recorded* leaves it. *call* makes it, on any Mm.
 
-    For brk, *recorded* is the break that stayed.
+    For brk, *recorded* is the break that stayed. *whole*: all its memory is known.
     """
-    if _is_anywhere(name, arguments):
-        return _tried_elsewhere(mm, recorded, call)
-    before = Checkpoint(mm, _ranges(mm, name, arguments))
+    if anywhere := _is_anywhere(name, arguments):
+        settled = _tried_elsewhere(mm, recorded, call)
+        if not (whole and settled.granted and mm.limits is not UNLIMITED):
+            return settled
+    ranges = [(0, mm.world.task_size)] if anywhere else _ranges(mm, name, arguments)
+    before = Checkpoint(mm, ranges)
     result = call(mm)
     if result is None or result == recorded:
         return Settled(False, recorded)
     granted = result >= 0 if name != "brk" else result == arguments[0]
-    if granted and recorded == -abi.ENOMEM and name in _WALKS:
+    if granted and recorded == -abi.ENOMEM and name in _WALKS and not whole:
         return Settled(True, result)
     if granted and name == "mremap":
         _unplace(mm, arguments, result)
     before.restore()
     if name == "brk":
         return Settled(granted, result, crowded=granted)
-    if granted and recorded in _TOO_MANY:
+    if granted and recorded in _TOO_MANY and not whole:
         if _with_no_room(mm, call) == recorded:
             return Settled(True, result, crowded=True)
         before.restore()
@@ -166,6 +176,7 @@ def _tried_elsewhere(mm: Mm, recorded: int, call: _Call) -> Settled:
     world = mm.world
     scratch = Mm(world, mm.mmap_base, mm.brk)
     scratch.limits, scratch.def_flags, scratch.mdwe = mm.limits, mm.def_flags, mm.mdwe
+    scratch.persona = mm.persona
     scratch.thp_disable, scratch.merge_any = mm.thp_disable, mm.merge_any
     splits, decisions = world.splits, len(world.decisions)
     result = call(scratch)

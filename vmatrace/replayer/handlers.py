@@ -14,10 +14,12 @@ from vmatrace.engine.faults import fault
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls import (
     advice,
+    aio,
     control,
     heap,
     locking,
     mapping,
+    policy,
     protection,
     remapping,
     sharing,
@@ -67,6 +69,9 @@ HANDLERS: Final[dict[str, Handler]] = {
         ("mlockall", locking.mlockall, False),
         ("munlockall", locking.munlockall, False),
         ("mseal", control.mseal, False),
+        ("personality", control.personality, True),
+        ("set_mempolicy_home_node", policy.set_home_node, False),
+        ("io_destroy", aio.io_destroy, False),
         ("msync", sharing.msync, False),
         ("shmdt", sharing.shmdt, False),
         ("remap_file_pages", sharing.remap_file_pages, False),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from vmatrace import abi, kernels
+from vmatrace.engine.limits import Limits
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma, some
 from vmatrace.replayer.result import child_name
@@ -20,13 +21,15 @@ FIRST_CHILD: Final = 2
 class Processes:
     """Address spaces by process name (``alive``). Threads (CLONE_VM) are names of one of them."""
 
-    __slots__ = ("_names", "_next_pid", "_threads", "alive", "parents")
+    __slots__ = ("_names", "_next_pid", "_own_limits", "_threads", "alive", "parents")
 
     def __init__(self, main: Mm) -> None:
         self.alive: dict[str, Mm] = {"main": main}
         #: Who made each; for a thread, the process that it is part of.
         self.parents: dict[str, str] = {}
         self._threads: dict[str, str] = {}
+        #: Limits that a process has set itself whose memory is another's (vfork, CLONE_VM).
+        self._own_limits: dict[str, Limits] = {}
         self._names: dict[int, str] = {}
         self._next_pid = FIRST_CHILD
 
@@ -39,6 +42,23 @@ class Processes:
     def numbered(self, number: int) -> Mm | None:
         """The address space of the process with that number (the result of its fork)."""
         return self.alive.get(self._names.get(number, ""))
+
+    def name_of(self, number: int) -> str:
+        """The name of the live process with that number."""
+        return self._names[number]
+
+    def limit(self, name: str, resource: int, soft: int) -> None:
+        """A process has a new soft limit; what shares another's memory keeps it for its exec."""
+        mm = self.alive[name]
+        if name in self._threads and sum(other is mm for other in self.alive.values()) > 1:
+            limits = self._own_limits.get(name, mm.limits)
+            self._own_limits[name] = limits.changed(resource, soft)
+        else:
+            mm.limits = mm.limits.changed(resource, soft)
+
+    def has_ended(self, number: int) -> bool:
+        """Whether there was a process with that number, which there is no more."""
+        return number in self._names and self._names[number] not in self.alive
 
     def __iter__(self) -> Iterator[tuple[str, Mm]]:
         """Each address space once, under the first name it has."""
@@ -73,7 +93,8 @@ class Processes:
         new = Mm(old.world, old.mmap_base, old.brk)
         new.brk_known = False
         new.fresh = True
-        new.limits = old.limits
+        new.limits = self._own_limits.pop(name, old.limits)
+        new.persona = old.persona & ~abi.READ_IMPLIES_EXEC
         new.thp_disable = old.thp_disable
         new.mdwe = _inherited(old.mdwe)
         new.merge_any = old.merge_any and old.world.kernel.has(kernels.KSM_EXEC_INHERIT)
@@ -101,6 +122,7 @@ def fork(mm: Mm) -> Mm:
     child.merge_any = mm.merge_any
     child.mdwe = _inherited(mm.mdwe)
     child.limits = mm.limits
+    child.persona = mm.persona
     child.thp_disable = mm.thp_disable
     last: Vma | None = None
     for vma in mm.vmas:

@@ -10,22 +10,15 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final, cast
 
-from vmatrace import abi, kernels
-from vmatrace.calls import BIRTHS, CALLS, DEATHS, EXECS, shares_memory
+from vmatrace import abi
+from vmatrace.calls import BIRTHS, DEATHS, EXECS, shares_memory
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.engine import view
-from vmatrace.engine.limits import STACK_DEFAULT, Limits
+from vmatrace.engine.limits import Limits
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.syscalls import (
-    advice,
-    control,
-    mapping,
-    policy,
-    sharing,
-    uffd,
-)
+from vmatrace.engine.syscalls import mapping
 from vmatrace.engine.world import World
-from vmatrace.event import Arg, Event, Expectation, Expr, Fd
+from vmatrace.event import Arg, Event, Expectation, Expr
 from vmatrace.kernels import Kernel
 from vmatrace.replayer import assumptions, believed
 from vmatrace.replayer.expectations import check
@@ -33,6 +26,7 @@ from vmatrace.replayer.files import Files
 from vmatrace.replayer.handlers import HANDLERS, truncated
 from vmatrace.replayer.processes import Processes
 from vmatrace.replayer.result import Divergence, ProcessResult, Result, Step
+from vmatrace.replayer.special import SpecialCalls
 from vmatrace.trace.file import Item, Trace
 
 #: Where a process starts when the trace does not say: x86-64 without randomization.
@@ -42,8 +36,6 @@ DEFAULT_BRK: Final = 0x555555559000
 _FOREIGN: Final = BIRTHS | EXECS
 _MASK: Final = abi.ULONG_MAX
 _BATCH: Final = 64
-#: PIDFD_SELF_THREAD_GROUP before 6.17.
-_OLD_GROUP: Final = -20000
 #: What a call says that would make one VMA too many; mremap says so a little before.
 _TOO_MANY: Final = (-abi.ENOMEM, -abi.EAGAIN)
 _NEAR_LIMIT: Final = 8
@@ -59,10 +51,10 @@ class Replay:
         self.kernel = kernel
         self.world = self._make_world()
         self._files = Files(trace, kernel)
-        self._contexts: dict[int | str, int] = {}
         main = self._first_process(ksm)
         self._processes = Processes(main)
         self._alive = self._processes.alive
+        self._specials = SpecialCalls(kernel, self._files, self._processes)
         self._labels: dict[str, int] = {}
         self._evaluated: tuple[Arg, ...] = ()
         self.unsupported: list[Diagnostic] = []
@@ -73,6 +65,7 @@ class Replay:
         self._ended: list[ProcessResult] = []
         self._main: Mm | None = None  # the memory of the first process, when that has ended
         self._partial = trace.partial
+        self._believing = trace.partial or trace.recorded
         self._forced = bool(ksm)
 
     def _make_world(self) -> World:
@@ -85,6 +78,7 @@ class Replay:
             trace.sysctl.mmap_min_addr,
             trace.sysctl.nr_hugepages,
             trace.arch or (None if trace.partial else "x86_64"),
+            trace.cpus,
         )
 
     def _first_process(self, ksm: bool | None) -> Mm:
@@ -97,10 +91,7 @@ class Replay:
         mm.brk_known = start.brk is not None
         mm.merge_any = start.ksm if ksm is None else ksm
         if start.rlimits:
-            mm.limits = Limits(
-                start.rlimits.get("as"), start.rlimits.get("data"), start.rlimits.get("memlock"),
-                start.rlimits.get("stack", STACK_DEFAULT),
-            )  # fmt: skip
+            mm.limits = Limits.of(start.rlimits)
         view.load(mm, self.trace.maps, self._files.of_mapping)
         if ksm:
             mm.set_mergeable()
@@ -179,13 +170,14 @@ class Replay:
             )
         self.world.event = event
         name, recorded = event.name, event.recorded
-        if self._partial and recorded is not None:
+        if self._believing and recorded is not None:
             if recorded < 0 or name == "brk":
-                if name not in _FOREIGN and (recorded < 0 or arguments[0] not in (0, recorded)):
+                failed = recorded < 0 or arguments[0] not in (0, recorded)
+                if failed and name not in _FOREIGN and self._stands(name, recorded):
                     return self._failed(mm, event, arguments, recorded)
-                if name == "brk" and arguments[0]:
+                if self._partial and name == "brk" and arguments[0]:
                     self.result.assumed += assumptions.fill_heap(mm, recorded)
-            elif name in assumptions.PLACED:
+            elif self._partial and name in assumptions.PLACED:
                 self.result.cleared += assumptions.clear(mm, name, arguments, recorded)
                 if name == "mremap":
                     self.result.assumed += assumptions.obstruct(mm, arguments, recorded)
@@ -226,21 +218,25 @@ class Replay:
             return handler(mm, arguments, recorded)
         return self._special(mm, event, arguments)
 
+    def _stands(self, name: str, recorded: int) -> bool:
+        """Whether a recorded failure is believed: of a log each, else what a machine refuses."""
+        return self._partial or name == "brk" or -recorded not in believed.OF_ARGUMENTS
+
     def _failed(self, mm: Mm, event: Event, arguments: Any, recorded: int) -> int | None:
-        """Of a partial trace: a call that failed, maybe for reasons that it does not show."""
+        """A call that failed, maybe for reasons that the trace does not show."""
         known = len(self.unsupported)
-        if event.name == "brk":
+        if self._partial and event.name == "brk":
             self.result.assumed += assumptions.fill_heap(mm, recorded)
         settled = believed.settle(
             mm, event.name, arguments, recorded,
-            lambda where: self._call(where, event, arguments, recorded),
+            lambda where: self._call(where, event, arguments, recorded), whole=not self._partial,
         )  # fmt: skip
         if len(self.unsupported) > known:
             return None
         totals = self.result
         if settled.granted:
             totals.believed += 1
-            if totals.at_limit is None and settled.crowded:
+            if self._partial and totals.at_limit is None and settled.crowded:
                 totals.at_limit = believed.at_limit(mm, event, totals.assumed)
         elif settled.modelled != recorded:
             totals.diverge(Divergence(totals.events, event, recorded, settled.modelled))
@@ -273,11 +269,6 @@ class Replay:
 
     def _special(self, mm: Mm, event: Event, arguments: Any) -> int | None:
         name = event.name
-        if name == "prctl":
-            if CALLS[name].concerns_memory(arguments):
-                return control.prctl(mm, *truncated(name, arguments))
-            self._not_modelled(event, f"prctl option {arguments[0]}")
-            return None
         if name in _FOREIGN and event.recorded is not None and event.recorded < 0:
             return event.recorded  # not the memory's doing: no such program, too many processes
         if name in BIRTHS:
@@ -289,38 +280,11 @@ class Replay:
         if name in EXECS:
             self._execute_image(event)
             return 0
-        if name == "shmat":
-            shmid, addr, flags = truncated(name, arguments)
-            return sharing.shmat(mm, self._files.of(shmid), addr, flags, event.recorded)
-        if name == "mbind":
-            return policy.mbind(mm, *truncated(name, arguments))
-        if name == "process_madvise":
-            pidfd, iovec, _, what, flags = truncated(name, arguments)
-            target = self._target(pidfd, mm)
-            if target is None:
-                return -abi.EINVAL if flags else -abi.EBADF
-            return advice.process_madvise(target, target is mm, iovec, what, flags)
-        if name == "ioctl":
-            fd, request, argument = truncated(name, arguments)
-            result = uffd.ioctl(mm, self._context(fd), request, str(argument))
-            if result is not None:
-                return result
-        self._not_modelled(event, name)
-        return None
-
-    def _context(self, fd: int | Fd) -> int:
-        """The userfaultfd behind a descriptor, as a number of our own from 1 on."""
-        key = fd.key if isinstance(fd, Fd) else fd
-        return self._contexts.setdefault(key, len(self._contexts) + 1)
-
-    def _target(self, pidfd: int, own: Mm) -> Mm | None:
-        """The address space a pidfd means: PIDFD_SELF, or a process of the trace by its number."""
-        group = abi.PIDFD_SELF_THREAD_GROUP
-        if not self.kernel.has(kernels.PIDFD_SELF_10001):
-            group = _OLD_GROUP
-        if pidfd in (abi.PIDFD_SELF_THREAD, group) and self.kernel.has(kernels.PIDFD_SELF):
-            return own
-        return self._processes.numbered(pidfd)
+        result = self._specials.make(mm, event, truncated(name, arguments))
+        if result is None:
+            what = f"prctl option {arguments[0]}" if name == "prctl" else name
+            self._not_modelled(event, what)
+        return result
 
     def _not_modelled(self, event: Event, what: str) -> None:
         message = f"{what} is not modelled yet"

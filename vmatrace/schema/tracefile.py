@@ -188,6 +188,17 @@ _TOP: Final[dict[str, Callable[[], Schema]]] = {
         "is assumed. Default: false.",
         {"type": ["boolean", "null"]},
     ),
+    "cpus": lambda: _said(
+        "How many processors the machine may have, which decides about the size of io_setup()'s "
+        "rings. Default: 1.",
+        {"type": ["integer", "null"], "minimum": 1, "maximum": 1 << 16},
+    ),
+    "recorded": lambda: _said(
+        "Whether the events are all the calls of a program that ran: what was refused to it for "
+        "reasons beside its memory (permissions, the machine's memory) is believed. "
+        "Default: false.",
+        {"type": ["boolean", "null"]},
+    ),
     "events": lambda: array({"anyOf": _entries()}, description="What happened, in order."),
 }  # fmt: skip
 

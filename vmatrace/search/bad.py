@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.calls import format_iovec
 from vmatrace.event import Arg, Fd
 from vmatrace.search.program import PRIVATE, RW, Program
+from vmatrace.structures import format_iovec
 
 Call = tuple[str, tuple[Arg, ...]]
 #: Around the end of the largest file, and of what a page offset can say.

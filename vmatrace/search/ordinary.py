@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.calls import format_iovec, format_uffdio
 from vmatrace.event import Expr, Fd
 from vmatrace.search.program import (
     ADVICE,
@@ -23,6 +22,7 @@ from vmatrace.search.program import (
     WINDOW,
     Program,
 )  # fmt: skip
+from vmatrace.structures import format_iovec, format_uffdio
 
 _MMAP_FLAGS: Final = (
     abi.MAP_NORESERVE, abi.MAP_STACK, abi.MAP_LOCKED, abi.MAP_POPULATE, abi.MAP_GROWSDOWN,
@@ -210,6 +210,9 @@ def control(p: Program) -> None:
         p.emit("prctl", abi.PR_SET_VMA, abi.PR_SET_VMA_ANON_NAME, *p.span(4), name)
     elif p.chance(20):  # costs a new sandbox, since nothing takes it back
         p.emit("prctl", abi.PR_SET_MDWE, 1, 0, 0, 0)
+    else:  # no randomization, as sandboxes have none
+        execute = p.random.choice((0, abi.READ_IMPLIES_EXEC, abi.READ_IMPLIES_EXEC))
+        p.emit("personality", 0x40000 | execute)
 
 
 def fault(p: Program) -> None:
@@ -361,6 +364,8 @@ def policy(p: Program) -> None:
         p.emit("mbind", *p.span(), mode, 0, 0, 0)
     else:
         p.emit("mbind", *p.span(), mode, "[0x1]", 64, r.choice((0, 0, 1, 2)))
+    if p.chance(25):
+        p.emit("set_mempolicy_home_node", *p.span(6), int(p.chance(5)), 0)
 
 
 def userfault(p: Program) -> None:

@@ -10,13 +10,13 @@ from random import Random
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.calls import format_iovec, format_uffdio
 from vmatrace.event import Arg, Event, Fd, File
 from vmatrace.kernels import Kernel
 from vmatrace.kernels.filesystems import FILE_SYSTEMS, mmap_hook
 from vmatrace.layout import parse_layout
 from vmatrace.search import generate
 from vmatrace.search.program import PAGE, PRIVATE, RW, WINDOW, Maker, Program
+from vmatrace.structures import format_iovec, format_uffdio
 from vmatrace.trace.file import Trace
 from vmatrace.trace.header import ProcessState, Sysctl
 

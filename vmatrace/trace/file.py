@@ -50,7 +50,9 @@ class Trace:
     recorded result of that fork as text, whichever of the two the event itself used.
 
     ``partial``: the events are of a log that does not show all memory; what its results prove is
-    assumed. ``notes`` is what reading that log leaves to say, filled by each run through the items.
+    assumed. ``recorded``: they are all calls of a program that ran; what was refused to it is
+    believed. ``cpus`` is how many processors the machine may have. ``notes`` is what reading that
+    log leaves to say, filled by each run through the items.
     """
 
     path: str
@@ -65,6 +67,8 @@ class Trace:
     files: Mapping[int | str, File] = field(default_factory=dict)
     maps: Layout = field(default_factory=list)
     partial: bool = False
+    recorded: bool = False
+    cpus: int = 1
     notes: Notes | None = None
     _opened: dict[Fd, File] = field(default_factory=dict, repr=False)
 
@@ -126,6 +130,7 @@ class Trace:
         head = header(
             self.name, files, self.process, description=self.description, kernel=self.kernel,
             page_size=self.page_size, sysctl=self.sysctl, maps=self.maps, partial=self.partial,
+            recorded=self.recorded, cpus=self.cpus,
         )  # fmt: skip
         return "\n".join([head + lines[0], *lines[1:]]) if lines else head.rstrip() + " []"
 

@@ -22,7 +22,7 @@ from vmatrace.trace.yamlstream import MappingNode, Node, SequenceNode, position
 VERSION: Final = 1
 KEYS: Final = (
     "vmatrace", "name", "description", "kernel", "page_size", "arch", "sysctl", "process", "files",
-    "maps", "partial", "events",
+    "maps", "cpus", "partial", "recorded", "events",
 )  # fmt: skip
 #: RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK and RLIMIT_STACK, as a trace spells them.
 RLIMITS: Final = ("as", "data", "memlock", "stack")
@@ -85,12 +85,16 @@ class Header:
         self.files = self._files()
         self.maps = read_layout(nodes.get("maps"), self.page_size, errors)
         self.partial = bool(self.values.boolean(nodes.get("partial")))
+        self.cpus = (
+            self.values.integer(nodes.get("cpus"), 1, 1 << 16, "a number of processors") or 1
+        )
+        self.recorded = bool(self.values.boolean(nodes.get("recorded")))
 
     def fields(self) -> tuple[Any, ...]:
         """What Trace holds of it, in its order."""
         return (
             self.description, self.kernel, self.page_size, self.arch, self.sysctl, self.process,
-            self.files, self.maps, self.partial,
+            self.files, self.maps, self.partial, self.recorded, self.cpus,
         )  # fmt: skip
 
     def _check_version(self) -> None:

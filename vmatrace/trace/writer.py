@@ -79,6 +79,8 @@ def header(
     sysctl: Sysctl | None = None,
     maps: Layout | None = None,
     partial: bool = False,
+    recorded: bool = False,
+    cpus: int = 1,
 ) -> str:
     """Everything above the first event, the line ``events:`` included."""
     lines = ["vmatrace: 1", f"name: {scalar(name)}"]
@@ -100,8 +102,12 @@ def header(
     if maps:
         lines.append("maps: |")
         lines += [f"  {line}" for line in snapshot(maps)]
+    if cpus != 1:
+        lines.append(f"cpus: {cpus}")
     if partial:
         lines.append("partial: true")
+    if recorded:
+        lines.append("recorded: true")
     return "\n".join([*lines, "events:", ""])
 
 

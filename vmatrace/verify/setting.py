@@ -109,10 +109,26 @@ def check(trace: Trace, kernel: Kernel, machine: Machine, knobs: Sysctl) -> None
         if where is not None:
             raise Skip(f"{file.path}: {where} is mounted noexec here, which takes VM_MAYEXEC away")
     uses_ksm = trace.process.ksm
-    for item in trace.items():
-        uses_ksm = uses_ksm or (isinstance(item, Event) and _is_about_ksm(item))
+    for event in (item for item in trace.items() if isinstance(item, Event)):
+        uses_ksm = uses_ksm or _is_about_ksm(event)
+        _check_alike(event, trace, machine)
     if uses_ksm and "ksm" not in kernel.features:
         raise Skip("it is about KSM, and this kernel has none (CONFIG_KSM)")
+
+
+def _check_alike(event: Event, trace: Trace, machine: Machine) -> None:
+    """Raise Skip where what *event* does depends on a machine that is not like this one."""
+    if event.name == "io_setup" and (here := _cpus(machine)) != trace.cpus:
+        raise Skip(f"it has io_setup() with cpus: {trace.cpus}, this machine has {here}")
+    limits = {"setrlimit": 0, "prlimit64": 1}.get(event.name)
+    if limits is not None and event.args[limits] == abi.RLIMIT_MEMLOCK and _may_lock(machine):
+        raise Skip("RLIMIT_MEMLOCK does not bind a process with CAP_IPC_LOCK, which this one is")
+
+
+def _cpus(machine: Machine) -> int:
+    """How many processors the machine may have (num_possible_cpus())."""
+    last = machine.read("/sys/devices/system/cpu/possible").strip().rpartition("-")[2]
+    return int(last) + 1
 
 
 def mounted_noexec(file: File, machine: Machine) -> str | None:
@@ -189,7 +205,9 @@ def begin(trace: Trace, sandbox: Sandbox, knobs: Sysctl) -> Trace:
     if wanted.brk not in (None, start.brk):
         start = _move_break(wanted.brk, sandbox)
     process = dataclasses.replace(wanted, rlimits=_limits(wanted.rlimits, sandbox.machine))
-    return starting_at(dataclasses.replace(trace, process=process, sysctl=knobs), start)
+    # What was refused elsewhere is asked anew here.
+    asked = dataclasses.replace(trace, process=process, sysctl=knobs, recorded=False)
+    return starting_at(asked, start)
 
 
 def _move_break(brk: int | None, sandbox: Sandbox) -> Start:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,8 @@ RIGHT, WRONG = f"  - {MAP} = 0x10000\n", f"  - {MAP} = -1 ENOMEM\n"
 HOLDS, FAILS = "  - expect: {on: pre-patch, vmas: 1}\n", "  - expect: {on: pre-patch, vmas: 2}\n"
 
 
-def recorded(foreign: int = 0, layouts: int = 1) -> Recorded:
-    return Recorded(2, 0, 1, layouts, 0, 0, foreign, (), (), 0)
+def recorded(layouts: int = 1) -> Recorded:
+    return Recorded(2, 0, 1, layouts, 0, 0, (), (), (), (), 0)
 
 
 @pytest.mark.parametrize(
@@ -46,8 +47,12 @@ def test_exact_is_what_has_every_layout_and_every_result(
 def test_programs_whose_calls_are_not_in_the_trace_are_said_to_be_none_of_it(
     count: int, said: list[str]
 ) -> None:
-    remarks = words.remarks(recorded(foreign=count))
-    assert [
-        remark.split(" of 32 bits, or not readable to this user: ")[0] for remark in remarks
-    ] == said
-    assert all(remark.endswith("their memory calls are not in the trace") for remark in remarks)
+    remarks = words.remarks(replace(recorded(), foreign=("/bin/old",) * count))
+    middle = " of 32 bits, or not readable to this user, whose memory calls are not in the trace: "
+    assert [remark.split(middle) for remark in remarks] == [[text, "/bin/old"] for text in said]
+
+
+def test_what_is_not_followed_is_named_each_once_and_not_without_end() -> None:
+    named = tuple(f"call{i % 12}() of main" for i in range(24))
+    (remark,) = words.remarks(replace(recorded(), unfollowed=named))
+    assert remark.endswith("call9() of main and 2 more")

@@ -258,9 +258,9 @@ def test_another_program_shows_by_its_break_where_no_exec_is_logged(tmp_path: Pa
 
 
 def test_a_call_that_changes_memory_and_is_not_modelled_is_said_to_be(tmp_path: Path) -> None:
-    _, notes = read(tmp_path, f"{FIRST}io_setup(128, [0x7f0000001000]) = 0\n")
-    assert notes.passed == {"io_setup": 1}
-    assert "io_setup (1)" in notes.assumed[0]
+    _, notes = read(tmp_path, f"{FIRST}map_shadow_stack(NULL, 4096, 1) = 0x7f0000000000\n")
+    assert notes.passed == {"map_shadow_stack": 1}
+    assert "map_shadow_stack (1)" in notes.assumed[0]
 
 
 def test_of_a_file_that_is_neither_trace_nor_log_both_is_said(tmp_path: Path) -> None:

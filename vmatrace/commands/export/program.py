@@ -12,16 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vmatrace import abi, kernels
-from vmatrace.calls import (
-    BIRTHS,
-    CALLS,
-    DEATHS,
-    EXECS,
-    iovec,
-    nodemask,
-    shares_memory,
-    uffdio_range,
-)
+from vmatrace.calls import BIRTHS, CALLS, DEATHS, EXECS, shares_memory
 from vmatrace.commands.export.spelling import (
     CONSTANT,
     TAKEN,
@@ -38,6 +29,7 @@ from vmatrace.kernels import Kernel
 from vmatrace.replayer.expectations import applies
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
+from vmatrace.structures import iovec, nodemask, uffdio_range
 from vmatrace.trace.file import Trace
 
 _UFFD_MODE: Final = re.compile(r"mode=([A-Z_|0-9x]+)")

@@ -12,6 +12,8 @@ import click
 from vmatrace.commands.inputs import BAD, DIFFERS, OK
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vmatrace.commands.record.output import Output
     from vmatrace.kernels import Kernel
     from vmatrace.record.session import Recorded, Session
@@ -38,7 +40,7 @@ and who shares an anon_vma or an open file from before is not known.
 After Ctrl-C (SIGINT, SIGHUP, SIGQUIT, SIGTERM) nothing more is recorded: with
 -p the process goes on alone; a COMMAND gets the signal as well, and vmatrace
 waits for its end. If vmatrace is killed, so is COMMAND. Threads are part of
-their process; 32-bit programs are not recorded.
+their process; 32-bit programs are not recorded, and named.
 
 \b
 Exit status: that of COMMAND, 128+N if signal N ended it; 1 if --check finds a
@@ -101,7 +103,11 @@ def command(
         if made is None:
             return BAD
         session, recorded, kernel = made
-        if not _write(out, session, name, words.command_line(ksm, still, command_line, pid)):
+        if recorded.foreign and not recorded.layouts:
+            _say(f"error: nothing could be recorded: {'; '.join(words.remarks(recorded))}")
+            return BAD
+        repeat = words.command_line(ksm, still, command_line, pid)
+        if not _write(out, session, name, repeat, words.remarks(recorded)):
             return BAD
         _say(words.outcome(out.shown, recorded))
         for text in words.remarks(recorded):
@@ -133,13 +139,13 @@ def _record(
         return None
 
 
-def _write(out: Output, session: Session, name: str, repeat: str) -> bool:
+def _write(out: Output, session: Session, name: str, repeat: str, remarks: Sequence[str]) -> bool:
     """Write the trace that *repeat* made; False where it cannot be, which has been said."""
     from vmatrace.commands.record import words
     from vmatrace.oracle import Unavailable
 
     system = os.uname()
-    remark = words.remark(repeat, system.release, session.model, system.machine)
+    remark = words.remark(repeat, system.release, session.model, system.machine, remarks)
     try:
         out.write(lambda stream: session.write(stream, name, remark))
     except OSError as error:

@@ -21,8 +21,15 @@ if TYPE_CHECKING:
 _MOST: Final = 10
 
 
-def remark(command: str, kernel: str, model: str, machine: str) -> str:
-    """The comment above a trace: how it came to be. *model* is the one found by experiments."""
+def remark(command: str, kernel: str, model: str, machine: str, said: Sequence[str] = ()) -> str:
+    """The comment above a trace: how it came to be. *model* is the one found by experiments.
+
+    *said* is what a reader has to know (remarks()).
+    """
+    return "\n".join([_origin(command, kernel, model, machine), *said])
+
+
+def _origin(command: str, kernel: str, model: str, machine: str) -> str:
     return (
         f"Recorded by\n    {command}\n"
         f"on Linux {kernel} ({machine}), which is {model} to vmatrace. Every process carries the "
@@ -56,8 +63,13 @@ def remarks(recorded: Recorded) -> list[str]:
     said = []
     if recorded.foreign:
         said.append(
-            f"{words.plural(recorded.foreign, 'program')} of 32 bits, or not readable to this "
-            "user: their memory calls are not in the trace"
+            f"{words.plural(len(recorded.foreign), 'program')} of 32 bits, or not readable to this "
+            f"user, whose memory calls are not in the trace: {_some(recorded.foreign)}"
+        )
+    if recorded.unfollowed:
+        said.append(
+            f"memory was changed by what is not followed, and no event of the trace says how: "
+            f"{_some(recorded.unfollowed)}"
         )
     if recorded.surrendered:
         said.append(
@@ -76,6 +88,12 @@ def remarks(recorded: Recorded) -> list[str]:
             f"{', '.join(recorded.unknown)}"
         )
     return said
+
+
+def _some(names: Sequence[str]) -> str:
+    """Each of *names* once, as many as a reader wants to see."""
+    once = list(dict.fromkeys(names))
+    return ", ".join(once[:_MOST]) + (f" and {len(once) - _MOST} more" * (len(once) > _MOST))
 
 
 def write_differences(paper: Paper, result: Result) -> None:
@@ -107,7 +125,8 @@ def budget_verdict(budgeted: Budgeted) -> str:
 def verdict(result: Result, layouts: int) -> str:
     """How the replay of a recording went."""
     if not result.failures and not result.diverged:
-        return f"check: exact, {words.plural(layouts, 'layout')} and every result"
+        refused = f" ({result.believed} refused by the machine, believed)" * bool(result.believed)
+        return f"check: exact, {words.plural(layouts, 'layout')} and every result{refused}"
     return (
         f"check: {len(result.failures)} of {words.plural(layouts, 'layout')} and "
         f"{words.plural(result.diverged, 'result')} differ (- recorded, + modelled)"

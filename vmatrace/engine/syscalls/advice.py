@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from vmatrace import abi, kernels
-from vmatrace.calls import iovec
 from vmatrace.engine import ksm, placement
 from vmatrace.engine.faults import guarded, out_of_reach, prepare_anon, reachable_end
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.region import any_sealed
 from vmatrace.engine.vma import Vma
 from vmatrace.engine.walk import Holes, walk
+from vmatrace.structures import iovec
 
 _READ_HINTS: Final = abi.VM_RAND_READ | abi.VM_SEQ_READ
 #: advice -> (flags cleared, flags set), where nothing else decides.

@@ -42,6 +42,8 @@ def brk(mm: Mm, addr: int, recorded: int | None = None) -> int:
         if new + world.page_size > floor:
             return mm.brk
     flags = abi.VM_READ | abi.VM_WRITE | abi.VM_MAY_ALL | abi.VM_ACCOUNT | mm.def_flags
+    if mm.persona & abi.READ_IMPLIES_EXEC:  # VM_DATA_FLAGS_TSK_EXEC
+        flags |= abi.VM_EXEC
     limits = mm.limits
     if limits is not UNLIMITED and (
         (limits.data is not None and addr - mm.start_brk > limits.data)

@@ -54,6 +54,8 @@ def mmap(
         length = abi.page_align(length, placement.PMD_SIZE - 1)
     if not length:
         return -abi.EINVAL
+    if mm.persona & abi.READ_IMPLIES_EXEC and prot & abi.PROT_READ:
+        prot |= 0 if file is not None and file.clears & abi.VM_MAYEXEC else abi.PROT_EXEC
     length = abi.page_align(length, mask)
     if length > abi.ULONG_MAX or mm.vmas.count > mm.world.max_map_count:
         return -abi.ENOMEM

@@ -1,4 +1,4 @@
-"""mbind. Mirrors kernel_mbind(), do_mbind() and mbind_range() in mm/mempolicy.c.
+"""mbind, set_mempolicy_home_node. Mirrors do_mbind() and its kin in mm/mempolicy.c.
 
 The machine is taken to have one memory node, number 0.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.calls import nodemask as words
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import NO_EXTRA, Vma, some
 from vmatrace.engine.walk import Holes, walk
+from vmatrace.structures import nodemask as words
 
 _STATIC: Final = 1 << 15
 _RELATIVE: Final = 1 << 14
@@ -91,6 +91,36 @@ def _covered(mm: Mm, start: int, end: int, holes_matter: bool) -> bool:
     if holes_matter:
         return mm.vmas.covers(start, end)
     return any(True for _ in mm.vmas.overlapping(start, end))
+
+
+def set_home_node(mm: Mm, addr: int, length: int, node: int, flags: int) -> int:
+    """set_mempolicy_home_node(2): 0 or -errno; memory without a policy is passed over."""
+    mask = mm.world.page_mask
+    if addr & mask or flags or node:  # the machine has node 0 alone
+        return -abi.EINVAL
+    end = addr + (abi.page_align(length, mask) & abi.ULONG_MAX)
+    if end > abi.ULONG_MAX:
+        return -abi.EINVAL
+    if end == addr:
+        return 0
+    found = [vma for vma in mm.vmas.overlapping(addr, end) if _policy_of(vma) is not None]
+    if not found:
+        return -abi.ENOENT
+    return walk(mm, mm.vmas.find(addr), addr, end, Holes.SKIPPED, _bind_home)
+
+
+def _policy_of(vma: Vma) -> Policy | None:
+    return vma.extra.policy if vma.extra is not None else None
+
+
+def _bind_home(mm: Mm, vma: Vma, start: int, end: int) -> Vma | int:
+    """The policy of [start, end) with node 0 for its home, which mpol_equal() compares too."""
+    policy = _policy_of(vma)
+    if policy is None:
+        return vma
+    if policy[0] not in (abi.MPOL_BIND, abi.MPOL_PREFERRED_MANY):
+        return -abi.EOPNOTSUPP
+    return _bind(mm, vma, start, end, (*policy[:3], 0))
 
 
 def _bind(mm: Mm, vma: Vma, start: int, end: int, policy: Policy | None) -> Vma | int:

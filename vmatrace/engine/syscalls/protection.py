@@ -51,6 +51,8 @@ def mprotect(mm: Mm, addr: int, length: int, prot: int, pkey: int = -1) -> int:
     if any_sealed(vma, end) and mm.world.seals_first:
         return -abi.EPERM
     access = (prot & abi.VM_ACCESS_FLAGS) | mm.world.arch_flags(prot)
+    if mm.persona & abi.READ_IMPLIES_EXEC and prot & abi.PROT_READ:
+        return walk(mm, vma, start, end, Holes.FATAL, _protect_all, access, pkey)
     return walk(mm, vma, start, end, Holes.FATAL, _protect, access, pkey)
 
 
@@ -75,6 +77,12 @@ def _valid(mm: Mm, addr: int, length: int, prot: int) -> bool:
     return addr < end <= abi.ULONG_MAX and not prot & ~(
         _KNOWN_PROT | _GROWS | mm.world.arch_prot(prot)
     )
+
+
+def _protect_all(mm: Mm, vma: Vma, start: int, end: int, access: int, pkey: int) -> Vma | int:
+    """_protect() under READ_IMPLIES_EXEC, of reading."""
+    gained = abi.VM_EXEC if vma.flags & abi.VM_MAYEXEC else 0
+    return _protect(mm, vma, start, end, access | gained, pkey)
 
 
 def _protect(mm: Mm, vma: Vma, start: int, end: int, access: int, pkey: int) -> Vma | int:

@@ -12,10 +12,11 @@ import re
 from typing import Final
 
 from vmatrace import abi, kernels
-from vmatrace.calls import IOCTL_REQUESTS, uffdio_range
+from vmatrace.calls import IOCTL_REQUESTS
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import NO_EXTRA, Vma, some
 from vmatrace.engine.walk import Holes, walk
+from vmatrace.structures import uffdio_range
 
 _MODE: Final = re.compile(r"mode=([\w|]+)")
 _FEATURES: Final = re.compile(r"features=([\w|]+)")

@@ -35,7 +35,7 @@ from vmatrace.trace.callstring import CallError, CallParser
 _MOST_NAMES: Final = 1000
 _MOST_PREFIXES: Final = 4096
 #: Calls that change the layout or what merges, and that the model does not know.
-_NOT_MODELLED: Final = ("map_shadow_stack", "syscall_0x1c5", "io_setup", "set_mempolicy_home_node")
+_NOT_MODELLED: Final = ("map_shadow_stack", "syscall_0x1c5")
 #: How a line goes on that a message has cut in two.
 _CONTINUED: Final = (")", ",", "=> ", "}", "]", "|", "<unfinished ...>")
 _WAITS: Final = ("wait4", "waitpid", "waitid")

@@ -1,0 +1,75 @@
+"""The structures that calls point to, in the form in which strace prints them.
+
+Knows that form, both ways; nothing of which call takes what.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from vmatrace import abi
+
+_NUMBER: Final = r"(0[xX][0-9a-fA-F]+|NULL|\d+)"
+_IOVEC: Final = re.compile(rf"iov_base={_NUMBER}, *iov_len={_NUMBER}")
+_WORDS: Final = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
+_START: Final = re.compile(rf"\bstart={_NUMBER}")
+_SOFT: Final = re.compile(r"rlim_cur=(RLIM(?:64)?_INFINITY|[\dxa-fA-F]+(?:\*\d+)*)")
+_RING: Final = re.compile(rf"\[{_NUMBER}\]")
+_SIZE: Final = re.compile(rf"\blen={_NUMBER}")
+
+
+def _value(text: str) -> int:
+    return abi.c_integer(text)
+
+
+def iovec(text: object) -> list[tuple[int, int]]:
+    """Base and length of each part of an iovec as strace prints it; none where it has no text."""
+    parts = _IOVEC.findall(text) if isinstance(text, str) else ()
+    return [(_value(base), _value(length)) for base, length in parts]
+
+
+def soft_limit(text: object) -> int | None:
+    """The soft limit in bytes of a struct rlimit as strace prints it, None where there is none."""
+    match = _SOFT.search(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    value = 1
+    for factor in match[1].split("*"):
+        value *= abi.RLIM_INFINITY if factor.startswith("RLIM") else _value(factor)
+    return min(value, abi.RLIM_INFINITY)
+
+
+def format_limit(soft: int, hard: int) -> str:
+    """``{rlim_cur=…, rlim_max=…}``."""
+    cur, most = ("RLIM64_INFINITY" if n == abi.RLIM_INFINITY else str(n) for n in (soft, hard))
+    return f"{{rlim_cur={cur}, rlim_max={most}}}"
+
+
+def ring(text: object) -> int | None:
+    """The address that io_setup() wrote, from ``[0x…]`` as strace prints it; None without."""
+    match = _RING.fullmatch(text.strip()) if isinstance(text, str) else None
+    return None if match is None else _value(match[1])
+
+
+def format_iovec(parts: Iterable[tuple[int, int]]) -> str:
+    """``[{iov_base=0x…, iov_len=0x…}, …]``."""
+    return f"[{', '.join(f'{{iov_base={base:#x}, iov_len={size:#x}}}' for base, size in parts)}]"
+
+
+def nodemask(text: str) -> list[int]:
+    """The words of a nodemask as strace prints it: ``[0x1, 0000000000000000]``."""
+    return [abi.c_integer(word) for word in _WORDS.findall(text)]
+
+
+def uffdio_range(text: object) -> tuple[int, int] | None:
+    """Start and length in a uffdio_range or uffdio_register as strace prints it, None without."""
+    start, size = (p.search(text) if isinstance(text, str) else None for p in (_START, _SIZE))
+    return (_value(start[1]), _value(size[1])) if start is not None and size is not None else None
+
+
+def format_uffdio(start: int, length: int, mode: str = "") -> str:
+    """``{start=0x…, len=0x…}``, or with *mode* ``{range={…}, mode=…}``."""
+    area = f"{{start={start:#x}, len={length:#x}}}"
+    return f"{{range={area}, mode={mode}}}" if mode else area
