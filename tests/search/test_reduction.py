@@ -9,12 +9,16 @@ import pytest
 from program import ROOT
 
 from vmatrace import abi
+from vmatrace.engine import view
 from vmatrace.event import Event
 from vmatrace.kernels import get_kernel
+from vmatrace.replayer.run import Replay
+from vmatrace.search import folding
 from vmatrace.search.conditions import parse
 from vmatrace.search.generate import files, generate
-from vmatrace.search.goals import Goal
+from vmatrace.search.goals import Goal, with_events
 from vmatrace.search.reduction import NotReachedError, Reducer, Smallest
+from vmatrace.search.rewriting import Reduction
 from vmatrace.search.shrink import consistent
 from vmatrace.trace.file import Trace, load_trace
 
@@ -127,3 +131,84 @@ def test_a_log_becomes_a_trace_that_is_partial_no_more() -> None:
     assert not found.base.partial
     assert all(event.recorded is None for event in found.events)
     assert_minimal(found, "vmas >= 4", "7.3")
+
+
+# --- long histories -------------------------------------------------------------------------------
+
+
+def apart(count: int) -> list[Event]:
+    """Mappings that do not touch, made in two calls each: *count* VMAs."""
+    return [
+        event
+        for i in range(count)
+        for at in [(1 << 40) + 3 * i * PAGE]
+        for event in (
+            Event("mmap", (at, PAGE, abi.PROT_NONE, PRIVATE, -1, 0), "", 2 * i + 1),
+            Event("mprotect", (at, PAGE, RW), "", 2 * i + 2),
+        )
+    ]
+
+
+def assert_no_mapping_can_go(found: Smallest, text: str, *models: str) -> None:
+    for i in range(len(found.base.maps)):
+        maps = found.base.maps[:i] + found.base.maps[i + 1 :]
+        base = dataclasses.replace(found.base, maps=maps)
+        assert goal(text, *models).reach(base, found.events) is None, i
+
+
+def test_a_long_history_is_folded_into_the_start() -> None:
+    found = reduced("vmas >= 80", apart(150), "7.3")
+    assert ([event.name for event in found.events], len(found.base.maps)) == (["mmap"], 79)
+    assert_minimal(found, "vmas >= 80", "7.3")
+    assert_no_mapping_can_go(found, "vmas >= 80", "7.3")
+
+
+def test_a_short_history_is_told_and_not_folded() -> None:
+    found = reduced("vmas >= 5", apart(150), "7.3")
+    assert (len(found.events), found.base.maps) == (5, [])
+
+
+def test_what_a_start_cannot_say_is_not_folded() -> None:
+    events = [
+        Event("mmap", ((1 << 40) + i * PAGE, PAGE, RW, PRIVATE, -1, 0), "") for i in range(90)
+    ]
+    found = reduced("merges >= 60", events, "7.3")
+    assert (len(found.events), found.base.maps) == (61, [])
+    assert_minimal(found, "merges >= 60", "7.3")
+
+
+def test_a_fold_keeps_modes_the_heap_and_what_was_written_to() -> None:
+    heap = 0x555555559000
+    events = [
+        Event("prctl", (abi.PR_SET_MEMORY_MERGE, 1, 0, 0, 0), ""),
+        Event("brk", (heap + PAGE,), ""),
+        *apart(60),
+        Event("madvise", (1 << 40, PAGE, abi.MADV_POPULATE_WRITE), ""),
+        Event("brk", (heap + 2 * PAGE,), ""),
+    ]
+    kernel = get_kernel("7.3")
+    whole = Replay(with_events(EMPTY, events), kernel)
+    whole.run()
+    for fold in folding.folded(Reduction(EMPTY, events), kernel, None):
+        run = Replay(with_events(*fold), kernel)
+        run.run()
+        mms = [replay.process("main") for replay in (whole, run)]
+        assert view.layout(mms[0]) == view.layout(mms[1])
+        assert len({(mm.brk, mm.start_brk, mm.merge_any) for mm in mms}) == 1
+        assert [bool(v.anon) for v in mms[0].vmas] == [bool(v.anon) for v in mms[1].vmas]
+
+
+def test_two_address_spaces_are_not_folded() -> None:
+    events = [*apart(20), Event("fork", (), "", label="c"), *apart(20)]
+    folds = list(folding.folded(Reduction(EMPTY, events), get_kernel("7.3"), None))
+    assert [len(fold.events) for fold in folds] == []
+    folds = list(
+        folding.folded(Reduction(EMPTY, [*apart(20), *apart(20)]), get_kernel("7.3"), None)
+    )
+    assert [len(fold.events) for fold in folds] == [1, 2, 4, 8, 16, 32]
+
+
+def test_what_holds_for_a_moment_only_is_seen_in_a_long_program() -> None:
+    gone = Event("munmap", (1 << 40, 30 * PAGE), "", 61)
+    events = [*apart(10), gone, *in_much_noise([], 3000)]
+    assert goal("vmas == 10 and events < 30", "7.3").reach(EMPTY, events) == 19

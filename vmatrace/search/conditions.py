@@ -11,15 +11,15 @@ Knows the grammar and the names; whether one holds, search.goals finds out.
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Union
 
 from vmatrace import abi
 from vmatrace.diagnostic import quoted, suggestion
 from vmatrace.engine.merge import NOTHING_THERE, Blocker
-from vmatrace.event import Bound
 
 #: Counts that only grow while a trace goes on: an event that counts can be pointed at.
 _REASONS: Final = tuple(
@@ -31,7 +31,11 @@ GROWING: Final = (
 )  # fmt: skip
 #: Every count that a condition may name.
 COUNTS: Final = ("vmas", "peak_vmas", "mergeable", *GROWING)
-_OPERATORS: Final = ("==", "!=", "<", "<=", ">", ">=")
+_COMPARE: Final[dict[str, Callable[[int, int], bool]]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,
+    ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+_OPERATORS: Final = tuple(_COMPARE)
 _SIDES: Final = ("from", "to")
 _TOKEN: Final = re.compile(
     r"\s*(?P<number>0x[0-9a-f]+|\d+)|\s*(?P<word>[A-Za-z_][\w.]*)|\s*(?P<sign>[<>=!]=|[-<>+()])"
@@ -74,7 +78,7 @@ class Compared:
 
     def holds(self, left: int, right: int) -> bool:
         """Whether it does for these values of the two sums."""
-        return Bound(self.operator, right).holds(left)
+        return _COMPARE[self.operator](left, right)
 
     def counts(self) -> Iterator[SideCount]:
         """The counts that it names."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from vmatrace import abi
 from vmatrace.event import Event, Expectation, Expr
@@ -31,8 +31,10 @@ from vmatrace.search.conditions import (
 )
 from vmatrace.trace.file import Trace
 
-#: A program as long as this is asked after every event, a longer one so often.
+#: A program as long as this is asked after every event, a longer one so often, where each VMA has
+#: to be looked at.
 _LOOKS: Final = 512
+_OF_MERGES: Final = ("merges", "blocked")
 #: mremap() asks for so much room below the limit.
 _NEAR_LIMIT: Final = 8
 _TOO_MANY: Final = (-abi.ENOMEM, -abi.EAGAIN)
@@ -45,15 +47,33 @@ def with_events(base: Trace, events: Sequence[Event]) -> Trace:
 
 @dataclass
 class Watched:
-    """A run of a program under each model, as far as it has come."""
+    """A run of a program under each model, as far as it has come.
+
+    It has to hear of every step (``stepped()``): what merges add up to is counted when one was
+    tried, and not for each call.
+    """
 
     runs: list[Replay]
     parted: bool = False
     results: dict[int, int] = field(default_factory=dict)
     limits: set[tuple[str, int]] = field(default_factory=set)
+    _known: dict[SideCount, int] = field(default_factory=dict)
+
+    def stepped(self, step: Step) -> None:
+        """A run has gone on."""
+        if step.decisions:
+            self._known.clear()
 
     def count(self, which: SideCount) -> int:
         """The count of a side as it is now."""
+        value = self._known.get(which)
+        if value is None:
+            value = self._count(which)
+            if which.name.startswith(_OF_MERGES):
+                self._known[which] = value
+        return value
+
+    def _count(self, which: SideCount) -> int:
         run = self.runs[0 if which.side == "from" else -1]
         name, _, part = which.name.partition(".")
         tally, result = run.result.tally, run.result
@@ -99,6 +119,12 @@ class Goal:
         self._compares = has(condition, "differs")
         self._lines = frozenset(part.line for part in parts if isinstance(part, OfLine))
         self._limit = has(condition, "limit_hit")
+        self._looks_at_all = any(
+            count.name == "mergeable"
+            for part in parts
+            if isinstance(part, Compared)
+            for count in part.counts()
+        )
         self._expects = has(condition, "expectation")
 
     def reach(self, base: Trace, events: Sequence[Event]) -> int | None:
@@ -106,15 +132,18 @@ class Goal:
         self.tries += 1
         watched = Watched(self._runs(base, events))
         followers = [Follower(run) for run in watched.runs] if self._compares else []
-        every = max(len(events) // _LOOKS, 1)
+        every = max(len(events) // _LOOKS, 1) if self._looks_at_all else 1
         for count, event in enumerate(events, 1):
-            steps = [run.step(event) for run in watched.runs]
-            last = steps[-1]
-            if last is None or None in steps:
-                return None
-            self._note(watched, event, last)
+            steps = []
+            for run in watched.runs:
+                step = run.step(event)
+                if step is None:
+                    return None
+                watched.stepped(step)
+                steps.append(step)
+            self._note(watched, event, steps[-1])
             if followers and not watched.parted:
-                watched.parted = _parted(followers, [s for s in steps if s is not None])
+                watched.parted = _parted(followers, steps)
             looks = count % every == 0 or count == len(events) or watched.parted
             if looks and not self._expects and self._holds(self.condition, watched):
                 return count
@@ -169,6 +198,7 @@ class Goal:
             for event in events:
                 step = watched.runs[-1].step(event)
                 if step is not None:
+                    watched.stepped(step)
                     self._note(watched, event, step)
             self.limits = watched.limits
         return events[: self._settle_expectation(trace)] if self._expects else events
@@ -212,14 +242,18 @@ class Goal:
         watched = Watched(self._runs(base, events))
         for event in events:
             for run in watched.runs:
-                run.step(event)
+                if (step := run.step(event)) is not None:
+                    watched.stepped(step)
         named = [c for leaf in leaves(self.condition) if isinstance(leaf, Compared)
                  for c in leaf.counts()]  # fmt: skip
         return {str(count): watched.count(count) for count in named}
 
 
 def _value(total: Sum, count: Callable[[SideCount], int]) -> int:
-    return sum(sign * (part if isinstance(part, int) else count(part)) for sign, part in total)
+    value = 0
+    for sign, part in total:
+        value += sign * (part if type(part) is int else count(cast(SideCount, part)))
+    return value
 
 
 def _parted(followers: Sequence[Follower], steps: Sequence[Step]) -> bool:

@@ -15,15 +15,18 @@ from typing import Final
 
 from vmatrace.calls import CALLS
 from vmatrace.event import Event, File
-from vmatrace.search import rewriting, slicing
+from vmatrace.layout import Layout
+from vmatrace.search import folding, rewriting, slicing
 from vmatrace.search.goals import Goal
 from vmatrace.search.rewriting import Reduction
-from vmatrace.search.shrink import Shrinker, consistent
+from vmatrace.search.shrink import Shrinker, consistent, fewest
 from vmatrace.trace.file import Trace
 
 #: Values of vm.max_map_count that are tried where a call meets the limit.
 _LIMITS: Final = tuple(2**n for n in range(2, 16))
 _RUNS: Final = 1 << 30
+#: So many calls, or mappings of a start, are too many to be read.
+_LONG: Final = 32
 
 
 class TellingError(ValueError):
@@ -78,15 +81,22 @@ class Reducer:
         self._adopt([dataclasses.replace(base, partial=False)])
         self._lower_limit()
         self._slice()
+        fold = self._fold()
+        if fold is not None and len(fold.base.maps) > _LONG:
+            self._best, fold = fold, None
         self._fewer()
+        if fold is not None and len(self._best.events) > _LONG:
+            self._best = fold
         self._adopt([dataclasses.replace(self._best.base, files=self._used_files())])
         self._simplify()
         self._fewer(simpler=True)
         self._rewrite(anonymize)
-        shrinker = self._fewer(simpler=True)
+        minimal = self._fewer(simpler=True)
+        while self._fewer_mappings():
+            minimal = self._fewer()
         self._take(rewriting.labelled(self._best))
         self._adopt([dataclasses.replace(self._best.base, files=self._used_files())])
-        return Smallest(*self._best, self._goal.tries, shrinker.minimal)
+        return Smallest(*self._best, self._goal.tries, minimal)
 
     # --- trying ----------------------------------------------------------------------------------
 
@@ -144,15 +154,58 @@ class Reducer:
                 if self._take(Reduction(base, guess)):
                     return
 
-    def _fewer(self, simpler: bool = False) -> Shrinker:
+    def _fold(self) -> Reduction | None:
+        """A program with a start in place of nearly all its calls, where it has many and can."""
+        unfolded = self._best
+        if len(unfolded.events) <= _LONG:
+            return None
+        try:
+            for model in reversed(self._goal.models):
+                plain = rewriting.concrete(unfolded, model, self._goal.ksm)
+                for guess in folding.folded(plain, model, self._goal.ksm):
+                    if self._take(guess):
+                        self._fewer()
+                        self._fewer_mappings()
+                        return self._best
+            return None
+        finally:
+            self._best = unfolded
+
+    def _fewer(self, simpler: bool = False) -> bool:
+        """Without the calls that can go; whether each that is left was left out, and may not."""
         base = self._best.base
-        shrinker = Shrinker(lambda events: self._reach(base, events), _RUNS, self._late)
+        known: set[int] = set()
+
+        def reach(events: Sequence[Event]) -> int | None:
+            key = hash(tuple((e.name, e.args, e.pid, e.label, e.line) for e in events))
+            if key in known:
+                return None
+            count = self._reach(base, events)
+            if count is None:
+                known.add(key)
+            return count
+
+        shrinker = Shrinker(reach, _RUNS, self._late)
         events = self._best.events
         best = shrinker.shrink(events) if simpler else shrinker.fewer(events)
         self._best = Reduction(base, best)
-        return shrinker
+        return shrinker.minimal
+
+    def _fewer_mappings(self) -> bool:
+        """Without the mappings of the start that can go; whether one did."""
+        base, events = self._best
+        before = len(base.maps)
+        if self._take(Reduction(dataclasses.replace(base, maps=[]), events)):
+            return before > 0
+
+        def smaller(maps: Layout) -> Layout | None:
+            other = dataclasses.replace(base, maps=maps)
+            return maps if self._take(Reduction(other, self._best.events)) else None
+
+        return len(fewest(base.maps, smaller)) < before
 
     def _simplify(self) -> None:
+        self._fewer_mappings()
         while self._adopt(rewriting.simpler_starts(self._best.base)):
             pass
         while any(self._take(guess) for guess in rewriting.one_process_less(self._best)):

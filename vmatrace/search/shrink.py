@@ -8,7 +8,7 @@ and processes; whether a program fails, only the caller knows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from vmatrace import abi
 from vmatrace.calls import BIRTHS, CALLS, DEATHS
@@ -16,9 +16,14 @@ from vmatrace.event import Arg, Event, Expr
 
 #: Whether a program still shows what is looked for: how many of its events that takes, or None.
 Fails = Callable[[Sequence[Event]], "int | None"]
+T = TypeVar("T")
 _PAGE: Final = 4096
 #: More events than this are made simpler together, first.
 _MANY: Final = 32
+#: Of no more events than this each is made simpler alone, and several can go at once after that.
+_FEW: Final = 64
+#: Into so many parts many events are divided, to be made simpler together.
+_PARTS: Final = 32
 #: Runs of a program that are worth an argument less.
 BUDGET: Final = 4000
 
@@ -46,8 +51,9 @@ class Shrinker:
             raise ValueError("the program does not fail when it is run again")
         before = None
         while before is None or len(best) < len(before) or _texts(best) != _texts(before):
+            chunk = None if before is None or len(best) <= _FEW else 1
             before = best
-            best = self.fewer(best)
+            best = self.fewer(best, chunk)
             best = self._simpler(best)
         return best
 
@@ -60,26 +66,20 @@ class Shrinker:
         count = self._fails(candidate) if candidate else None
         return None if count is None else candidate[:count]
 
-    def fewer(self, events: list[Event]) -> list[Event]:
-        """*events*, which fail, without those that can go; their arguments stay."""
-        chunk = max(len(events) // 2, 1)
-        while True:
-            removed = False
-            end = len(events)
-            while end > 0:
-                start = max(end - chunk, 0)
-                smaller = self._try(events[:start] + events[end:])
-                if smaller is not None and len(smaller) < len(events):
-                    events, removed = smaller, True
-                end = min(start, len(events))
-            if chunk == 1 and not removed:
-                self.minimal = self.runs < self._budget and not self._late()
-                return events
-            chunk = max(chunk // 2, 1)
+    def fewer(self, events: list[Event], chunk: int | None = None) -> list[Event]:
+        """*events*, which fail, without those that can go; their arguments stay.
+
+        At first *chunk* of them go at once, half of them where it is None.
+        """
+        events = fewest(events, self._try, chunk)
+        self.minimal = self.runs < self._budget and not self._late()
+        return events
 
     def _simpler(self, events: list[Event]) -> list[Event]:
         if len(events) > _MANY:
             events = self._simpler_together(events)
+        if len(events) > _FEW:
+            return events
         position = 0
         while position < len(events):
             for variant in _variants(events[position]):
@@ -95,15 +95,40 @@ class Shrinker:
 
     def _simpler_together(self, events: list[Event]) -> list[Event]:
         """The boldest variants of many events at once, of half of them, of a quarter…"""
-        chunk = len(events)
-        while chunk > 1:
+        chunk, least = len(events), max(len(events) // _PARTS, 1)
+        while chunk > least:
             for start in range(0, len(events), chunk):
                 bold = [next(_variants(e), e) for e in events[start : start + chunk]]
+                if bold == events[start : start + chunk]:
+                    continue
                 tried = self._try([*events[:start], *bold, *events[start + chunk :]])
                 if tried is not None and len(tried) == len(events):
                     events = tried
             chunk //= 2
         return events
+
+
+def fewest(
+    items: list[T], smaller: Callable[[list[T]], list[T] | None], chunk: int | None = None
+) -> list[T]:
+    """*items* without those that can go: 1-minimal.
+
+    *smaller* gives what is left of fewer items, None where they will not do; at first *chunk* go at
+    once, half of them where it is None.
+    """
+    chunk = max(len(items) // 2, 1) if chunk is None else chunk
+    while True:
+        removed = False
+        end = len(items)
+        while end > 0:
+            start = max(end - chunk, 0)
+            rest = smaller(items[:start] + items[end:])
+            if rest is not None and len(rest) < len(items):
+                items, removed = rest, True
+            end = min(start, len(items))
+        if chunk == 1 and not removed:
+            return items
+        chunk = max(chunk // 2, 1)
 
 
 def _texts(events: Sequence[Event]) -> list[tuple[str, tuple[Arg, ...]]]:
@@ -155,6 +180,8 @@ def _simpler_values(event: Event, position: int, value: int) -> list[int]:
         return [p for p in (abi.PROT_READ | abi.PROT_WRITE, abi.PROT_READ, 0) if _below(p, value)]
     if param.kind == "flags" and param.families in (("MAP_",), ("MREMAP_",), ("MCL_",)):
         keep = abi.MAP_TYPE if param.families == ("MAP_",) else 0
+        if keep and event.args[4] == -1:
+            keep |= abi.MAP_ANONYMOUS  # without it the call would fail
         bits = [1 << n for n in range(64) if value >> n & 1 and not 1 << n & keep]
         return [value & ~bit for bit in reversed(bits)]
     return []

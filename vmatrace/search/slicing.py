@@ -142,6 +142,7 @@ def history(
         step = replay.step(event)
         if step is None:
             break
+        watched.stepped(step)
         now = before
         if step.decisions or step.splits or step.result < 0:
             now = [watched.count(count) for count in counts]

@@ -122,7 +122,8 @@ def _about(trace: Trace, wish: ShrinkWish, reduced: Smallest, before: int) -> st
         f"{reduced.tries} replays.",
     ]
     if reduced.minimal:
-        lines.append("1-minimal: without any one of its calls it is not met any more.")
+        parts = "calls, or of the mappings at its start," if reduced.base.maps else "calls"
+        lines.append(f"1-minimal: without any one of its {parts} it is not met any more.")
     else:
         lines.append("Not proven minimal: the time was over before.")
     if reduced.base.sysctl.max_map_count != trace.sysctl.max_map_count:
