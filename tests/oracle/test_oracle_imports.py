@@ -9,7 +9,8 @@ from vmatrace import kernels, oracle
 from vmatrace.oracle import probe
 
 ALLOWED = {
-    "vmatrace.abi", "vmatrace.calls", "vmatrace.event", "vmatrace.layout", "vmatrace.syscalls",
+    "vmatrace.abi", "vmatrace.calls", "vmatrace.event", "vmatrace.layout", "vmatrace.structures",
+    "vmatrace.syscalls",
 }  # fmt: skip
 
 
