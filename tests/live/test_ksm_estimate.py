@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from live.ksmd import KSM, loose
+from vmatrace.commands.audit.pages.contents import PAGE_SIZE
 from vmatrace.commands.audit.pages.question import estimate
+from vmatrace.commands.audit.question import audit
 from vmatrace.commands.audit.snapshot import open_snapshot
 
 #: The programs: {MEMORY} is what each does with pages of its own, from PR_SET_MEMORY_MERGE on.
@@ -116,11 +118,18 @@ def test_the_estimate_is_what_ksmd_comes_to(zero_pages: int, programs: Programs)
     with loose(use_zero_pages=zero_pages) as ksmd:
         found = {name: estimate(pair) for name, pair in pids.items()}
         ksmd.settle()
+        bills = {pid: audit(open_snapshot(pid)).bill for pair in pids.values() for pid in pair}
         real = {
             (name, counter): sum(ksmd.of(pid, counter) for pid in pair)
             for name, pair in pids.items()
             for counter in ("ksm_merging_pages", "ksm_zero_pages", "ksm_rmap_items")
         }
+    for bill in bills.values():
+        assert bill.counters is not None
+        assert bill.resident is not None
+        assert bill.resident // PAGE_SIZE == near(bill.counters.merged)
+        assert bill.counters.by_default is not False
+        assert bill.ksmd
     for name, estimated in found.items():
         zeros = real[name, "ksm_zero_pages"]
         assert estimated.sharing.merged == near(real[name, "ksm_merging_pages"] + zeros), name

@@ -124,6 +124,14 @@ AUDIT: Final = record(
         "savable": NUMBER,
         "differ_by_mergeable": NUMBER,
         "special": NUMBER,
+        "ksm": record(
+            {
+                "ksmd": nullable(FLAG), "by_default": nullable(FLAG),
+                "resident": nullable(NUMBER), "apart": NUMBER,
+                "merged": nullable(NUMBER), "zeros": nullable(NUMBER), "tracked": nullable(NUMBER),
+                "records": nullable(NUMBER), "profit": nullable(INTEGER),
+            }
+        ),
         "patterns": array(_PATTERN, description="Each VMA is of one; the largest first."),
         "groups": array(_GROUP, description="Each VMA is in one; the largest first."),
         "runs": array(

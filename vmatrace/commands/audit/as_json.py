@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, TextIO
 
+from vmatrace.commands.audit.bill import Bill
 from vmatrace.commands.audit.patterns import PatternUse
 from vmatrace.commands.audit.patternwords import PATTERNS
 from vmatrace.commands.audit.question import Audit, LookalikeRun
@@ -46,6 +47,7 @@ def document(audit: Audit) -> dict[str, Any]:
         "savable": audit.savable,
         "differ_by_mergeable": audit.by_ksm,
         "special": audit.special,
+        "ksm": _ksm(audit.bill),
         "patterns": [_pattern(audit, use) for use in audit.patterns],
         "groups": [_group(audit, group) for group in audit.groups],
         "runs": [_run(run) for run in audit.runs],
@@ -55,6 +57,14 @@ def document(audit: Audit) -> dict[str, Any]:
 def share(audit: Audit, vmas: int) -> float:
     """The part of the limit that *vmas* are, to a millionth."""
     return round(audit.share(vmas), 6)
+
+
+def _ksm(bill: Bill) -> dict[str, Any]:
+    counters = bill.counters
+    known = dict.fromkeys(("by_default", "merged", "zeros", "tracked", "records", "profit"))
+    if counters is not None:
+        known |= {name: getattr(counters, name) for name in known}
+    return {"ksmd": bill.ksmd, "resident": bill.resident, "apart": bill.apart, **known}
 
 
 def _pattern(audit: Audit, use: PatternUse) -> dict[str, Any]:

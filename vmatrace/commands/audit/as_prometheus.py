@@ -33,6 +33,11 @@ def _one(
     return values
 
 
+def _counted(name: str) -> Callable[[Audit], _Values]:
+    """A counter of ksmd, of a process where it may be read."""
+    return _one(lambda audit: getattr(audit.bill.counters, name, None))
+
+
 _METRICS: Final = (
     _Metric("vmatrace_vmas", "VMAs that the process has.", _one(lambda audit: audit.vmas)),
     _Metric(
@@ -47,6 +52,19 @@ _METRICS: Final = (
     _Metric(
         "vmatrace_savable_vmas", "VMAs less if neighbours that look alike were one.",
         _one(lambda audit: audit.savable),
+    ),
+    _Metric(
+        "vmatrace_ksm_vmas", "VMAs that are likely there for KSM's sake alone.",
+        _one(lambda audit: audit.bill.apart if audit.snapshot.flags_known else None),
+    ),
+    _Metric("vmatrace_ksm_merged_pages", "Pages that ksmd has merged.", _counted("merged")),
+    _Metric(
+        "vmatrace_ksm_zero_pages", "Pages that ksmd has replaced by the page of zeros.",
+        _counted("zeros"),
+    ),
+    _Metric(
+        "vmatrace_ksm_profit_bytes", "What KSM saves less what it needs, as the kernel reckons.",
+        _counted("profit"),
     ),
     _Metric(
         "vmatrace_pattern_vmas", "VMAs of one pattern; each VMA is of one.",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, TextIO
 
 from vmatrace import abi
-from vmatrace.commands.audit import filltable, overview
+from vmatrace.commands.audit import billtable, filltable, overview
 from vmatrace.commands.audit.question import (
     LIKELY,
     POSSIBLE,
@@ -69,6 +69,7 @@ def write(paper: Paper, audit: Audit) -> None:
     for causes, runs in by_cause(audit.runs).items():
         paper.line("")
         _write_group(paper, causes, runs)
+    billtable.write(paper, audit)
     paper.line("")
     paper.paragraph(_verdict(audit), "failed" if audit.savable else "passed")
     if audit.by_ksm:

@@ -14,7 +14,9 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from vmatrace import abi, kernels
+from vmatrace.commands.audit import bill as bills
 from vmatrace.commands.audit import snapshot as snapshots
+from vmatrace.commands.audit.bill import Bill
 from vmatrace.commands.audit.patterns import PatternUse, patterns
 from vmatrace.commands.audit.snapshot import Snapshot
 from vmatrace.engine.merge import IGNORED_FLAGS
@@ -100,6 +102,7 @@ class Audit(Printable):
     max_map_count: int
     groups: list[VmaGroup]
     patterns: list[PatternUse]
+    bill: Bill
     assumed: bool = False
 
     def __repr__(self) -> str:
@@ -183,8 +186,20 @@ def audit(
     layout = snapshot.layout
     return Audit(
         snapshot, kernel, found, by_ksm, special, limit, groups(layout), patterns(layout),
-        max_map_count is None,
+        _bill(snapshot, found, by_ksm), max_map_count is None,
     )  # fmt: skip
+
+
+def _bill(snapshot: Snapshot, runs: Iterable[LookalikeRun], by_ksm: int) -> Bill:
+    """What KSM saves and costs: VMAs that likely got the flag late, and those beside VMAs without
+    it.
+    """
+    late = Suspicion(LATE_FLAG, LIKELY)
+    apart = by_ksm + sum(run.savable for run in runs if late in run.causes)
+    if snapshot.pid is None:
+        return Bill(None, snapshot.ksm, apart)
+    counters = bills.read_counters(snapshot.pid)
+    return Bill(counters, snapshot.ksm, apart, bills.knob("run") == 1)
 
 
 def by_cause(runs: Iterable[LookalikeRun]) -> dict[tuple[Suspicion, ...], list[LookalikeRun]]:

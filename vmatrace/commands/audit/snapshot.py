@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import BinaryIO, Final, TextIO, Union
 
+from vmatrace.commands.audit import bill
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.importers import looks
 from vmatrace.importers.sources import Input
@@ -37,7 +38,7 @@ class Snapshot:
     """The text of /proc/PID/smaps or maps, read. ``counted``: it says what has been written to.
 
     ``source`` is what messages call it; ``pid`` and ``process`` (its name) are of one of this
-    machine, None and "" else.
+    machine, None and "" else. ``ksm``: bytes that ksmd has merged, None where it does not say.
     """
 
     layout: Layout
@@ -46,6 +47,7 @@ class Snapshot:
     source: str = "<text>"
     pid: int | None = None
     process: str = ""
+    ksm: int | None = None
 
     @property
     def live(self) -> bool:
@@ -61,7 +63,7 @@ def read(text: str, source: str = "<text>", pid: int | None = None, process: str
         layout = parse_snapshot(text)  # fails too, and knows the line
     known = all(mapping.flags_known for mapping in layout)
     counted = re.search(r"^ *(?:Address .* )?Anonymous[: ]", text, re.MULTILINE) is not None
-    return Snapshot(layout, known, counted, source, pid, process)
+    return Snapshot(layout, known, counted, source, pid, process, bill.resident(text))
 
 
 class ForbiddenError(TraceError):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final, TextIO
 
+from vmatrace.commands.audit.bill import RECORD
 from vmatrace.commands.audit.pages.classes import Sharing
 from vmatrace.commands.audit.pages.cost import STEP
-from vmatrace.commands.audit.pages.question import RECORD, Contents, Estimate
+from vmatrace.commands.audit.pages.question import Contents, Estimate
 from vmatrace.commands.forms import Form, Pages
 from vmatrace.render import words
 from vmatrace.render.paper import Paper

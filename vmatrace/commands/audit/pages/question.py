@@ -10,6 +10,7 @@ from typing import Final
 
 from vmatrace import kernels
 from vmatrace.commands.audit import snapshot as snapshots
+from vmatrace.commands.audit.bill import RECORD, knob
 from vmatrace.commands.audit.pages.classes import KsmSettings, Sharing, sharing, zeros
 from vmatrace.commands.audit.pages.contents import (
     PAGE_SIZE,
@@ -23,9 +24,6 @@ from vmatrace.commands.audit.question import DEFAULT_MAX_MAP_COUNT, running
 from vmatrace.diagnostic import TraceError
 from vmatrace.kernels import Kernel
 
-#: What ksmd keeps for each page that it looks at: a struct ksm_rmap_item (mm/ksm.c). Bytes.
-RECORD: Final = 64
-_KSM: Final = "/sys/kernel/mm/ksm"
 #: Pages between two words about how far it has come.
 _OFTEN: Final = 4096
 
@@ -133,7 +131,7 @@ class _Survey:
                     own.counts[page.digest] += 1
                     self._add(page)
         return Contents(
-            pid, _name(pid), memory.present - round(idle / self._share), read - idle,
+            pid, snapshot.process, memory.present - round(idle / self._share), read - idle,
             memory.unread, own.zeros, memory.swapped, own.sharing(self._share, self.settings)[0],
             len(snapshot.layout), snapshots.max_map_count() or DEFAULT_MAX_MAP_COUNT,
             added(snapshot.layout, self._models),
@@ -161,7 +159,7 @@ def models(kernel: Kernel | None) -> list[Kernel]:
 def settings() -> KsmSettings:
     """The settings of this machine's ksmd."""
     return KsmSettings(
-        _knob("max_page_sharing") or KsmSettings.max_page_sharing, bool(_knob("use_zero_pages"))
+        knob("max_page_sharing") or KsmSettings.max_page_sharing, bool(knob("use_zero_pages"))
     )
 
 
@@ -190,20 +188,3 @@ def estimate(
             refuse(error)
     total, nothing = survey.every.sharing(share, survey.settings)
     return Estimate(processes, total, nothing, survey.again, share, survey.settings)
-
-
-def _knob(name: str) -> int | None:
-    try:
-        with open(f"{_KSM}/{name}", encoding="ascii") as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return None
-
-
-def _name(pid: int) -> str:
-    """What the process calls itself; "" where it has gone."""
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().rstrip("\n")
-    except OSError:
-        return ""
