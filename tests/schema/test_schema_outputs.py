@@ -107,10 +107,14 @@ def printed_for(command: str) -> int:
     return max(command.count(".yaml"), 1)
 
 
+def words(command: str) -> list[str]:
+    """The words of *command*; ``self`` is the process that runs it."""
+    return [str(os.getpid()) if word == "self" else word for word in command.split()]
+
+
 def answer(run: RunProgram, command: str) -> Run:
-    """What *command* prints as JSON; ``self`` in it is the process that runs it."""
-    words = (str(os.getpid()) if word == "self" else word for word in command.split())
-    return run(*words, "--format", "json")
+    """What *command* prints as JSON."""
+    return run(*words(command), "--format", "json")
 
 
 @pytest.mark.parametrize(
@@ -200,9 +204,10 @@ REPORTS_OF = {
     "check-csv": f"check {SMALL} {FAILING} --format csv",
     "diff-csv": f"diff {SMALL} {FAILING} --format csv",
     "across-csv": f"diff {SMALL} --across 6.4..6.18 --format csv",
-    "audit-csv": f"audit {os.getpid()} --format csv",
-    "watch-csv": f"audit {os.getpid()} --every 10ms --count {len(EXHIBITS) + 1} --format csv",
-    "compare-csv": f"audit {os.getpid()} tests/golden/audit/mixed.smaps --compare --format csv",
+    "audit-csv": "audit self --format csv",
+    "watch-csv": f"audit self --every 10ms --count {len(EXHIBITS) + 1} --format csv",
+    "compare-csv": "audit self tests/golden/audit/mixed.smaps --compare --format csv",
+    "report-csv": f"report {SMALL} --format csv",
     "gitlab": f"check {SMALL} {FAILING} --format gitlab",
     "sarif": f"diff {SMALL} {FAILING} --format sarif",
 }
@@ -214,7 +219,7 @@ def test_every_report_has_an_example_here() -> None:
 
 @pytest.mark.parametrize("name", REPORTS_OF)
 def test_a_report_is_what_its_schema_says(run: RunProgram, name: str) -> None:
-    out = run(*REPORTS_OF[name].split()).out
+    out = run(*words(REPORTS_OF[name])).out
     if not name.endswith("-csv"):
         assert complaints(json.loads(out), name) == []
         return

@@ -21,7 +21,7 @@ def _row(description: str, columns: tuple[str, ...], **more: Schema) -> Schema:
     """A row as an object, a field for each column in order; every value is text, maybe empty."""
     numbers = {
         "line", "column", "since_line", "vmas", "mergeable", "peak_vmas", "pid", "max_map_count",
-        "headroom", "size_class", "bytes", *PATTERNS,
+        "headroom", "event", "blocked", "peak", "size_class", "bytes", *PATTERNS,
     }  # fmt: skip
     fields = {
         name: _NUMBER if name in numbers or name.endswith(("_from", "_to")) else TEXT
@@ -65,6 +65,11 @@ _COMPARE: Final = _row(
     "A row of audit --compare --format csv: VMAs that differ.",
     ("before", "after", "kind", "start", "end", "pattern", "vmas_before", "vmas_after", "name"),
 )
+_REPORT: Final = _row(
+    "A row of report --format csv: a process after an event.",
+    ("path", "trace", "model", "event", "line", "process", "program", "vmas", "mergeable",
+     "blocked", "peak"),
+)  # fmt: skip
 
 _GITLAB: Final[Schema] = {
     "description": "check and diff --format gitlab: a code quality report of GitLab.",
@@ -119,6 +124,7 @@ REPORTS: Final[dict[str, Schema]] = {
     "audit-csv": _AUDIT,
     "watch-csv": _WATCH,
     "compare-csv": _COMPARE,
+    "report-csv": _REPORT,
     "gitlab": _GITLAB,
     "sarif": _SARIF,
 }

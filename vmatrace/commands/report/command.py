@@ -24,6 +24,7 @@ Examples:
   vmatrace report trace.yaml --ksm            what if KSM were on by default
   vmatrace report trace.yaml --from 6.12 --to 6.18
   vmatrace report trace.yaml -o report.html            as a page
+  vmatrace report trace.yaml -o trace.pftrace          for ui.perfetto.dev
   vmatrace report trace.yaml --format json | jq .summary
 
 \b
@@ -43,8 +44,8 @@ Exit status: 0 done, also where the two models differ; 2 bad usage or input.""",
 @options.reading
 @forms.option(__package__)
 @click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False),
-              help="Write there instead of to standard output; the suffix (.html, .json, .txt) "
-              "says the form.")  # fmt: skip
+              help="Write there instead of to standard output; the suffix (.html, .json, .txt, "
+              ".csv, .pftrace) says the form.")  # fmt: skip
 def command(
     traces: tuple[str, ...],
     before: Kernel,

@@ -51,9 +51,14 @@ def plan(points: Iterable[Point], last: int, columns: int, limit: int) -> Plot:
     if before is not None:
         heights[at + 1 :] = [before] * (columns - at - 1)
     highest = max((max(pair) for pair in heights if pair), default=0)
-    near = highest * 2 >= limit
+    near = in_scale(limit, highest)
     step, top = scale(max(highest, limit) if near else highest)
     return Plot(heights, top, step, first, last, limit if near else None)
+
+
+def in_scale(limit: int, highest: int) -> bool:
+    """Whether a line at *limit* leaves room to see a curve that rises to *highest*."""
+    return highest * 2 >= limit
 
 
 def scale(highest: int) -> tuple[int, int]:
@@ -71,7 +76,7 @@ def write(
     braille = paper.glyph("⣿", "") != ""
     points = list(points)
     highest = max((max(point.high) for point in points), default=0)
-    margin = len(str(scale(max(highest, limit) if highest * 2 >= limit else highest)[1])) + 4
+    margin = len(str(scale(max(highest, limit) if in_scale(limit, highest) else highest)[1])) + 4
     width = max(min(paper.width or _WIDE, 120) - margin - 1, 20)
     plot = plan(points, last, width * 2 if braille else width, limit)
     ticks = {
