@@ -34,6 +34,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "oracle": ({"oracle"}, {"facts", "event"}),
     "replayer": ({"replayer"}, {"facts", "event", "trace", "engine"}),
     "importers": ({"importers"}, {"facts", "event", "trace"}),
+    "cluster": ({"cluster"}, {"facts", "event", "trace", "importers"}),
     "record": ({"record"}, {"facts", "event", "trace", "oracle"}),
     "schema": ({"schema"}, {"facts", "event", "trace"}),
     "search": ({"search"}, {"facts", "event", "trace", "engine", "replayer"}),
@@ -42,8 +43,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "commands": (
         {"commands"},
         {
-            "facts", "event", "trace", "engine", "oracle", "replayer", "importers", "record",
-            "schema", "search", "verify", "render",
+            "facts", "event", "trace", "engine", "oracle", "replayer", "importers", "cluster",
+            "record", "schema", "search", "verify", "render",
         },
     ),
     "program": (
@@ -76,6 +77,7 @@ THIRD_PARTIES = {
     "tomli": {"commands.config"},
     "tomllib": {"commands.config"},  # of Python itself from 3.11 on
     "pytest": {"pytest_plugin", "pytest_items"},
+    "distributed": {"cluster"},
 }
 
 #: Modules past 400 lines, the most that each may have, and why it is one.

@@ -58,8 +58,7 @@ def each_of(
     """
     from concurrent.futures.process import BrokenProcessPool
 
-    size = max(1, min(_CHUNK, len(inputs) // (4 * processes)))
-    chunks = deque(inputs[i : i + size] for i in range(0, len(inputs), size))
+    chunks = deque(chunked(inputs, processes))
     with _pool(processes) as pool:
         try:
             futures = deque(_submit(pool, work, chunk) for chunk in chunks)
@@ -70,6 +69,12 @@ def each_of(
             pass
     # A process died, nobody knows at what: the rest one by one, each with a process to lose.
     yield from _one_by_one(work, [path for chunk in chunks for path in chunk], died)
+
+
+def chunked(inputs: Sequence[str], processes: int) -> Iterator[Sequence[str]]:
+    """*inputs* in such pieces that *processes* have several each."""
+    size = max(1, min(_CHUNK, len(inputs) // (4 * processes)))
+    return (inputs[i : i + size] for i in range(0, len(inputs), size))
 
 
 def _one_by_one(

@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from vmatrace.importers.format import Reading
     from vmatrace.trace.file import Trace, TraceError
+
+_Answer = TypeVar("_Answer")
 
 OK: Final = 0
 DIFFERS: Final = 1
@@ -31,14 +33,31 @@ def each(
 
     *reading* is for logs (importers.open_trace()); *refuse* is told of each error too.
     """
+    return _worst(sources, lambda source: show(opened(source, reading)), refuse)
+
+
+def each_answer(
+    answers: Iterable[_Answer | TraceError],
+    show: Callable[[_Answer], int],
+    refuse: Callable[[TraceError], None] = lambda _: None,
+) -> int:
+    """The same of traces that were opened already: *answers* about them, or what is wrong."""
+    return _worst(answers, show, refuse)
+
+
+def _worst(
+    found: Iterable[_Answer | TraceError],
+    show: Callable[[_Answer], int],
+    refuse: Callable[[TraceError], None],
+) -> int:
     from vmatrace.trace.file import TraceError
 
     status = OK
-    for source in sources:
+    for one in found:
         try:
-            if isinstance(source, TraceError):
-                raise source
-            status = max(status, show(opened(source, reading)))
+            if isinstance(one, TraceError):
+                raise one
+            status = max(status, show(one))
         except TraceError as error:
             sys.stdout.flush()
             click.echo(str(error), err=True)

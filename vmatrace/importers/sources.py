@@ -15,6 +15,7 @@ import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from importlib import import_module
 from typing import Any, BinaryIO, Final, Protocol
@@ -31,6 +32,9 @@ _NO_ZSTD: Final = (
     "it is compressed with zstd, which nothing here can read (expected Python 3.14, the package"
     " zstandard as pip install 'vmatrace[zstd]' has it, or the program zstd)"
 )
+
+#: Where the file of a path is, for who reads it in another folder or for somebody else.
+placed: ContextVar[Callable[[str], str]] = ContextVar("placed", default=str)
 
 
 class _Decoder(Protocol):
@@ -56,16 +60,16 @@ class Input:
 
     def __init__(self, path: str | BinaryIO) -> None:
         """Raises TraceError when nothing can be read at *path* ("-": standard input)."""
-        self._path = path if isinstance(path, str) else ""
-        self.name = "<stdin>" if path == "-" else self._path or _name(path)
+        self.name = "<stdin>" if path == "-" else path if isinstance(path, str) else _name(path)
+        self._path = placed.get()(path) if isinstance(path, str) else ""
         self._spool: int | None = None
         with _reported(self.name):
             if not isinstance(path, str):
                 self._keep(path)
             elif path == "-":
                 self._keep(sys.stdin.buffer)
-            elif not stat.S_ISREG(os.stat(path).st_mode):
-                with open(path, "rb") as stream:
+            elif not stat.S_ISREG(os.stat(self._path).st_mode):
+                with open(self._path, "rb") as stream:
                     self._keep(stream)
             with self._open() as file:
                 start = file.read(_START)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from random import Random
 from typing import Final
@@ -65,7 +66,7 @@ class Hunter:
     def slice(
         self, number: int, known: Mapping[tuple[str, ...], Find], deadline: float | None = None
     ) -> SliceResult:
-        """Run slice *number* up to the *deadline* (time.monotonic()).
+        """Run slice *number* up to the *deadline* (time.time(), which other machines share).
 
         *known* are the kinds that the rounds before have found, the same for every slice of one.
         """
@@ -78,7 +79,7 @@ class Hunter:
         done = 0
         enough = _enough(known)
         for i in range(SLICE):
-            if deadline is not None and time.monotonic() > deadline:
+            if deadline is not None and time.time() > deadline:
                 break
             done += 1
             if number == 0 and i < len(ground.corpus):
@@ -266,13 +267,20 @@ class HuntTotal:
     interrupted: bool = False
 
 
-#: The hunt under way, which processes that are forked for a slice find here.
-_under_way: list[tuple[Hunter, dict[tuple[str, ...], Find], float | None]] = []
+def _slice(
+    ground: Ground, known: Mapping[tuple[str, ...], Find], deadline: float | None, number: str
+) -> SliceResult:
+    return _hunter(ground).slice(int(number), known, deadline)
 
 
-def _slice(number: str) -> SliceResult:
-    ((hunter, known, deadline),) = _under_way
-    return hunter.slice(int(number), known, deadline)
+#: The last one, since a process mostly gets slices of one hunt.
+_last: list[Hunter] = []
+
+
+def _hunter(ground: Ground) -> Hunter:
+    if not _last or _last[0].ground != ground:
+        _last[:] = [Hunter(ground)]
+    return _last[0]
 
 
 def hunt(
@@ -288,7 +296,7 @@ def hunt(
     *share* runs a function over inputs, in order. An interrupt (Ctrl-C) ends it, too.
     """
     began = time.monotonic()
-    deadline = None if seconds is None else began + seconds
+    deadline = None if seconds is None else time.time() + seconds
     total = HuntTotal()
     number = 0
     last = None if programs is None else -(-programs // SLICE)
@@ -296,8 +304,8 @@ def hunt(
         while last is None or number < last:
             upto = number + ROUND if last is None else min(number + ROUND, last)
             inputs = [str(n) for n in range(number, upto)]
-            _under_way[:] = [(hunter, dict(hunter.known), deadline)]
-            for result in share(_slice, inputs):
+            work = partial(_slice, hunter.ground, dict(hunter.known), deadline)
+            for result in share(work, inputs):
                 total.programs += result.programs
                 total.seconds = time.monotonic() - began
                 hunter.add(result, total.seconds)
@@ -307,7 +315,7 @@ def hunt(
                     total.finds = total.finds[:most]
                     return total
             number = upto
-            if deadline is not None and time.monotonic() > deadline:
+            if deadline is not None and time.time() > deadline:
                 break
     except KeyboardInterrupt:
         total.interrupted = True

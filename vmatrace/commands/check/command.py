@@ -6,11 +6,11 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar, Union
+from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import forms, options
+from vmatrace.commands import forms, options, sharing
 from vmatrace.commands.inputs import BAD, DIFFERS, OK, opened, sources
 
 if TYPE_CHECKING:
@@ -18,21 +18,10 @@ if TYPE_CHECKING:
 
     from vmatrace.commands.check.question import Checked
     from vmatrace.commands.config import Budget
+    from vmatrace.commands.sharing import Source
     from vmatrace.diagnostic import TraceError
     from vmatrace.kernels import Kernel
     from vmatrace.trace.update import Updated
-
-    Source = Union[str, TraceError]
-
-_Result = TypeVar("_Result", covariant=True)
-
-
-class _Work(Protocol[_Result]):
-    """What is done with one trace under models; *watch*: progress may be shown."""
-
-    def __call__(
-        self, kernels: Sequence[Kernel], source: Source, watch: bool = False
-    ) -> _Result: ...
 
 
 class _Models(options.Model):
@@ -101,13 +90,7 @@ cannot hold under all its models; 2 bad usage or bad input.""",
     type=click.Path(dir_okay=False, allow_dash=True),
     help="Write a JUnit report too; - is standard output, instead of the table.",
 )
-@click.option(
-    "-j",
-    "--jobs",
-    metavar="N",
-    type=click.IntRange(1),
-    help="How many processes to use.  [default: as many as there are cores]",
-)
+@sharing.options
 @click.option(
     "--update",
     is_flag=True,
@@ -122,6 +105,7 @@ def command(
     chosen: tuple[tuple[Kernel, ...], ...],
     junit: str | None,
     jobs: int | None,
+    on: tuple[str, bool],
     update: bool,
     only_traces: bool,
     allowed: tuple[str, ...],
@@ -140,6 +124,8 @@ def command(
         wanted = (*wanted, forms.Wanted("junit", junit if junit != "-" else None))
     if update and wanted:
         raise click.UsageError("--update goes neither with --format nor with --junit")
+    if update and on[0]:
+        raise click.UsageError("--update rewrites files here, so it goes without --on")
     if update and "-" in traces:
         raise click.UsageError("--update cannot rewrite standard input")
     settings = config.settings()
@@ -151,13 +137,14 @@ def command(
     if only_traces:
         named = [one for one in named if not isinstance(one, str) or _is_meant(one)]
     if update:
-        return _update(_each(_update_one, kernels, named, jobs, alone=True))
+        change = partial(_update_one, kernels=kernels)
+        return _update(sharing.each_of(change, named, sharing.where(jobs, on), alone=True))
     out: forms.Forms[Checked] = forms.Forms(__package__, wanted, len(named))
     shown = [name for name, path in out.wanted if path is None]
     alone = shown == [forms.DEFAULT] or not sys.stdout.isatty()
     allowed = settings.allowed(allowed, ALLOWABLE)
-    work = partial(_check_one, allowed=allowed, budgets=settings.budgets)
-    return _report(_each(work, kernels, named, jobs, alone), out)
+    work = partial(_check_one, kernels=kernels, allowed=allowed, budgets=settings.budgets)
+    return _report(sharing.each_of(work, named, sharing.where(jobs, on), alone), out)
 
 
 def _is_meant(path: str) -> bool:
@@ -172,40 +159,13 @@ def _is_meant(path: str) -> bool:
         return True
 
 
-def _each(
-    work: _Work[_Result], kernels: Sequence[Kernel], named: Sequence[Source], jobs: int | None,
-    alone: bool,
-) -> Iterator[_Result]:  # fmt: skip
-    """*work* done with each of *named*, in order; *alone*: nothing else is printed meanwhile."""
-    from vmatrace import workers
-    from vmatrace.render import progress
-    from vmatrace.trace.file import Diagnostic, TraceError
-
-    def died(path: str) -> _Result:
-        what = "the process that checked it died (out of memory?)"
-        return work(kernels, TraceError([Diagnostic(path, 0, 0, what)]))
-
-    # Errors need no work, and only this process has the standard input.
-    paths = [source for source in named if isinstance(source, str) and source != "-"]
-    processes = min(jobs or workers.cores(), len(paths))
-    if processes < 2 or not workers.worthwhile(paths):
-        yield from (work(kernels, source, alone) for source in named)
-        return
-    done = workers.each_of(partial(work, kernels), paths, processes, died)
-    if alone:
-        done = progress.counted(done, len(paths))
-    for source in named:
-        shared = isinstance(source, str) and source != "-"
-        yield next(done) if shared else work(kernels, source)
-
-
 # --- check ----------------------------------------------------------------------------------------
 
 
 def _check_one(
-    kernels: Sequence[Kernel],
     source: Source,
-    watch: bool = False,
+    watch: bool,
+    kernels: Sequence[Kernel],
     allowed: Sequence[str] = (),
     budgets: Sequence[Budget] = (),
 ) -> Checked:
@@ -249,9 +209,7 @@ def _report(results: Iterator[Checked], out: forms.Forms[Checked]) -> int:
 # --- update ---------------------------------------------------------------------------------------
 
 
-def _update_one(
-    kernels: Sequence[Kernel], source: Source, watch: bool = False
-) -> Updated | TraceError:
+def _update_one(source: Source, watch: bool, kernels: Sequence[Kernel]) -> Updated | TraceError:
     """Rewrite the expectations in one trace file; what was done, or why nothing could be."""
     from vmatrace.commands.check.question import update
     from vmatrace.importers import open_trace

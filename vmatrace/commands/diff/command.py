@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from vmatrace.commands import forms, options
-from vmatrace.commands.inputs import BAD, DIFFERS, OK, each, sources
+from vmatrace.commands import forms, options, sharing
+from vmatrace.commands.inputs import BAD, DIFFERS, OK, each, each_answer, sources
 
 if TYPE_CHECKING:
     from vmatrace.commands.diff.absent import AbsentError
     from vmatrace.commands.diff.answer import Diff
     from vmatrace.commands.diff.question import Source
+    from vmatrace.diagnostic import TraceError
     from vmatrace.importers.format import Reading
     from vmatrace.trace.file import Trace
 
@@ -83,6 +86,7 @@ Exit status: 0 equal; 1 different; 2 bad usage or bad input.""",
 @options.ksm
 @options.reading
 @options.allow("new", "removed", "fewer-expectations")
+@sharing.options
 @forms.option(__package__)
 def command(
     traces: tuple[str, ...],
@@ -94,6 +98,8 @@ def command(
     ksm: bool | None,
     reading: Reading,
     allowed: tuple[str, ...],
+    jobs: int | None,
+    on: tuple[str, bool],
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
     """Compare what traces lead to under two models, or across several.
@@ -103,6 +109,7 @@ def command(
     from vmatrace.commands import config
     from vmatrace.commands.diff.absent import KINDS
 
+    where = sharing.where(jobs, on)
     settings = config.settings()
     traces = config.traces(traces, settings)
     if across is not None:
@@ -116,29 +123,37 @@ def command(
                 raise click.UsageError(
                     f"--across does not go with --format {form} (expected {', '.join(known)})"
                 )
-        return _across(traces, across, ksm, reading, wanted)
+        return _across(traces, across, _Means(ksm, reading, where), wanted)
     if relative and steps:
         raise click.UsageError("--relative compares the ends, so it does not go with --steps")
     if from_ is None and to is None:
         from_, to = settings.from_, settings.to
     allowed = settings.allowed(allowed, KINDS)
-    return _two(traces, (from_, to), _How(steps, ksm, relative, allowed), reading, wanted)
+    how = _How(steps, relative, allowed)
+    return _two(traces, (from_, to), how, _Means(ksm, reading, where), wanted)
 
 
 class _How(NamedTuple):
     """How two sides are compared: as Comparison has it, and whether all events are shown."""
 
     steps: bool
-    ksm: bool | None
     relative: bool | None
     allowed: tuple[str, ...]
+
+
+class _Means(NamedTuple):
+    """How a trace is read, and by whom."""
+
+    ksm: bool | None
+    reading: Reading
+    where: sharing.Where
 
 
 def _two(
     traces: tuple[str, ...],
     names: tuple[str | None, str | None],
     how: _How,
-    reading: Reading,
+    means: _Means,
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
     from vmatrace.commands.diff.answer import Diff
@@ -159,9 +174,14 @@ def _two(
             click.echo(_error(died), err=True)
             return DIFFERS
         out = forms.Forms[Diff](__package__, wanted, len(named))
-        run = _Run((from_, to), how, out)
+        run = _Run((from_, to), how, means.ksm, out)
         with out:
-            status = each(named, run.show, reading, out.refuse)
+            if run.shares:
+                status = each_answer(run.shared(named, means), run.take, out.refuse)
+            elif means.where.cluster:
+                raise click.UsageError("--on goes with two models, and without --steps")
+            else:
+                status = each(named, run.show, means.reading, out.refuse)
             status = max(status, run.close())
     return BAD if run.skipped == len(named) else status
 
@@ -170,21 +190,47 @@ class _Run:
     """One run of the command: what is shown of each trace, and what is missing."""
 
     def __init__(
-        self, sides: tuple[Source | None, Source | None], how: _How, out: forms.Forms[Diff]
+        self,
+        sides: tuple[Source | None, Source | None],
+        how: _How,
+        ksm: bool | None,
+        out: forms.Forms[Diff],
     ) -> None:
         from vmatrace.commands.diff.absent import Presence
         from vmatrace.commands.diff.baseline import Baseline
+        from vmatrace.kernels import Kernel
 
         self._sides = sides
         self._how = how
+        self._ksm = ksm
         self._out = out
+        #: Whether the answers can be made elsewhere: they need nothing but the trace.
+        self.shares = not how.steps and all(
+            side is None or isinstance(side, Kernel) for side in sides
+        )
         self._presence = Presence(side for side in sides if isinstance(side, Baseline))
         self._absent: Counter[str] = Counter()
         self.skipped = 0
 
+    def shared(
+        self, named: Sequence[str | TraceError], means: _Means
+    ) -> Iterator[Diff | TraceError]:
+        """What each trace leads to under two models, wherever that is found out."""
+        work = partial(_compare, self._sides, self._ksm, self._how.relative)
+        each_one = partial(sharing.answer, reading=means.reading, of=work)
+        alone = not sys.stdout.isatty()
+        return sharing.each_of(each_one, named, means.where, alone, watch=True)
+
+    def take(self, found: Diff) -> int:
+        """Show how the sides of a trace differ; the exit status that it makes."""
+        from vmatrace.commands.diff.absent import fewer
+
+        self._out.write(found)
+        less = fewer(found)
+        return max(OK if found.equal else DIFFERS, OK if less is None else self._miss(less))
+
     def show(self, trace: Trace) -> int:
         """Compare one trace; the exit status that it makes."""
-        from vmatrace.commands.diff.absent import fewer
         from vmatrace.commands.diff.question import Comparison
         from vmatrace.oracle import KernelDied
         from vmatrace.render import progress
@@ -196,7 +242,7 @@ class _Run:
             return self._miss(new)
         how = self._how
         try:
-            comparison = Comparison(trace, *self._sides, how.ksm, how.relative)
+            comparison = Comparison(trace, *self._sides, self._ksm, how.relative)
             # The whole trace before the first line of output: one in error prints nothing.
             with progress.watching(trace):
                 found = comparison.diff()
@@ -209,9 +255,7 @@ class _Run:
             click.echo(f"{trace.path}: {_error(died)}", err=True)
             return DIFFERS
         found.again = comparison.events if how.steps else None
-        self._out.write(found)
-        less = fewer(found)
-        return max(OK if found.equal else DIFFERS, OK if less is None else self._miss(less))
+        return self.take(found)
 
     def close(self) -> int:
         """Say what is gone, and how much is missing in all; the exit status that this makes."""
@@ -232,6 +276,15 @@ class _Run:
         return DIFFERS
 
 
+def _compare(
+    sides: tuple[Source | None, Source | None], ksm: bool | None, relative: bool | None,
+    trace: Trace,
+) -> Diff:  # fmt: skip
+    from vmatrace.commands.diff.question import Comparison
+
+    return Comparison(trace, *sides, ksm, relative).diff()
+
+
 def _error(error: Exception) -> str:
     from vmatrace.oracle import KernelDied
 
@@ -242,14 +295,9 @@ def _error(error: Exception) -> str:
 
 
 def _across(
-    traces: tuple[str, ...],
-    text: str,
-    ksm: bool | None,
-    reading: Reading,
-    wanted: tuple[forms.Wanted, ...],
+    traces: tuple[str, ...], text: str, means: _Means, wanted: tuple[forms.Wanted, ...]
 ) -> int:
     from vmatrace.commands.diff.across.question import Across, across, parse_models
-    from vmatrace.render import progress
 
     named = sources(traces)
     try:
@@ -258,14 +306,16 @@ def _across(
         raise click.UsageError(f"--across: {error}") from None
     out = forms.Forms[Across](_ACROSS, wanted, len(named))
 
-    def show(trace: Trace) -> int:
-        with progress.watching(trace):
-            found = across(trace, models, ksm)
+    def show(found: Across) -> int:
         out.write(found)
         return OK if found.equal else DIFFERS
 
+    work = partial(across, models=models, ksm=means.ksm)
+    each_one = partial(sharing.answer, reading=means.reading, of=work)
+    alone = not sys.stdout.isatty()
     with out:
-        return each(named, show, reading, out.refuse)
+        found = sharing.each_of(each_one, named, means.where, alone, watch=True)
+        return each_answer(found, show, out.refuse)
 
 
 def _side(name: str, option: str, real: ExitStack) -> Source:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import files, forms, options
+from vmatrace.commands import files, forms, options, sharing
 from vmatrace.commands.inputs import BAD, DIFFERS, OK
 
 if TYPE_CHECKING:
     from vmatrace.commands.hunt.question import Bounds, Hunted
     from vmatrace.kernels import Kernel
     from vmatrace.search.finds import Ground
+    from vmatrace.search.hunting import SliceResult
     from vmatrace.trace.file import Trace
 
 _FROM, _TO = "pre-patch", "post-patch"
@@ -72,8 +75,7 @@ input; 130 interrupted (what was found so far is printed).""",
 @click.option("--seconds", metavar="S", type=click.FloatRange(min=0, min_open=True),
               help=f"Stop after so long.  [default: {_SECONDS:g}, without --programs]")  # fmt: skip
 @click.option("--finds", metavar="N", type=click.IntRange(1), help="Stop after N kinds.")
-@click.option("--jobs", "-j", metavar="J", type=click.IntRange(1),
-              help="Processes to hunt with.  [default: one for each CPU]")  # fmt: skip
+@sharing.options
 @click.option("-o", "--output", metavar="FOLDER", type=click.Path(file_okay=False),
               help="Write each find into this folder.")  # fmt: skip
 @forms.option(__package__)
@@ -93,6 +95,7 @@ def command(
     seconds: float | None,
     finds: int | None,
     jobs: int | None,
+    on: tuple[str, bool],
     output: str | None,
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
@@ -112,7 +115,14 @@ def command(
     bounds = question.Bounds(programs, seconds, finds)
     sides = from_ or _FROM, to or _TO
     if any(map(_is_real, sides)):
-        if worse or calls or corpus or jobs or (ksm, files, processes) != (None, None, None):
+        if (
+            worse
+            or calls
+            or corpus
+            or jobs
+            or on[0]
+            or (ksm, files, processes) != (None, None, None)
+        ):
             raise click.UsageError(
                 "on a real kernel a hunt is narrowed by --programs, --seconds and --finds only"
             )
@@ -128,7 +138,7 @@ def command(
             "--without)"
         )
     ground = Ground(older, newer, seed, _calls(calls), ksm, files, processes, worse, points)
-    return _hunt(ground, bounds, jobs, output, wanted)
+    return _hunt(ground, bounds, sharing.where(jobs, on), output, wanted)
 
 
 def _is_real(name: str) -> bool:
@@ -184,11 +194,10 @@ def _show(found: Hunted, output: str | None, out: forms.Forms[Hunted]) -> int:
 def _hunt(
     ground: Ground,
     bounds: Bounds,
-    jobs: int | None,
+    where: sharing.Where,
     output: str | None,
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
-    from vmatrace import workers
     from vmatrace.commands.hunt import question
     from vmatrace.render import progress
 
@@ -197,7 +206,7 @@ def _hunt(
         with progress.telling("hunt") as tell:
             try:
                 found = question.go(
-                    ground, bounds, jobs or workers.cores(),
+                    ground, bounds, partial(_share, where),
                     lambda total: tell(
                         f"{total.programs:,} programs, {len(total.finds)} kinds of difference"
                     ),
@@ -205,6 +214,16 @@ def _hunt(
             except ValueError as error:
                 raise click.UsageError(str(error)) from None
         return _show(found, output, out)
+
+
+def _share(
+    where: sharing.Where, work: Callable[[str], SliceResult], inputs: Sequence[str]
+) -> Iterator[SliceResult]:
+    from vmatrace.search.hunting import SliceResult
+
+    if not where.cluster and (where.processes == 1 or len(inputs) == 1):
+        return map(work, inputs)
+    return where.each_of(work, inputs, lambda _: SliceResult([], 0, 0))
 
 
 def _model(option: str, name: str) -> Kernel:

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from vmatrace import workers
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 from vmatrace.printable import Printable
 from vmatrace.search.finds import Find, Ground
 from vmatrace.search.hunting import Hunter, HuntTotal, SliceResult, hunt
-from vmatrace.trace.file import Trace
+from vmatrace.trace.file import Item, Trace
 
 #: So many events of a trace of the corpus are started from.
 _MOST: Final = 60
@@ -48,10 +47,14 @@ class Bounds:
     finds: int | None = None
 
 
-def go(ground: Ground, bounds: Bounds, jobs: int, tell: Callable[[HuntTotal], None]) -> Hunted:
-    """Hunt on *ground* with *jobs* processes. Raises ValueError where no program can be made."""
+#: Runs a function over inputs, in order.
+Share = Callable[[Callable[[str], SliceResult], Sequence[str]], Iterator[SliceResult]]
+
+
+def go(ground: Ground, bounds: Bounds, share: Share, tell: Callable[[HuntTotal], None]) -> Hunted:
+    """Hunt on *ground*, the work shared out by *share*. ValueError where no program can be made."""
     hunter = Hunter(ground)
-    total = hunt(hunter, bounds.programs, bounds.seconds, _shared(jobs), bounds.finds, tell)
+    total = hunt(hunter, bounds.programs, bounds.seconds, share, bounds.finds, tell)
     return Hunted(
         ground.older.name, ground.newer.name, ground.seed, total.programs, total.seconds,
         total.finds, total.interrupted, ground.worse,
@@ -82,15 +85,8 @@ def go_real(
     return Hunted(*names, seed, total.programs, total.seconds, total.finds, total.interrupted)
 
 
-def _shared(
-    jobs: int,
-) -> Callable[[Callable[[str], SliceResult], Sequence[str]], Iterator[SliceResult]]:
-    def share(work: Callable[[str], SliceResult], inputs: Sequence[str]) -> Iterator[SliceResult]:
-        if jobs == 1 or len(inputs) == 1:
-            return map(work, inputs)
-        return workers.each_of(work, inputs, jobs, lambda _: SliceResult([], 0, 0))
-
-    return share
+def _nothing() -> Iterator[Item]:
+    return iter(())
 
 
 def starting_points(traces: Sequence[Trace]) -> tuple[tuple[Trace, tuple[Event, ...]], ...]:
@@ -103,7 +99,7 @@ def starting_points(traces: Sequence[Trace]) -> tuple[tuple[Trace, tuple[Event, 
         if trace.page_size != 4096 or trace.partial:
             continue
         events = [item for item in trace.items() if isinstance(item, Event)]
-        base = dataclasses.replace(trace, read=lambda: iter(()), notes=None)
+        base = dataclasses.replace(trace, read=_nothing, notes=None)
         found.append((base, tuple(events[:_MOST])))
     return tuple(found)
 

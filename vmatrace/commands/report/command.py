@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from vmatrace.commands import forms, options
-from vmatrace.commands.inputs import OK, each, sources
+from vmatrace.commands import forms, options, sharing
+from vmatrace.commands.inputs import OK, each_answer, sources
 
 if TYPE_CHECKING:
+    from vmatrace.commands.report.question import Report
     from vmatrace.importers.format import Reading
     from vmatrace.kernels import Kernel
-    from vmatrace.trace.file import Trace
+    from vmatrace.trace.file import Item, Trace
 
 
 @click.command(
@@ -42,6 +47,7 @@ Exit status: 0 done, also where the two models differ; 2 bad usage or input.""",
               show_default=True, help="The model it is compared to.")  # fmt: skip
 @options.ksm
 @options.reading
+@sharing.options
 @forms.option(__package__)
 @click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False),
               help="Write there instead of to standard output; the suffix (.html, .json, .txt, "
@@ -52,6 +58,8 @@ def command(
     after: Kernel,
     ksm: bool | None,
     reading: Reading,
+    jobs: int | None,
+    on: tuple[str, bool],
     wanted: tuple[forms.Wanted, ...],
     output: str | None,
 ) -> int:
@@ -59,8 +67,7 @@ def command(
 
     TRACE is a file, a directory (all *.yaml below it) or - for standard input.
     """
-    from vmatrace.commands.report.question import Report, report
-    from vmatrace.render import progress
+    from vmatrace.commands.report.question import Report
 
     named = sources(traces)
     if output is not None:
@@ -68,14 +75,37 @@ def command(
     out = forms.Forms[Report](
         __package__, wanted, len(named), None if output is not None else forms.DEFAULT
     )
+    where = sharing.where(jobs, on)
 
-    def show(trace: Trace) -> int:
-        with progress.watching(trace):
-            out.write(report(trace, (before, after), ksm))
+    def show(found: Report) -> int:
+        out.write(found)
         return OK
 
+    work = partial(_report, pair=(before, after), ksm=ksm, reading=reading)
+    each_one = partial(sharing.answer, reading=reading, of=work)
     with out:
-        return each(named, show, reading, out.refuse)
+        found = sharing.each_of(each_one, named, where, not sys.stdout.isatty(), watch=True)
+        return each_answer(found, show, out.refuse)
+
+
+def _report(
+    trace: Trace, pair: tuple[Kernel, Kernel], ksm: bool | None, reading: Reading
+) -> Report:
+    """A report that can go from one process to another: its trace is opened where it is read."""
+    from vmatrace.commands.report.question import report
+
+    found = report(trace, pair, ksm)
+    if trace.path != "<stdin>":
+        found.trace = dataclasses.replace(trace, read=partial(_again, trace.path, reading))
+    for process in found.processes:
+        process.mms = None
+    return found
+
+
+def _again(path: str, reading: Reading) -> Iterator[Item]:
+    from vmatrace.importers import open_trace
+
+    return open_trace(path, reading).read()
 
 
 def _to_file(wanted: tuple[forms.Wanted, ...], output: str) -> tuple[forms.Wanted, ...]:

@@ -1,0 +1,171 @@
+"""--jobs and --on: the same answers from processes here and from a cluster, whatever is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import pytest
+from distributed import LocalCluster
+from program import ROOT, RunProgram
+
+import vmatrace
+from vmatrace import cluster
+from vmatrace.commands import sharing
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+BAD = "vmatrace: 1\nevents: [munmap(1)]\n"
+GOOD = """\
+vmatrace: 1
+process: {ksm: true}
+events:
+  - mmap(0x10000000, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)
+  - mmap(0x10001000, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)
+  - expect: {vmas: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A cluster of two processes, which are started again when they are lost."""
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(ROOT)
+    try:
+        make: Any = LocalCluster
+        with make(2, threads_per_worker=1, processes=True, dashboard_address=None) as found:
+            yield found.scheduler_address
+    finally:
+        if path is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("a", "b", "d"):
+        (tmp_path / f"{name}.yaml").write_text(GOOD)
+    (tmp_path / "c.yaml").write_text(BAD)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+COMMANDS = (
+    ("check", ".", "--format", "json"),
+    ("diff", "."),
+    ("diff", ".", "--across", "6.16..6.18"),
+    ("report", ".", "--format", "json"),
+    ("report", "a.yaml", "--format", "html"),
+    ("hunt", "--from", "7.1", "--to", "7.3", "--programs", "120", "--seed", "7"),
+)
+
+
+@pytest.mark.parametrize("scheme", ["dask", "dask+send"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_cluster_answers_as_this_process_does(
+    command: tuple[str, ...], scheme: str, run: RunProgram, folder: Path, address: str
+) -> None:
+    here = run(*command, "--jobs", "1")
+    there = run(*command, "--on", f"{scheme}:{address}")
+    assert without_seconds(there.out) == without_seconds(here.out)
+    assert (there.status, there.err) == (here.status, here.err)
+
+
+def without_seconds(text: str) -> list[str]:
+    return [line for line in text.splitlines() if " programs in " not in line]
+
+
+def test_processes_answer_as_this_one_does(
+    run: RunProgram, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command in COMMANDS[:4]:
+        here = run(*command, "--jobs", "1")
+        monkeypatch.setattr("vmatrace.workers.worthwhile", lambda _: True)
+        assert run(*command, "--jobs", "3") == here
+        monkeypatch.undo()
+        monkeypatch.chdir(folder)
+
+
+# --- what is lost ---------------------------------------------------------------------------------
+
+
+def _work(folder: str, path: str) -> str:
+    """Kills its process: at 13 the first time, at 40 every time."""
+    mark = os.path.join(folder, "killed")
+    if path == "40" or (path == "13" and not os.path.exists(mark)):
+        with open(mark, "w", encoding="utf-8"):
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path.upper()
+
+
+def test_what_a_lost_worker_had_is_done_again(tmp_path: Path, address: str) -> None:
+    def work(path: str) -> str:
+        return _work(str(tmp_path), path)
+
+    paths = [str(number) for number in range(100)]
+    found = list(cluster.each_of(work, paths, address, False, lambda path: f"{path} died"))
+    assert found == ["40 died" if path == "40" else path for path in paths]
+    assert (tmp_path / "killed").exists()
+
+
+def test_who_stops_asking_stops_the_work(tmp_path: Path, address: str) -> None:
+    def work(path: str) -> str:
+        return path
+
+    paths = [str(number) for number in range(1000)]
+    results = cluster.each_of(work, paths, address, False, str)
+    assert next(results) == "0"
+    results.close()  # type: ignore[attr-defined]
+    assert list(cluster.each_of(work, ["x"], address, False, str)) == ["x"]
+
+
+# --- what is said ---------------------------------------------------------------------------------
+
+
+def test_a_cluster_that_cannot_be_used_is_named(
+    run: RunProgram, folder: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 1)
+    done = run("check", ".", "--on", "dask:tcp://127.0.0.1:1")
+    assert (done.status, done.out) == (2, "")
+    assert "--on: no Dask scheduler at tcp://127.0.0.1:1" in done.err
+    monkeypatch.setattr(cluster, "__version__", "9.9")
+    done = run("check", ".", "--on", f"dask:{address}")
+    assert done.status == 2
+    assert f"has vmatrace {vmatrace.__version__} (expected 9.9, as here)" in done.err
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    done = run("check", ".", "--on", f"dask:{address}")
+    assert done.status == 2
+    assert "Dask is not installed (expected: pip install 'vmatrace[dask]')" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check", ".", "--on", "x"], "(expected processes, dask:ADDRESS or dask+send:ADDRESS)"),
+        (["check", ".", "--on", "dask:"], "unknown place 'dask:'"),
+        (["check", ".", "--on", "dask:tcp://h:1", "--jobs", "2"], "goes without --on"),
+        (["check", ".", "--on", "dask:tcp://h:1", "--update"], "goes without --on"),
+        (["diff", ".", "--on", "dask:tcp://h:1", "--steps"], "and without --steps"),
+    ],
+)
+def test_what_contradicts_itself_is_said(
+    arguments: list[str], message: str, run: RunProgram, folder: Path
+) -> None:
+    done = run(*arguments)
+    assert (done.status, done.out) == (2, "")
+    assert message in " ".join(done.err.split())
+
+
+def test_where_to_work() -> None:
+    assert sharing.where(None, ("", False)).processes >= 1
+    assert sharing.where(3, ("", False)).processes == 3
+    assert not sharing.Where(cluster="tcp://h:1").worthwhile([])
+    assert sharing.Where(cluster="tcp://h:1").worthwhile(["a"])

@@ -1,0 +1,162 @@
+"""One function over many inputs on a Dask cluster, through its concurrent.futures interface.
+
+A worker reads an input where it is, so paths have to mean the same there, or it gets the contents
+sent. What a lost worker had is done again by others (Scheduler.transition_processing_erred()).
+Workers need this package in this version. Dask is the extra vmatrace[dask].
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from vmatrace._version import __version__
+from vmatrace.importers import sources
+from vmatrace.workers import chunked
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+_Result = TypeVar("_Result")
+#: Seconds to find the scheduler in.
+_PATIENCE: Final = 10
+#: As many workers as inputs are shared out for where there are none yet, or few.
+_FEWEST: Final = 8
+
+
+class ClusterError(Exception):
+    """The cluster cannot be used; the text says why, and what to do."""
+
+
+def each_of(
+    work: Callable[[str], _Result],
+    inputs: Sequence[str],
+    address: str,
+    send: bool,
+    died: Callable[[str], _Result],
+) -> Iterator[_Result]:
+    """*work* of each of *inputs* in order, done by the workers of the scheduler at *address*.
+
+    *send*: the contents of the files go there; otherwise they are read there. *died* makes the
+    result of an input at which one worker after the other was lost. Raises ClusterError, and what
+    *work* raises.
+    """
+    place = _sent if send else partial(_told, os.getcwd())
+    with _executor(address) as (executor, workers):
+        killed = _killed()
+        chunks = deque(chunked(inputs, max(workers, _FEWEST)))
+        futures = deque(executor.submit(_all, work, place(chunk)) for chunk in chunks)
+        try:
+            while futures:
+                try:
+                    done = futures.popleft().result()
+                except killed:
+                    done = []
+                    for path in chunks[0]:
+                        try:
+                            done += executor.submit(_all, work, place([path])).result()
+                        except killed:
+                            done.append(died(path))
+                chunks.popleft()
+                yield from done
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _killed() -> type[Exception]:
+    from distributed import KilledWorker
+
+    return KilledWorker
+
+
+@contextmanager
+def _executor(address: str) -> Iterator[tuple[Executor, int]]:
+    """What takes work for the cluster, and how many workers it has now."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ClusterError(
+            "Dask is not installed (expected: pip install 'vmatrace[dask]')"
+        ) from None
+    try:
+        connect: Any = Client  # whose parameters have no types
+        client = connect(address, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ClusterError(f"no Dask scheduler at {address}: {error}") from None
+    with client:
+        workers = _agreeing(client)
+        yield client.get_executor(pure=False), workers
+
+
+def _agreeing(client: Any) -> int:
+    """How many workers there are. Raises ClusterError where one has another version than this."""
+    try:
+        versions: dict[str, str] = client.run(version)
+    except Exception as error:  # whatever a worker without the package raises
+        raise ClusterError(
+            f"a worker cannot do it: {error} (expected vmatrace {__version__} on every worker)"
+        ) from None
+    for worker, found in versions.items():
+        if found != __version__:
+            raise ClusterError(
+                f"the worker {worker} has vmatrace {found} (expected {__version__}, as here)"
+            )
+    return len(versions)
+
+
+def version() -> str:
+    """The version that a worker has."""
+    return __version__
+
+
+# --- on the worker --------------------------------------------------------------------------------
+
+#: Paths, and how a worker has the file of each: the folder they are relative to, or its contents.
+_Placed = tuple[Sequence[str], "str | Mapping[str, bytes]"]
+
+
+def _told(folder: str, paths: Sequence[str]) -> _Placed:
+    return paths, folder
+
+
+def _sent(paths: Sequence[str]) -> _Placed:
+    contents = {}
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                contents[path] = file.read()
+        except OSError:
+            continue  # which the worker reports as it reports any file that is not there
+    return paths, contents
+
+
+def _all(work: Callable[[str], _Result], placed: _Placed) -> list[_Result]:
+    paths, where = placed
+    with tempfile.TemporaryDirectory(prefix="vmatrace-") as folder:
+        if isinstance(where, str):
+            place = partial(os.path.join, where)
+        else:
+            place = partial(_unpacked, folder, where)
+        before = sources.placed.set(place)
+        try:
+            return [work(path) for path in paths]
+        finally:
+            sources.placed.reset(before)
+
+
+def _unpacked(folder: str, contents: Mapping[str, bytes], path: str) -> str:
+    """Where the contents that were sent for *path* are: a file in *folder*."""
+    data = contents.get(path)
+    if data is None:
+        return path
+    name = os.path.join(folder, str(list(contents).index(path)))
+    if not os.path.exists(name):
+        with open(name, "wb") as file:
+            file.write(data)
+    return name
