@@ -12,7 +12,7 @@ TRACE  ?= traces/ksm-adjacent-anon.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format golden bench verify-6.12 kernels verify-kernels compiled \
+.PHONY: help run test check format golden bench scaling verify-6.12 kernels verify-kernels compiled \
 	conformance mutations mutants browser pythons lowest newest elsewhere lock docs man picture clean
 
 help: ## list the targets
@@ -40,6 +40,10 @@ golden: $(STAMP) ## rewrite the expected outputs in tests/ from what vmatrace pr
 
 bench: $(STAMP) ## measure speed and memory: a table here, JSON in .bench.json (BENCH=--quick: less)
 	$(BIN)/python tests/bench/bench.py --json .bench.json $(BENCH)
+
+scaling: $(STAMP) ## measure one command over 10,000 traces by processes and a cluster (TRACES=N)
+	$(BIN)/python tests/bench/scaling.py --traces $(TRACES)
+TRACES ?= 10000
 
 # The Debian package linux-image-6.12-amd64; another kernel: make verify-6.12 KERNEL=/boot/vmlinuz-...
 KERNEL ?= $(lastword $(sort $(wildcard /boot/vmlinuz-6.12.*)))
