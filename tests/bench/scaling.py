@@ -9,7 +9,6 @@ is one of Dask on this machine, so its figures are those of sharing out, not of 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
