@@ -167,7 +167,7 @@ def test_a_process_that_dies_is_an_error_of_its_trace(
     done = run("check", "traces/", "--jobs", "2", "--format", "json")
     assert done.status == 2
     assert done.err == (
-        f"{exhibit(EXHIBITS[5])}: error: the process that checked it died (out of memory?)\n"
+        f"{exhibit(EXHIBITS[5])}: error: the process that read it died (out of memory?)\n"
     )
     names = [json.loads(line)["trace"] for line in done.out.splitlines()]
     assert set(EXHIBITS) - set(names) == {EXHIBITS[5]}

@@ -16,7 +16,7 @@ from vmatrace.commands.forms import Each, Form
 from vmatrace.commands.report.plot import in_scale
 from vmatrace.commands.report.protowire import message, number, text
 from vmatrace.commands.report.question import Report
-from vmatrace.commands.report.series import GaugedSpace, Sample, samples
+from vmatrace.commands.report.series import GaugedSpace, SeriesRow, samples
 from vmatrace.commands.report.words import names
 from vmatrace.event import format_result
 from vmatrace.replayer.result import Step
@@ -92,7 +92,7 @@ class _Writer:
                     place = (process.number, count.limit_at.number)
                     self._stops.setdefault(place, []).append(model)
 
-    def of(self, sample: Sample) -> Iterator[bytes]:
+    def of(self, sample: SeriesRow) -> Iterator[bytes]:
         """What one sample says: the call, and the counters that it changed."""
         space, at = sample.space, sample.number
         values = [getattr(gauge, name) for gauge in space.gauges for name, *_ in _GAUGES]

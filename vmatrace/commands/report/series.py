@@ -43,7 +43,7 @@ class GaugedSpace(SpacePair):
         self.gauges = (Gauge(mms[0].vmas.count), Gauge(mms[1].vmas.count))
 
 
-class Sample(NamedTuple):
+class SeriesRow(NamedTuple):
     """A process after event ``number``: the one that it made, with the step of each model, or
     the one that it was born with, None (number 0: before the first).
     """
@@ -54,7 +54,7 @@ class Sample(NamedTuple):
     steps: tuple[Step, Step] | None
 
 
-def samples(found: Report) -> Iterator[Sample]:
+def samples(found: Report) -> Iterator[SeriesRow]:
     """The samples of all processes, in the order of the events; each is valid until the next."""
     trace = unlimited(found.trace)
     replays = [Replay(trace, kernel, found.forced) for kernel in found.pair]
@@ -81,18 +81,18 @@ def samples(found: Report) -> Iterator[Sample]:
                 for decision in step.decisions
             )
         a, b = steps
-        yield Sample(a.index + 1, a.event.line, space, (a, b))
+        yield SeriesRow(a.index + 1, a.event.line, space, (a, b))
         if born:
             yield from _births(born, a.index + 1, a.event.line, watched)
 
 
 def _births(
     born: list[GaugedSpace], number: int, line: int, watched: list[_Mergeable]
-) -> Iterator[Sample]:
+) -> Iterator[SeriesRow]:
     for space in born:
         for gauge, mergeable in zip(space.gauges, watched, strict=True):
             gauge.mergeable = mergeable.of(space.pid)
-        yield Sample(number, line, space, None)
+        yield SeriesRow(number, line, space, None)
     born.clear()
 
 
