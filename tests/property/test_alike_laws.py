@@ -17,7 +17,8 @@ from vmatrace.engine.world import World
 from vmatrace.kernels import FEATURES, KERNELS, Kernel, get_kernel
 from vmatrace.render import jsonform
 from vmatrace.replayer import alike
-from vmatrace.replayer.result import Result
+from vmatrace.replayer.lockstep import Lockstep
+from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
 from vmatrace.search import generate
 from vmatrace.trace.file import Trace, load_trace
@@ -74,12 +75,53 @@ def test_a_feature_that_is_not_asked_for_changes_nothing(
         assert said(alone) == said(result)
 
 
+def did(step: Step) -> object:
+    """What an event did, in values that two replays have in common."""
+    attempts = [(d.op, d.start, d.end, d.left, d.right) for d in step.decisions]
+    return step.result, attempts, step.splits, step.layout
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10_000), st.lists(MODELS, min_size=2, max_size=8), KSM)
+def test_a_model_does_beside_others_what_it_does_alone(
+    index: int, models: list[Kernel], ksm: bool
+) -> None:
+    trace = program(index)
+    together = Lockstep.shared(trace, models, ksm)
+    rows = [[did(steps[i]) for i in together.of] for steps in together.steps()]
+    for i, model in enumerate(models):
+        alone = Replay(trace, model, ksm)
+        assert [row[i] for row in rows] == [did(step) for step in alone.steps()]
+        assert said(together.results()[i]) == said(alone.result)
+
+
+def test_models_begin_runs_of_their_own_only_where_they_part() -> None:
+    trace = load_trace(b"""\
+vmatrace: 1
+name: parts
+process: {ksm: true}
+events:
+  - munmap(0x10000, 4096)
+  - mmap(0x100000, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)
+  - munmap(0x100000, 4096)
+""")
+    models = [get_kernel(name) for name in ("pre-patch", "post-patch", "post-patch")]
+    together = Lockstep.shared(trace, models)
+    born: list[tuple[int, int]] = []
+    together.begin = lambda place, old: born.append((place, old))
+    assert [len(steps) for steps in together.steps()] == [1, 2, 2]
+    assert together.of == [0, 1, 1]
+    assert born == [(1, 0)]
+
+
 def test_a_short_program_shares_most_models() -> None:
     trace = load_trace(
         b"vmatrace: 1\nname: short\nevents:\n  - munmap(0x10000, 4096) = 0\n", "short.yaml"
     )
     models = [kernel for name, kernel in KERNELS.items() if name[0].isdigit()]
-    assert alike.classes(trace, models, False) == [0] * len(models)
+    together = Lockstep.shared(trace, models, False)
+    assert [len(steps) for steps in together.steps()] == [1]
+    assert together.of == [0] * len(models)
 
 
 @pytest.mark.parametrize("feature", FEATURES.values(), ids=lambda feature: feature.name)

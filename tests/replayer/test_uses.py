@@ -6,6 +6,7 @@ import pytest
 
 from vmatrace.kernels import FEATURES, get_kernel
 from vmatrace.replayer.attribution import first_partings
+from vmatrace.replayer.lockstep import Lockstep
 from vmatrace.replayer.run import Replay
 from vmatrace.replayer.uses import VOCABULARY, uses_of
 from vmatrace.search.generate import FAMILIES, files, generate
@@ -28,5 +29,5 @@ def test_a_feature_that_cannot_matter_to_a_trace_does_not(index: int) -> None:
     uses = uses_of(trace, kernel)
     rest = [feature for feature in FEATURES.values() if not feature.can_matter(uses)]
     runs = [Replay(trace, kernel), *(Replay(trace, kernel.switched([x])) for x in rest)]
-    partings = first_partings(runs, [(0, i) for i in range(1, len(runs))])
+    partings = first_partings(Lockstep(trace, runs), [(0, i) for i in range(1, len(runs))])
     assert {x.name: p for x, p in zip(rest, partings, strict=True) if p is not None} == {}

@@ -7,7 +7,7 @@ for by Kernel.has() and by the attributes of a World, and of no feature what it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from vmatrace.diagnostic import TraceError
@@ -22,37 +22,51 @@ from vmatrace.trace.file import Trace
 _CAN_SEE: Final = not str(worlds.__file__).endswith((".so", ".pyd"))
 
 
+def can_see() -> bool:
+    """Whether models can be watched here."""
+    return _CAN_SEE
+
+
 class _AllPartedError(Exception):
     """No other model is left that does the same."""
 
 
-class _Asked(Kernel):
-    """A model that notes which of *others* would have answered otherwise, from watch() on."""
+class Asked(Kernel):
+    """A model that notes which of *others* would have answered otherwise, from watch() on.
+
+    ``agree`` are the keys of those that would not; *alone* is called when there are none any more.
+    """
 
     # Two of them are never one, even with the same features: each notes for itself.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
-    def __init__(self, kernel: Kernel, others: Sequence[Kernel]) -> None:
+    agree: set[int]
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        others: Mapping[int, Kernel],
+        alone: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(**vars(kernel))
         unlike: dict[str, set[int]] = {}
-        for i, other in enumerate(others):
+        for i, other in others.items():
             for name in kernel.features ^ other.features:
                 unlike.setdefault(name, set()).add(i)
-        vars(self).update(others=others, unlike=unlike, agree=set(range(len(others))), begun=False)
+        vars(self).update(others=others, unlike=unlike, agree=set(others), alone=alone, begun=False)
 
     def has(self, feature: Feature) -> bool:
         asked = vars(self)
         if asked["begun"] and feature.name in asked["unlike"]:
-            self.part(asked["unlike"][feature.name])
+            self.part(asked["unlike"].pop(feature.name))
         return feature.name in self.features
 
     def part(self, those: set[int]) -> None:
-        """Those would have answered otherwise. Raises _AllPartedError when nobody else is left."""
-        agree: set[int] = vars(self)["agree"]
-        agree -= those
-        if not agree:
-            raise _AllPartedError
+        """Those would have answered otherwise."""
+        self.agree.difference_update(those)
+        if not self.agree:
+            vars(self)["alone"]()
 
     def watch(self, world: World) -> None:
         """From here on it counts what has() answers, and what *world* answers when it is read.
@@ -61,31 +75,33 @@ class _Asked(Kernel):
         """
         unlike: dict[str, set[int]] = {}
         own = World(self)
-        for i, other in enumerate(vars(self)["others"]):
+        for i, other in vars(self)["others"].items():
             beside = World(other)
             for name in World.__slots__:
                 if name != "kernel" and getattr(own, name) != getattr(beside, name):
                     unlike.setdefault(name, set()).add(i)
-        properties: dict[str, Any] = {"__slots__": ()}
+        watched = type("World", (World,), {"__slots__": ()})
         for name, those in unlike.items():
-            properties[name] = property(self._reader(getattr(own, name), those))
-        world.__class__ = type("World", (World,), properties)
+            setattr(watched, name, property(self._reader(watched, name, getattr(own, name), those)))
+        world.__class__ = watched
         vars(self)["begun"] = True
 
-    def _reader(self, value: bool, those: set[int]) -> Any:
+    def _reader(self, watched: type, name: str, value: bool, those: set[int]) -> Any:
         def read(_: World) -> bool:
+            delattr(watched, name)  # who answers otherwise has gone: it is an attribute again
             self.part(those)
             return value
 
         return read
 
 
-class _Watched(Replay):
+class WatchedReplay(Replay):
     """A replay whose answers are watched from its first look at the trace on."""
+
+    kernel: Asked
 
     def _make_world(self) -> World:
         world = super()._make_world()
-        assert isinstance(self.kernel, _Asked)
         self.kernel.watch(world)
         return world
 
@@ -98,22 +114,14 @@ def alike(
     With the result under *kernel* (its expectations are those about that model); None when no
     model is left, which ends the replay at once, and for a bad trace, of which nothing is said.
     """
-    if not _CAN_SEE or not others:
+    if not can_see() or not others:
         return None, set()
-    asked = _Asked(kernel, others)
+    asked = Asked(kernel, dict(enumerate(others)), _stop)
     try:
-        return _Watched(trace, asked, ksm).run(), vars(asked)["agree"]
+        return WatchedReplay(trace, asked, ksm).run(), asked.agree
     except (_AllPartedError, TraceError):
         return None, set()
 
 
-def classes(trace: Trace, models: Sequence[Kernel], ksm: bool | None = None) -> list[int]:
-    """For each of *models* the index of the first one that certainly does the same."""
-    found = dict.fromkeys(range(len(models)), -1)
-    for i, kernel in enumerate(models):
-        if found[i] < 0:
-            found[i] = i
-            rest = [j for j in found if found[j] < 0]
-            _, same = alike(trace, kernel, [models[j] for j in rest], ksm)
-            found.update({rest[j]: i for j in same})
-    return list(found.values())
+def _stop() -> None:
+    raise _AllPartedError

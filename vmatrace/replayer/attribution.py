@@ -5,15 +5,16 @@ Knows nothing of what a feature does.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from vmatrace.event import Event
 from vmatrace.kernels import FEATURES, Feature, Kernel
-from vmatrace.replayer.alike import alike
+from vmatrace.replayer.alike import can_see
 from vmatrace.replayer.changes import Follower
-from vmatrace.replayer.lockstep import together
-from vmatrace.replayer.run import Replay
+from vmatrace.replayer.lockstep import Lockstep
+from vmatrace.replayer.result import Result
 from vmatrace.replayer.uses import uses_of
 from vmatrace.trace.file import Trace
 
@@ -42,56 +43,111 @@ class DiffCause:
 
 
 def first_partings(
-    runs: Sequence[Replay], pairs: Sequence[tuple[int, int]], to_the_end: bool = False
+    models: Lockstep, pairs: Sequence[tuple[int, int]], to_the_end: bool = False
 ) -> list[Parting | None]:
-    """Where the runs of each of *pairs* part first, None where they never do.
+    """Where the models of each of *pairs*, by number, part first; None where they never do.
 
-    *runs* are of one trace. With *to_the_end* their results are complete afterwards.
+    With *to_the_end* their results are complete afterwards.
     """
     found: list[Parting | None] = [None] * len(pairs)
-    open_pairs = dict(enumerate(pairs))
-    followers = {i: Follower(runs[i]) for pair in pairs for i in pair}
-    for steps in together(runs):
-        if not open_pairs:
-            if not to_the_end:
-                break
-            continue
+    still = dict(enumerate(pairs))
+    runs, of = models.runs, models.of
+    followers = {of[i]: Follower(runs[of[i]]) for pair in pairs for i in pair}
+
+    def begin(place: int, old: int) -> None:
+        if old in followers:
+            followers[place] = Follower(runs[place], followers[old])
+
+    models.begin = begin
+    for steps in models.steps():
         did = {i: (steps[i].result, follower.follow(steps[i])) for i, follower in followers.items()}
-        parted = [n for n, (a, b) in open_pairs.items() if did[a] != did[b]]
+        parted = [n for n, (a, b) in still.items() if of[a] != of[b] and did[of[a]] != did[of[b]]]
         for n in parted:
-            a, b = open_pairs.pop(n)
+            a, b = (of[i] for i in still.pop(n))
             found[n] = Parting(steps[a].index, steps[a].event, (did[a][0], did[b][0]))
         if parted:
-            needed = {i for pair in open_pairs.values() for i in pair}
-            followers = {i: follower for i, follower in followers.items() if i in needed}
+            if not still and not to_the_end:
+                break
+            needed = {of[i] for pair in still.values() for i in pair}
+            for place in set(followers) - needed:
+                del followers[place]
     return found
 
 
-def causes(
-    trace: Trace,
-    older: Kernel,
-    newer: Kernel,
-    ksm: bool | None = None,
-    uses: Container[str] | None = None,
-) -> list[DiffCause]:
-    """The features that make *newer* differ from *older* on *trace*, in the order of FEATURES.
+@dataclass
+class Succession:
+    """A model and the one before it: where they part first, None where they do not, and why."""
 
-    Asked are those that can matter to a trace that *uses* these things (uses_of()).
+    first: Parting | None
+    causes: list[DiffCause]
+
+
+def compared(
+    trace: Trace, models: Sequence[Kernel], ksm: bool | None = None
+) -> tuple[list[Result], list[Succession]]:
+    """The results of *models*, and each but the first compared with the one before it.
+
+    The features in which they differ are switched one by one in the same reading.
+    """
+    everyone, pairs = list(models), list(pairwise(range(len(models))))
+    switched: list[dict[str, tuple[int, int]]] = []  # of a feature, where its pairs are
+    for old, new in list(pairs):
+        row: dict[str, tuple[int, int]] = {}
+        for feature in _between(models[old], models[new]) if can_see() else ():
+            single = len(everyone)
+            everyone.append(models[old].switched([feature]))
+            row[feature.name] = len(pairs), len(pairs) + 1
+            pairs += [(old, single), (single, new)]
+        switched.append(row)
+    runs = Lockstep.shared(trace, everyone, ksm)
+    partings = first_partings(runs, pairs, to_the_end=True)
+    found = []
+    for (older, newer), parting, row in zip(pairwise(models), partings, switched, strict=False):
+        why = []
+        if parting is not None and not row:
+            why = causes(trace, older, newer, ksm)
+        elif parting is not None:
+            alone = {name: partings[changed] for name, (changed, _) in row.items()}
+            enough = [name for name, (_, rest) in row.items() if alone[name] and not partings[rest]]
+            why = _causes(trace, older, newer, ksm, alone, enough)
+        found.append(Succession(parting, why))
+    return runs.results()[: len(models)], found
+
+
+def causes(trace: Trace, older: Kernel, newer: Kernel, ksm: bool | None = None) -> list[DiffCause]:
+    """The features that make *newer* differ from *older* on *trace*, in the order of FEATURES.
 
     First those that change the outcome alone. Where these together do not make the whole
     difference, also those without which *newer* would not be as it is; where that is not enough
-    either, all in which the two models differ.
+    either, all in which the two models differ and that can matter to the trace.
     """
-    if uses is None:
-        uses = uses_of(trace, newer, ksm)
-    changed = [f for f in FEATURES.values() if older.has(f) != newer.has(f) and f.can_matter(uses)]
-    alone = _switched(trace, older, changed, ksm)
+    alone = _switched(trace, older, _between(older, newer), ksm)
+    return _causes(trace, older, newer, ksm, alone, [])
+
+
+def _between(older: Kernel, newer: Kernel) -> list[Feature]:
+    """The features in which they differ."""
+    return [f for f in FEATURES.values() if older.has(f) != newer.has(f)]
+
+
+def _causes(
+    trace: Trace,
+    older: Kernel,
+    newer: Kernel,
+    ksm: bool | None,
+    alone: dict[str, Parting | None],
+    enough: Sequence[str],
+) -> list[DiffCause]:
+    """The causes, where it is known what each feature does *alone*, and which is *enough*."""
+    changed = _between(older, newer)
     first = {name: parting for name, parting in alone.items() if parting is not None}
-    if not first or not _same(trace, _with(older, changed, first), newer, ksm):
+    whole = len(first) == 1 and list(first) == list(enough)
+    if not whole and (not first or not _same(trace, _with(older, changed, first), newer, ksm)):
         undone = _switched(trace, newer, changed, ksm)
         first = {**{n: p for n, p in undone.items() if p is not None}, **first}
         if not first or not _same(trace, _with(older, changed, first), newer, ksm):
-            return [_cause(f, newer, alone, first) for f in changed]
+            uses = uses_of(trace, newer, ksm)
+            return [_cause(f, newer, alone, first) for f in changed if f.can_matter(uses)]
     return [_cause(f, newer, alone, first) for f in changed if f.name in first]
 
 
@@ -109,21 +165,15 @@ def _switched(
     trace: Trace, kernel: Kernel, features: Sequence[Feature], ksm: bool | None
 ) -> dict[str, Parting | None]:
     """What changes first when each of *features* is switched alone."""
-    others = [kernel.switched([feature]) for feature in features]
-    _, same = alike(trace, kernel, others, ksm)
-    found: dict[str, Parting | None] = dict.fromkeys(feature.name for feature in features)
-    asked = [i for i in range(len(others)) if i not in same]
-    if asked:
-        runs = [Replay(trace, model, ksm) for model in (kernel, *(others[i] for i in asked))]
-        partings = first_partings(runs, [(0, i) for i in range(1, len(runs))])
-        found.update(zip((features[i].name for i in asked), partings, strict=True))
-    return found
+    models = Lockstep.shared(trace, [kernel, *(kernel.switched([f]) for f in features)], ksm)
+    partings = first_partings(models, [(0, i) for i in range(1, 1 + len(features))])
+    return {feature.name: parting for feature, parting in zip(features, partings, strict=True)}
 
 
 def _same(trace: Trace, a: Kernel, b: Kernel, ksm: bool | None) -> bool:
-    if a.features == b.features or alike(trace, a, [b], ksm)[1]:
+    if a.features == b.features:
         return True
-    return first_partings([Replay(trace, k, ksm) for k in (a, b)], [(0, 1)]) == [None]
+    return first_partings(Lockstep.shared(trace, [a, b], ksm), [(0, 1)]) == [None]
 
 
 def _with(older: Kernel, changed: Sequence[Feature], names: dict[str, Parting]) -> Kernel:

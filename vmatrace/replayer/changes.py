@@ -112,12 +112,18 @@ def _changes(pid: str, before: list[Key], after: list[Key]) -> list[Change]:
 
 
 class Follower:
-    """Follows the steps of one replay. Each step has to be shown to it, in order."""
+    """Follows the steps of one replay. Each step from now on has to be shown to it, in order."""
 
-    def __init__(self, replay: Replay) -> None:
+    def __init__(self, replay: Replay, like: Follower | None = None) -> None:
+        """*like* follows another replay of the trace that did the same up to here."""
         self._replay = replay
         self._seen: dict[str, _Seen] = {}
-        self._begin("main", replay.process("main")).reread()
+        by_mm: dict[int, _Seen] = {}
+        for pid, mm in replay.names():
+            if id(mm) not in by_mm:
+                by_mm[id(mm)] = self._begin(pid if like is None else like.name(pid), mm)
+                by_mm[id(mm)].reread()
+            self._seen[pid] = by_mm[id(mm)]
 
     def name(self, pid: str) -> str:
         """The name under which changes of a process are reported: a thread's is its process's."""

@@ -1,4 +1,4 @@
-"""One trace under several models at once, event by event: ``together()``, and ``Spaces`` for two.
+"""One trace under several models at once, event by event: ``Lockstep``, and ``Spaces`` for two.
 
 Everything that asks what another model makes of an event starts here. Knows fork, exec and exit
 only as far as it takes to say whose memory it is; counts nothing.
@@ -7,24 +7,117 @@ only as far as it takes to say whose memory it is; counts nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import tee
+from dataclasses import replace
+from itertools import islice
 from typing import Generic, TypeVar
 
 from vmatrace.calls import LIFE
 from vmatrace.engine.mm import Mm
-from vmatrace.replayer.result import Step
+from vmatrace.event import Expectation
+from vmatrace.kernels import Kernel
+from vmatrace.replayer.alike import Asked, WatchedReplay, can_see
+from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
+from vmatrace.trace.file import Trace
 
 
-def together(replays: Sequence[Replay]) -> Iterator[tuple[Step, ...]]:
+class Lockstep:
+    """A trace under several models, event by event, reading it once.
+
+    ``runs`` are the replays under way, and ``of`` has for each model the place of its run in them.
+    Models that have done the same so far have one run, if shared() made it; where they part, a new
+    run reads again what came before.
+    """
+
+    def __init__(self, trace: Trace, replays: Sequence[Replay]) -> None:
+        """Each of *replays*, which are at the start of *trace*, is a model of its own."""
+        self.runs = list(replays)
+        self.of = list(range(len(replays)))
+        self._trace = trace
+        self._models: Sequence[Kernel] = ()
+        self._ksm: bool | None = None
+        self._agree: list[set[int]] = [set() for _ in replays]
+        self._sizes = [0] * len(replays)
+        self._behind: dict[int, int] = {}
+        #: Called where a run begins beside an old one, with both places, before its first step.
+        self.begin: Callable[[int, int], None] = lambda place, old: None
+
+    @classmethod
+    def shared(cls, trace: Trace, models: Sequence[Kernel], ksm: bool | None = None) -> Lockstep:
+        """*trace* under *models*; *ksm* as in Replay."""
+        if not can_see():
+            return cls(trace, [Replay(trace, model, ksm) for model in models])
+        self = cls(trace, ())
+        self.of = [0] * len(models)
+        self._models, self._ksm = models, ksm
+        self._begin(range(len(models)))
+        return self
+
+    def steps(self) -> Iterator[list[Step]]:
+        """What each run does with each event, in the order of ``runs``. Raises TraceError."""
+        for nth, item in enumerate(self._trace.items()):
+            steps = []
+            for place, run in enumerate(self.runs):  # which grow while they are walked
+                if place in self._behind:
+                    self._make_up(place, nth)
+                if isinstance(item, Expectation):
+                    run.feed(item)
+                elif (step := run.step(item)) is not None:
+                    steps.append(step)
+                self._part(place)
+            if steps:
+                yield steps
+        for place, run in enumerate(self.runs):
+            if place in self._behind:
+                self._make_up(place, None)
+            run.finish()
+            self._part(place)
+
+    def results(self) -> list[Result]:
+        """The result of each model, when the steps are exhausted."""
+        results = [self.runs[place].result for place in self.of]
+        return [
+            replace(result, kernel=model.name)
+            for result, model in zip(results, self._models, strict=True)
+        ] if self._models else results  # fmt: skip
+
+    def _begin(self, models: Sequence[int]) -> None:
+        """A run for *models*, by number, that has made no event yet."""
+        first, *others = models
+        asked = Asked(self._models[first], {other: self._models[other] for other in others})
+        for model in models:
+            self.of[model] = len(self.runs)
+        self._agree.append(asked.agree)
+        self._sizes.append(len(others))
+        self.runs.append(WatchedReplay(self._trace, asked, self._ksm))
+        self._part(len(self.runs) - 1)
+
+    def _part(self, place: int) -> None:
+        """A new run for those that answered otherwise than the run there did, if any did."""
+        agree = self._agree[place]
+        if len(agree) == self._sizes[place]:
+            return
+        self._sizes[place] = len(agree)
+        first = self.of.index(place)
+        gone = [m for m, at in enumerate(self.of) if at == place and m not in agree and m != first]
+        self._behind[len(self.runs)] = place
+        self._begin(gone)
+
+    def _make_up(self, place: int, upto: int | None) -> None:
+        """Replay the first *upto* items, or all, in the run there."""
+        old = self._behind.pop(place)
+        for item in islice(self._trace.items(), upto):
+            self.runs[place].feed(item)
+            self._part(place)
+        self.begin(place, old)
+
+
+def together(replays: Sequence[Replay]) -> Iterator[list[Step]]:
     """Replay one trace under several models event by event, reading it once: their steps.
 
     All *replays* are of the same trace. The results are complete when the iterator is exhausted.
     """
-    copies = tee(replays[0].trace.items(), len(replays))
-    runs = [replay.steps(items) for replay, items in zip(replays, copies, strict=True)]
-    # strict: it asks every one of them for its end.
-    return zip(*runs, strict=True)
+    return Lockstep(replays[0].trace, replays).steps()
 
 
 class SpacePair:
@@ -54,10 +147,10 @@ Make = Callable[[int, str, tuple[Mm, Mm], str, "Step | None"], S]
 
 
 class Spaces(Generic[S]):
-    """The address spaces of two replays. ``living`` has those that did not exit, oldest first."""
+    """The address spaces under two models. ``living`` has those that did not exit, oldest first."""
 
-    def __init__(self, pair: Sequence[Replay], make: Make[S]) -> None:
-        """*make* is called for each new space with the arguments of Space."""
+    def __init__(self, pair: Lockstep, make: Make[S]) -> None:
+        """*make* is called for each new space with the arguments of SpacePair."""
         self._pair = pair
         self._make = make
         self._born = 0
@@ -74,8 +167,13 @@ class Spaces(Generic[S]):
 
         A space that ended with the event has ``exited`` set; it loses its memory then.
         """
-        by_mm = self._by_mm
-        for a, b in together(self._pair):
+        by_mm, of = self._by_mm, self._pair.of
+        second = of[1]
+        for steps in self._pair.steps():
+            a, b = steps[0], steps[of[1]]
+            if of[1] != second:
+                second = of[1]
+                self._part(b)
             if a.event.name in LIFE:
                 space = self._live(a, b)
                 yield space, a, b
@@ -85,8 +183,17 @@ class Spaces(Generic[S]):
                 yield by_mm[id(a.mm)], a, b
 
     def _mms(self, name: str) -> tuple[Mm, Mm]:
-        a, b = (replay.process(name) for replay in self._pair)
+        a, b = (self._pair.runs[place].process(name) for place in self._pair.of)
         return a, b
+
+    def _part(self, step: Step) -> None:
+        """The second model has memory of its own from this step on."""
+        run = self._pair.runs[self._pair.of[1]]
+        for space in self._by_mm.values():
+            others = space.names - {step.pid}
+            mm = run.process(min(others)) if others else step.mm
+            assert space.mms is not None
+            space.mms = (space.mms[0], mm)
 
     def _begin(self, name: str, mms: tuple[Mm, Mm], program: str, born: Step | None) -> S:
         space = self._make(self._born, name, mms, program, born)

@@ -15,6 +15,7 @@ from vmatrace.calls import BIRTHS, DEATHS, EXECS, shares_memory
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.engine import view
 from vmatrace.engine.limits import Limits
+from vmatrace.engine.merge import MergeDecision
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls import mapping
 from vmatrace.engine.world import World
@@ -116,7 +117,7 @@ class Replay:
                         decisions.clear()
                 else:
                     check_now(cast(Expectation, item))
-        return self._finish()
+        return self.finish()
 
     def steps(self, items: Iterable[Item] | None = None) -> Iterator[Step]:
         """Replay event by event; ``result`` is complete when the iterator is exhausted.
@@ -128,7 +129,15 @@ class Replay:
                 self._check(item)
             elif (step := self.step(item)) is not None:
                 yield step
-        self._finish()
+        self.finish()
+
+    def feed(self, item: Item) -> None:
+        """Replay one item; nobody asks what it did."""
+        if isinstance(item, Expectation):
+            self._check(item)
+            return
+        self._execute(item)
+        self._counted()
 
     def step(self, event: Event) -> Step | None:
         """Replay one event; None where it is not modelled, which ``unsupported`` says."""
@@ -138,15 +147,21 @@ class Replay:
         returned = self._execute(event)
         if returned is None:
             return None
-        decisions = self.world.decisions[:]
-        self.world.decisions.clear()
-        for decision in decisions:
-            self.result.tally.add(decision)
         return Step(
-            self.result.events - 1, event, event.pid, returned, decisions,
+            self.result.events - 1, event, event.pid, returned, self._counted(),
             self.world.splits - splits, self._alive.get(event.pid, before),
             self._evaluated if event.symbolic else event.args, bounds,
         )  # fmt: skip
+
+    def _counted(self) -> list[MergeDecision]:
+        """The decisions of the event that just ran, now that they are counted."""
+        made = self.world.decisions
+        if made:
+            self.world.decisions = []
+            for decision in made:
+                self.result.tally.add(decision)
+            return made
+        return []
 
     def live(self, pid: str) -> Mm | None:
         """The address space of a process, None while there is none of that name."""
@@ -159,6 +174,10 @@ class Replay:
     def living(self) -> Iterator[tuple[str, Mm]]:
         """The live address spaces, each once, under the first name that it has."""
         return iter(self._processes)
+
+    def names(self) -> Iterator[tuple[str, Mm]]:
+        """Every name of a live process or thread, with its address space."""
+        return iter(self._alive.items())
 
     def _execute(self, event: Event) -> int | None:
         """Run one call; its result, or None where it is not modelled (which is noted)."""
@@ -337,7 +356,8 @@ class Replay:
         self.result.failures += failures
         self.result.passed += not failures
 
-    def _finish(self) -> Result:
+    def finish(self) -> Result:
+        """The result, when every item has been replayed. Raises TraceError."""
         if self.unsupported:
             raise TraceError(self.unsupported)
         self.result.splits = self.world.splits
@@ -345,11 +365,6 @@ class Replay:
             self._outcome(pid, mm) for pid, mm in self._processes
         ]
         return self.result
-
-
-def _pages(mm: Mm, length: int) -> int:
-    """*length* bytes, rounded up to whole pages."""
-    return abi.page_align(length, mm.world.page_mask)
 
 
 def replay(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> Result:

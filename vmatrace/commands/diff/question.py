@@ -38,6 +38,7 @@ from vmatrace.layout import (
 from vmatrace.replayer.alike import alike
 from vmatrace.replayer.attribution import DiffCause, causes, first_partings
 from vmatrace.replayer.changes import Change, Follower, Key, mapping_of
+from vmatrace.replayer.lockstep import Lockstep
 from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Item, Trace
@@ -161,7 +162,7 @@ class Comparison:
         older, newer = models
         if older is None or newer is None:
             return None
-        (parting,) = first_partings([Replay(trace, model) for model in (older, newer)], [(0, 1)])
+        (parting,) = first_partings(Lockstep.shared(trace, (older, newer)), [(0, 1)])
         results = (first.from_.result, first.to.result)
         if parting is None or (parting.index, parting.results) != (first.index, results):
             return []

@@ -1,8 +1,7 @@
 """Whether two neighbours of one replay are one VMA under other kernel models, and what changed it.
 
-Replays the trace once for each group of models that can differ on it (``Feature.matters``), all
-groups in one reading. A border is looked for where the events that placed its two sides put them
-there.
+Replays the trace once for each group of models that differ on it, all groups in one reading. A
+border is looked for where the events that placed its two sides put them there.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from vmatrace.commands.explain.survey import Origin, Survey
 from vmatrace.kernels import KERNELS, Kernel, is_release
 from vmatrace.kernels.features import Feature
 from vmatrace.layout import Mapping
-from vmatrace.replayer.lockstep import together
+from vmatrace.replayer.lockstep import Lockstep
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace
@@ -83,20 +82,16 @@ def predecessors() -> Iterator[tuple[Kernel, Kernel]]:
 
 
 class Elsewhere:
-    """The replays of *trace* under other models, and what they say of *places*.
+    """What *places* are in the replays of *trace* under other models, beside a watched one.
 
-    *survey* is that of the replay under *kernel* whose borders the places are. run() comes first.
+    *survey* is that of the replay under *kernel* whose borders the places are. steps() come first.
     """
 
     def __init__(
         self, trace: Trace, survey: Survey, kernel: Kernel, ksm: bool | None,
         places: Iterable[BorderPlace],
     ) -> None:  # fmt: skip
-        self._trace = trace
         self._uses = survey.uses
-        self._ksm = ksm
-        self._verdicts: dict[frozenset[str], dict[BorderPlace, BorderState]] = {}
-        self._keys: dict[str, frozenset[str]] = {}  # Kernel.relevant() of each model, by its name
         self._origins: dict[BorderPlace, tuple[Origin | None, Origin | None]] = {}
         by_pid: dict[str, list[BorderPlace]] = {}
         for place in places:
@@ -107,87 +102,73 @@ class Elsewhere:
             for p in here:
                 self._origins[p] = origins.get(p.address - 1), origins.get(p.address)
         self._nths = {o.nth for pair in self._origins.values() for o in pair if o is not None}
-        layouts = {process.pid: process.layout for process in survey.result.processes}
-        self._verdicts[kernel.relevant(self._uses)] = {
-            place: BorderState(APART, _at(layouts[place.pid], place.address))
-            for place in self._origins
-        }
-
-    def run(self, watched: Replay) -> Iterator[Step]:
-        """Replay every group of models, and *watched* with them; the steps of *watched*."""
-        return self._replay(KERNELS.values(), watched)
-
-    def answers(self) -> dict[BorderPlace, Answer]:
-        """What becomes of each place. Replays once more where features are to be told apart."""
-        pairs = list(predecessors())
-        verdicts = {
-            place: {kernel.name: self._verdict(kernel, place) for kernel in KERNELS.values()}
-            for place in self._origins
-        }
-        changed = {
-            (before.name, after.name)
-            for seen in verdicts.values()
-            for before, after in pairs
-            if seen[before.name].state != seen[after.name].state
-        }
-        switched = [
+        self._pairs = list(predecessors())
+        self._switched = [
             (before, after, feature, added, before.switched([feature]))
-            for before, after in pairs
-            if (before.name, after.name) in changed
+            for before, after in self._pairs
             for feature, added in after.changes
             if feature.can_matter(self._uses)
         ]
-        for _ in self._replay([kernel for *_, kernel in switched], None):
-            pass
-        return {
-            place: self._answer(place, seen, pairs, switched) for place, seen in verdicts.items()
-        }
+        # Of models that have the same of what can matter to the trace, one.
+        models = {self._key(kernel): kernel}
+        for model in (*KERNELS.values(), *(switched for *_, switched in self._switched)):
+            models.setdefault(self._key(model), model)
+        self._models = Lockstep.shared(trace, list(models.values()), ksm)
+        self._numbers = {key: number for number, key in enumerate(models)}
+        self._verdicts: list[dict[BorderPlace, BorderState]] = []
 
-    def _answer(
-        self,
-        place: BorderPlace,
-        seen: dict[str, BorderState],
-        pairs: list[tuple[Kernel, Kernel]],
-        switched: list[tuple[Kernel, Kernel, Feature, bool, Kernel]],
-    ) -> Answer:
+    @property
+    def watched(self) -> Replay:
+        """The replay under *kernel*."""
+        return self._models.runs[0]
+
+    def steps(self) -> Iterator[Step]:
+        """Replay all models; the steps of the watched one."""
+        returned: list[dict[int, int]] = [{} for _ in self._models.runs]
+
+        def begin(place: int, old: int) -> None:
+            returned.append(returned[old].copy())
+
+        self._models.begin = begin
+        for steps in self._models.steps():
+            nth = steps[0].index
+            if nth in self._nths:
+                for results, step in zip(returned, steps, strict=True):
+                    results[nth] = step.result
+            yield steps[0]
+        for run, results in zip(self._models.runs, returned, strict=True):
+            layouts = {process.pid: process.layout for process in run.result.processes}
+            self._verdicts.append({
+                place: self._find(place, layouts.get(place.pid, []), results)
+                for place in self._origins
+            })  # fmt: skip
+
+    def answers(self) -> dict[BorderPlace, Answer]:
+        """What becomes of each place."""
+        found = {}
+        for place in self._origins:
+            seen = {kernel.name: self._verdict(kernel, place) for kernel in KERNELS.values()}
+            found[place] = self._answer(place, seen)
+        return found
+
+    def _answer(self, place: BorderPlace, seen: dict[str, BorderState]) -> Answer:
         causes = []
-        for before, after in pairs:
+        for before, after in self._pairs:
             state = seen[after.name].state
             if seen[before.name].state == state:
                 continue
-            here = [x for x in switched if (x[0], x[1]) == (before, after)]
+            here = [x for x in self._switched if (x[0], x[1]) == (before, after)]
             alone = [x for x in here if self._verdict(x[4], place).state == state]
             for part in [[x] for x in alone] or [here]:
                 features = tuple((x[2], x[3]) for x in part)
                 causes.append(BorderCause(features, before.name, after.name, state))
         return Answer(seen, causes)
 
-    def _replay(self, wanted: Iterable[Kernel], watched: Replay | None) -> Iterator[Step]:
-        """Replay under each of *wanted* that has not been; the steps of *watched*, if given."""
-        groups = {kernel.relevant(self._uses): kernel for kernel in wanted}
-        new = {key: Replay(self._trace, kernel, self._ksm) for key, kernel in groups.items()
-               if key not in self._verdicts}  # fmt: skip
-        replays = list(new.values()) + ([watched] if watched is not None else [])
-        if not replays:
-            return
-        returned: list[dict[int, int]] = [{} for _ in new]
-        for steps in together(replays):
-            nth = steps[0].index
-            if nth in self._nths:
-                for results, step in zip(returned, steps, strict=False):
-                    results[nth] = step.result
-            yield steps[-1]
-        for (key, replay), results in zip(new.items(), returned, strict=True):
-            layouts = {process.pid: process.layout for process in replay.result.processes}
-            self._verdicts[key] = {
-                place: self._find(place, layouts.get(place.pid, []), results)
-                for place in self._origins
-            }
+    def _key(self, kernel: Kernel) -> frozenset[str]:
+        return kernel.relevant(self._uses)
 
     def _verdict(self, kernel: Kernel, place: BorderPlace) -> BorderState:
-        if kernel.name not in self._keys:
-            self._keys[kernel.name] = kernel.relevant(self._uses)
-        return self._verdicts[self._keys[kernel.name]][place]
+        return self._verdicts[self._models.of[self._numbers[self._key(kernel)]]][place]
 
     def _find(
         self, place: BorderPlace, layout: list[Mapping], returned: dict[int, int]

@@ -323,15 +323,17 @@ def _again(
     models: bool,
 ) -> tuple[Watch, Callable[[BorderPlace], Answer | None]]:
     """Replay again, now that it is known what to watch, and under the other models too."""
-    replay = Replay(trace, kernel, ksm)
-    watch = Watch(replay, {at for here in places.values() for at in here}, address)
     asked = [BorderPlace(pid, at) for pid, here in places.items() for at in here]
+    edges = {at for here in places.values() for at in here}
     if not models or not asked:
+        replay = Replay(trace, kernel, ksm)
+        watch = Watch(replay, edges, address)
         for step in replay.steps():
             watch.see(step)
         return watch, lambda place: None
     elsewhere = Elsewhere(trace, survey, kernel, ksm, asked)
-    for step in elsewhere.run(replay):
+    watch = Watch(elsewhere.watched, edges, address)
+    for step in elsewhere.steps():
         watch.see(step)
     return watch, elsewhere.answers().get
 

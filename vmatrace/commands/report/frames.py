@@ -15,9 +15,8 @@ from vmatrace.engine.merge import Border
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
 from vmatrace.layout import Mapping
-from vmatrace.replayer.lockstep import SpacePair, Spaces
+from vmatrace.replayer.lockstep import Lockstep, SpacePair, Spaces
 from vmatrace.replayer.result import Step
-from vmatrace.replayer.run import Replay
 
 #: So many frames at most, and so few at least; so many processes.
 MAX_FRAMES: Final = 2000
@@ -90,9 +89,8 @@ class Film:
     def frames(self) -> Iterator[Frame]:
         """Replay the trace again, from frame to frame. Each is valid until the next."""
         trace = unlimited(self._found.trace)
-        spaces = Spaces(
-            [Replay(trace, kernel, self._found.forced) for kernel in self._found.pair], SpacePair
-        )
+        pair = Lockstep.shared(trace, self._found.pair, self._found.forced)
+        spaces = Spaces(pair, SpacePair)
         touched: dict[int, SpacePair] = {space.number: space for space in spaces.living}
         kept: list[FrameChange] = []
         yield Frame(0, 0, None, self._changes(touched))

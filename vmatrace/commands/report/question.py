@@ -18,7 +18,7 @@ from vmatrace.commands.report.patterns import Pattern, Patterns
 from vmatrace.engine.mm import Mm
 from vmatrace.kernels import Kernel
 from vmatrace.printable import Printable
-from vmatrace.replayer.lockstep import SpacePair, Spaces
+from vmatrace.replayer.lockstep import Lockstep, SpacePair, Spaces
 from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace
@@ -113,9 +113,9 @@ class Report(Printable):
 
     trace: Trace
     pair: Pair
-    results: tuple[Result, Result]
     max_map_count: int
     forced: bool | None
+    results: tuple[Result, Result] = dataclasses.field(init=False)
     ksm: bool = False
     events: int = 0
     processes: list[ProcessReport] = dataclasses.field(default_factory=list)
@@ -147,11 +147,7 @@ def report(trace: Trace, pair: Pair, ksm: bool | None = None) -> Report:
 
     Raises TraceError.
     """
-    free = unlimited(trace)
-    replays = [Replay(free, kernel, ksm) for kernel in pair]
-    results = (replays[0].result, replays[1].result)
-    found = Report(trace, pair, results, trace.sysctl.max_map_count, ksm)
-    _Fold(found, replays).run()
+    found = _Fold(trace, pair, ksm).run()
     for side, kernel in enumerate(pair):
         near = {
             p.number: p.counts[side]
@@ -159,24 +155,24 @@ def report(trace: Trace, pair: Pair, ksm: bool | None = None) -> Report:
             if p.counts[side].peak >= found.max_map_count - _NEAR
         }
         if near:
-            _find_limits([Replay(trace, kernel, ksm), Replay(free, kernel, ksm)], near)
+            _find_limits(trace, kernel, ksm, near)
     return found
 
 
 class _Fold:
     """The one pass over the steps of both models."""
 
-    def __init__(self, found: Report, replays: list[Replay]) -> None:
-        self._found = found
-        self._spaces = Spaces(replays, ProcessReport)
-        self._patterns = Patterns(found.trace.page_size)
-        self._tallies = [replay.result.tally for replay in replays]
+    def __init__(self, trace: Trace, pair: Pair, ksm: bool | None) -> None:
+        self._found = Report(trace, pair, trace.sysctl.max_map_count, ksm)
+        self._runs = Lockstep.shared(unlimited(trace), pair, ksm)
+        self._spaces = Spaces(self._runs, ProcessReport)
+        self._patterns = Patterns(trace.page_size)
         self._only = [0, 0]
         self._exited: list[ProcessReport] = []
-        found.ksm = replays[0].process("main").merge_any
+        self._found.ksm = self._runs.runs[0].process("main").merge_any
 
-    def run(self) -> None:
-        """Fold every step, and close the report."""
+    def run(self) -> Report:
+        """Fold every step into the report."""
         found, patterns = self._found, self._patterns
         for process, a, b in self._spaces.steps():
             process.events += 1
@@ -190,9 +186,12 @@ class _Fold:
                 self._account(process, patterns.of(a), a, b)
                 if event.name == "prctl" and a.mm.merge_any:
                     found.ksm = True
-        found.events = found.results[0].events
+        before, after = self._runs.results()
+        found.results = before, after
+        found.events = before.events
         found.processes = sorted(self._exited + self._spaces.living, key=lambda p: p.number)
         found.patterns = list(patterns)
+        return found
 
     def _account(self, process: ProcessReport, pattern: Pattern | None, a: Step, b: Step) -> None:
         x, y = a.mm.vmas.count, b.mm.vmas.count
@@ -220,7 +219,7 @@ class _Fold:
                 count.blocked += 1
             if decision.next is not None:
                 count.blocked += 1
-        only = self._tallies[side].only_mergeable
+        only = self._runs.runs[self._runs.of[side]].result.tally.only_mergeable
         more = only - self._only[side]
         if more:
             self._only[side] = only
@@ -243,9 +242,10 @@ def _moment(step: Step) -> Landmark:
     return Landmark(step.index + 1, step.event.line, step.event.text)
 
 
-def _find_limits(replays: list[Replay], near: dict[int, Count]) -> None:
+def _find_limits(trace: Trace, kernel: Kernel, ksm: bool | None, near: dict[int, Count]) -> None:
     """Note in each Count the first call that fails with max_map_count and would not without."""
-    for space, limited, free in Spaces(replays, SpacePair).steps():
+    replays = [Replay(trace, kernel, ksm), Replay(unlimited(trace), kernel, ksm)]
+    for space, limited, free in Spaces(Lockstep(trace, replays), SpacePair).steps():
         count = near.get(space.number)
         if (
             count is not None

@@ -14,7 +14,7 @@ from vmatrace import abi
 from vmatrace.commands.report.question import Report, unlimited
 from vmatrace.engine.mm import Mm
 from vmatrace.replayer.changes import Follower, Key
-from vmatrace.replayer.lockstep import SpacePair, Spaces
+from vmatrace.replayer.lockstep import Lockstep, SpacePair, Spaces
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
 
@@ -67,7 +67,7 @@ def samples(found: Report) -> Iterator[SeriesRow]:
         born.append(space)
         return space
 
-    spaces = Spaces(replays, make)
+    spaces = Spaces(Lockstep(trace, replays), make)
     watched = [_Mergeable(replay) for replay in replays]
     yield from _births(born, 0, 0, watched)
     for space, *steps in spaces.steps():

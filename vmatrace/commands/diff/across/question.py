@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from vmatrace import kernels
 from vmatrace.kernels import Kernel
 from vmatrace.printable import Printable
-from vmatrace.replayer.alike import classes
-from vmatrace.replayer.attribution import DiffCause, Parting, causes, first_partings
+from vmatrace.replayer.attribution import DiffCause, Parting, compared
 from vmatrace.replayer.result import Result
-from vmatrace.replayer.run import Replay
-from vmatrace.replayer.uses import Uses, uses_of
 from vmatrace.trace.file import Trace
 
 
@@ -54,40 +51,20 @@ class Across(Printable):
 def across(trace: Trace, models: Sequence[Kernel], ksm: bool | None = None) -> Across:
     """Compare each of *models* with the one before it. Raises TraceError for a bad trace."""
     distinct = [k for i, k in enumerate(models) if not i or k.features != models[i - 1].features]
-    partings, results = _runs(trace, distinct, ksm)
-    rows = [_row(models[0], next(results))]
-    uses: Uses | None = None
+    results, found = compared(trace, distinct, ksm)
+    row = _row(models[0], results[0])
+    rows = [row]
+    later = zip(results[1:], found, strict=True)
     for before, kernel in pairwise(models):
-        if kernel.features == before.features:
-            rows[-1].models.append(kernel.name)
-            continue
-        parting, result = next(partings), next(results)
-        if parting is None:
-            rows[-1].models.append(kernel.name)
-        else:
-            rows.append(_row(kernel, result))
-            rows[-1].first = parting
-            uses = uses_of(trace, kernel, ksm) if uses is None else uses
-            rows[-1].causes = causes(trace, before, kernel, ksm, uses)
+        if kernel.features != before.features:
+            result, parted = next(later)
+            if parted.first is not None:
+                row = _row(kernel, result)
+                row.first, row.causes = parted.first, parted.causes
+                rows.append(row)
+                continue
+        row.models.append(kernel.name)
     return Across(trace.name, trace.path, trace.description, rows)
-
-
-def _runs(
-    trace: Trace, models: Sequence[Kernel], ksm: bool | None
-) -> tuple[Iterator[Parting | None], Iterator[Result]]:
-    """Where each of *models* parts from the one before it, and the results of all.
-
-    Models that certainly do the same are replayed once.
-    """
-    first = classes(trace, models, ksm)
-    runs = {i: Replay(trace, models[i], ksm) for i in dict.fromkeys(first)}
-    places = {i: place for place, i in enumerate(runs)}
-    pairs = [(a, b) for a, b in pairwise(first) if a != b]
-    found = iter(first_partings(
-        list(runs.values()), [(places[a], places[b]) for a, b in pairs], to_the_end=True
-    ))  # fmt: skip
-    partings = [next(found) if a != b else None for a, b in pairwise(first)]
-    return iter(partings), iter([runs[i].result for i in first])
 
 
 def _row(kernel: Kernel, result: Result) -> Row:
