@@ -13,6 +13,11 @@ from vmatrace.commands.diff import as_json
 from vmatrace.commands.diff.across import as_json as across_json
 from vmatrace.commands.diff.across.question import across
 from vmatrace.commands.diff.question import Comparison
+from vmatrace.commands.explain import as_json as explain_json
+from vmatrace.commands.explain.question import overview
+from vmatrace.commands.report import as_json as report_json
+from vmatrace.commands.report.as_html import pack
+from vmatrace.commands.report.question import report
 from vmatrace.engine.world import World
 from vmatrace.kernels import FEATURES, KERNELS, Kernel, get_kernel
 from vmatrace.render import jsonform
@@ -34,12 +39,16 @@ def program(index: int, length: int = 40) -> Trace:
 
 
 def told(trace: Trace, models: list[Kernel], ksm: bool) -> list[str]:
-    """Everything that diff and diff --across say."""
+    """Everything that diff, diff --across, report and explain say."""
     comparison = Comparison(trace, models[0], models[-1], ksm)
     out = io.StringIO()
     as_json.write(out, comparison.diff())
     across_json.write(out, across(trace, models, ksm))
-    return [out.getvalue(), *(str(as_json.event_json(event)) for event in comparison.events())]
+    found = report(trace, (models[0], models[-1]), ksm)
+    report_json.write(out, found)
+    explain_json.write(out, overview(trace, models[0], ksm=ksm))
+    events = [str(as_json.event_json(event)) for event in comparison.events()]
+    return [out.getvalue(), str(pack(found)), *events]
 
 
 def said(result: Result | None) -> object:

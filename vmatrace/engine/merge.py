@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntFlag
+from functools import cache
 from typing import Final, NamedTuple, Protocol
 
 from vmatrace import abi
@@ -73,9 +74,10 @@ class Blocker(IntFlag):
         return format(str(self), spec)
 
 
-def blockers(mask: int) -> Iterator[Blocker]:
-    """The reasons in *mask*, one at a time."""
-    return (reason for reason in Blocker if reason & mask)
+@cache  # there are few masks, and an enum is slow to ask (3 microseconds a mask)
+def blockers(mask: int) -> tuple[Blocker, ...]:
+    """The reasons in *mask*, in the order of Blocker."""
+    return tuple(reason for reason in Blocker if reason & mask)
 
 
 #: vm_flags that comparing ignores (VM_IGNORE_MERGE / VM_STICKY): the merged VMA has their union.
@@ -117,6 +119,10 @@ class Rules(Protocol):
     @property
     def unfaulted_target(self) -> bool:
         """merge-unfaulted-target."""
+
+    @property
+    def unfaulted_reason(self) -> bool:
+        """The same, where it is but one more reason: nothing depends on it but what is told."""
 
 
 class MergeDecision(NamedTuple):
@@ -349,10 +355,19 @@ def compare(vma: Vma, proposed: Attributes, rules: Rules) -> int:
         if not anon:
             if vma.chain != 1:
                 mask |= FORKED
-        elif theirs or not rules.unfaulted_target:
+        elif theirs or not (rules.unfaulted_reason if mask else rules.unfaulted_target):
             mask |= ANON_VMA
         elif chain > 1:
             mask |= FORKED
+    return mask
+
+
+def between(vma: Vma, following: Vma, rules: Rules) -> int:
+    """The Blockers between two touching VMAs as they are now, 0 if they could be one."""
+    of = attributes(vma.flags, vma.skew, vma.file, vma.anon, vma.chain, vma.extra)
+    mask = compare(following, of, rules)
+    if mask & ~CLOSE == 0 and following.has_close:
+        mask |= CLOSE
     return mask
 
 

@@ -222,11 +222,7 @@ class Mm:
 
     def between(self, vma: Vma, following: Vma) -> int:
         """The Blockers between two touching VMAs as they are now, 0 if they could be one."""
-        of = merge.attributes(vma.flags, vma.skew, vma.file, vma.anon, vma.chain, vma.extra)
-        mask = merge.compare(following, of, self.world)
-        if mask & ~merge.CLOSE == 0 and following.has_close:
-            mask |= merge.CLOSE
-        return mask
+        return merge.between(vma, following, self.world)
 
     # --- KSM by default -------------------------------------------------------------------------
 

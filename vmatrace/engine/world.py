@@ -72,6 +72,7 @@ class World:
         "uffd_features",
         "uffd_no_merge",
         "unaccount",
+        "unfaulted_reason",
         "unfaulted_target",
     )  # fmt: skip
 
@@ -106,6 +107,7 @@ class World:
         self.ksm_early = kernel.has(kernels.KSM_BEFORE_MERGE)
         self.ksm_early_bug = kernel.has(kernels.KSM_LATE_CHECK_BEFORE_HOOK)
         self.unfaulted_target = kernel.has(kernels.MERGE_UNFAULTED_TARGET)
+        self.unfaulted_reason = self.unfaulted_target
         self.copied_from = kernel.has(kernels.MREMAP_COPIED_FROM)
         self.unaccount = kernel.has(kernels.MPROTECT_UNACCOUNT)
         self.seals_first = kernel.has(kernels.MSEAL) and not kernel.has(kernels.MSEAL_IN_LOOP)

@@ -18,6 +18,8 @@ from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace
 
+#: What a World is asked only to say why a merge failed that failed anyway.
+REASONS: Final = frozenset({"unfaulted_reason"})
 #: A compiled World is read past its properties, so that what is asked there goes unseen.
 _CAN_SEE: Final = not str(worlds.__file__).endswith((".so", ".pyd"))
 
@@ -31,10 +33,11 @@ class _AllPartedError(Exception):
     """No other model is left that does the same."""
 
 
-class Asked(Kernel):
+class WatchedKernel(Kernel):
     """A model that notes which of *others* would have answered otherwise, from watch() on.
 
     ``agree`` are the keys of those that would not; *alone* is called when there are none any more.
+    Without *reasons* an answer does not count that only says why there was no merge.
     """
 
     # Two of them are never one, even with the same features: each notes for itself.
@@ -48,6 +51,7 @@ class Asked(Kernel):
         kernel: Kernel,
         others: Mapping[int, Kernel],
         alone: Callable[[], None] = lambda: None,
+        reasons: bool = True,
     ) -> None:
         super().__init__(**vars(kernel))
         unlike: dict[str, set[int]] = {}
@@ -55,6 +59,7 @@ class Asked(Kernel):
             for name in kernel.features ^ other.features:
                 unlike.setdefault(name, set()).add(i)
         vars(self).update(others=others, unlike=unlike, agree=set(others), alone=alone, begun=False)
+        vars(self)["unseen"] = {"kernel"} if reasons else {"kernel", *REASONS}
 
     def has(self, feature: Feature) -> bool:
         asked = vars(self)
@@ -74,11 +79,12 @@ class Asked(Kernel):
         *world* was made under this model and asked has() beforehand.
         """
         unlike: dict[str, set[int]] = {}
+        unseen = vars(self)["unseen"]
         own = World(self)
         for i, other in vars(self)["others"].items():
             beside = World(other)
             for name in World.__slots__:
-                if name != "kernel" and getattr(own, name) != getattr(beside, name):
+                if name not in unseen and getattr(own, name) != getattr(beside, name):
                     unlike.setdefault(name, set()).add(i)
         watched = type("World", (World,), {"__slots__": ()})
         for name, those in unlike.items():
@@ -98,7 +104,7 @@ class Asked(Kernel):
 class WatchedReplay(Replay):
     """A replay whose answers are watched from its first look at the trace on."""
 
-    kernel: Asked
+    kernel: WatchedKernel
 
     def _make_world(self) -> World:
         world = super()._make_world()
@@ -116,7 +122,7 @@ def alike(
     """
     if not can_see() or not others:
         return None, set()
-    asked = Asked(kernel, dict(enumerate(others)), _stop)
+    asked = WatchedKernel(kernel, dict(enumerate(others)), _stop)
     try:
         return WatchedReplay(trace, asked, ksm).run(), asked.agree
     except (_AllPartedError, TraceError):

@@ -99,7 +99,7 @@ def compared(
             row[feature.name] = len(pairs), len(pairs) + 1
             pairs += [(old, single), (single, new)]
         switched.append(row)
-    runs = Lockstep.shared(trace, everyone, ksm)
+    runs = Lockstep.shared(trace, everyone, ksm, reasons=False)
     partings = first_partings(runs, pairs, to_the_end=True)
     found = []
     for (older, newer), parting, row in zip(pairwise(models), partings, switched, strict=False):
@@ -165,7 +165,9 @@ def _switched(
     trace: Trace, kernel: Kernel, features: Sequence[Feature], ksm: bool | None
 ) -> dict[str, Parting | None]:
     """What changes first when each of *features* is switched alone."""
-    models = Lockstep.shared(trace, [kernel, *(kernel.switched([f]) for f in features)], ksm)
+    models = Lockstep.shared(
+        trace, [kernel, *(kernel.switched([f]) for f in features)], ksm, reasons=False
+    )
     partings = first_partings(models, [(0, i) for i in range(1, 1 + len(features))])
     return {feature.name: parting for feature, parting in zip(features, partings, strict=True)}
 
@@ -173,7 +175,7 @@ def _switched(
 def _same(trace: Trace, a: Kernel, b: Kernel, ksm: bool | None) -> bool:
     if a.features == b.features:
         return True
-    return first_partings(Lockstep.shared(trace, [a, b], ksm), [(0, 1)]) == [None]
+    return first_partings(Lockstep.shared(trace, [a, b], ksm, reasons=False), [(0, 1)]) == [None]
 
 
 def _with(older: Kernel, changed: Sequence[Feature], names: dict[str, Parting]) -> Kernel:

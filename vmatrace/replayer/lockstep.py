@@ -15,7 +15,7 @@ from vmatrace.calls import LIFE
 from vmatrace.engine.mm import Mm
 from vmatrace.event import Expectation
 from vmatrace.kernels import Kernel
-from vmatrace.replayer.alike import Asked, WatchedReplay, can_see
+from vmatrace.replayer.alike import WatchedKernel, WatchedReplay, can_see
 from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace
@@ -36,6 +36,7 @@ class Lockstep:
         self._trace = trace
         self._models: Sequence[Kernel] = ()
         self._ksm: bool | None = None
+        self._reasons = True
         self._agree: list[set[int]] = [set() for _ in replays]
         self._sizes = [0] * len(replays)
         self._behind: dict[int, int] = {}
@@ -43,13 +44,19 @@ class Lockstep:
         self.begin: Callable[[int, int], None] = lambda place, old: None
 
     @classmethod
-    def shared(cls, trace: Trace, models: Sequence[Kernel], ksm: bool | None = None) -> Lockstep:
-        """*trace* under *models*; *ksm* as in Replay."""
+    def shared(
+        cls, trace: Trace, models: Sequence[Kernel], ksm: bool | None = None, reasons: bool = True
+    ) -> Lockstep:
+        """*trace* under *models*; *ksm* as in Replay.
+
+        Without *reasons* models part only in what calls return and in memory: why merges failed,
+        and how often for what, is then that of the first model of a run.
+        """
         if not can_see():
             return cls(trace, [Replay(trace, model, ksm) for model in models])
         self = cls(trace, ())
         self.of = [0] * len(models)
-        self._models, self._ksm = models, ksm
+        self._models, self._ksm, self._reasons = models, ksm, reasons
         self._begin(range(len(models)))
         return self
 
@@ -71,7 +78,8 @@ class Lockstep:
             if place in self._behind:
                 self._make_up(place, None)
             run.finish()
-            self._part(place)
+            if self._reasons:  # the end asks why VMAs are apart
+                self._part(place)
 
     def results(self) -> list[Result]:
         """The result of each model, when the steps are exhausted."""
@@ -84,7 +92,10 @@ class Lockstep:
     def _begin(self, models: Sequence[int]) -> None:
         """A run for *models*, by number, that has made no event yet."""
         first, *others = models
-        asked = Asked(self._models[first], {other: self._models[other] for other in others})
+        asked = WatchedKernel(
+            self._models[first], {other: self._models[other] for other in others},
+            reasons=self._reasons,
+        )  # fmt: skip
         for model in models:
             self.of[model] = len(self.runs)
         self._agree.append(asked.agree)

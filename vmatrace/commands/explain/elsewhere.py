@@ -110,11 +110,14 @@ class Elsewhere:
             if feature.can_matter(self._uses)
         ]
         # Of models that have the same of what can matter to the trace, one.
-        models = {self._key(kernel): kernel}
+        models = {kernel.relevant(self._uses): kernel}
+        numbers = dict.fromkeys(models, 0)
+        self._numbers: dict[str, int] = {}  # of each model, by its name
         for model in (*KERNELS.values(), *(switched for *_, switched in self._switched)):
-            models.setdefault(self._key(model), model)
-        self._models = Lockstep.shared(trace, list(models.values()), ksm)
-        self._numbers = {key: number for number, key in enumerate(models)}
+            key = model.relevant(self._uses)
+            models.setdefault(key, model)
+            self._numbers[model.name] = numbers.setdefault(key, len(numbers))
+        self._models = Lockstep.shared(trace, list(models.values()), ksm, reasons=False)
         self._verdicts: list[dict[BorderPlace, BorderState]] = []
 
     @property
@@ -164,11 +167,8 @@ class Elsewhere:
                 causes.append(BorderCause(features, before.name, after.name, state))
         return Answer(seen, causes)
 
-    def _key(self, kernel: Kernel) -> frozenset[str]:
-        return kernel.relevant(self._uses)
-
     def _verdict(self, kernel: Kernel, place: BorderPlace) -> BorderState:
-        return self._verdicts[self._models.of[self._numbers[self._key(kernel)]]][place]
+        return self._verdicts[self._models.of[self._numbers[kernel.name]]][place]
 
     def _find(
         self, place: BorderPlace, layout: list[Mapping], returned: dict[int, int]

@@ -11,12 +11,14 @@ from typing import Final, NamedTuple
 
 from vmatrace.commands.report.question import ProcessReport, Report, unlimited
 from vmatrace.engine import view
-from vmatrace.engine.merge import Border
+from vmatrace.engine.merge import Border, Rules, between
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
+from vmatrace.engine.world import World
 from vmatrace.layout import Mapping
 from vmatrace.replayer.lockstep import Lockstep, SpacePair, Spaces
 from vmatrace.replayer.result import Step
+from vmatrace.replayer.run import Replay
 
 #: So many frames at most, and so few at least; so many processes.
 MAX_FRAMES: Final = 2000
@@ -85,11 +87,17 @@ class Film:
         moments = [m for p in shown for c in p.counts for m in (c.peak_at, c.limit_at) if m]
         self._wanted = {moment.number for moment in moments} | {found.events}
         self._last: dict[tuple[int, int], _State] = {}
+        # The models may share their memory, and differ in what they say of it.
+        self._rules = [World(kernel) for kernel in found.pair]
 
     def frames(self) -> Iterator[Frame]:
         """Replay the trace again, from frame to frame. Each is valid until the next."""
         trace = unlimited(self._found.trace)
-        pair = Lockstep.shared(trace, self._found.pair, self._found.forced)
+        models, ksm = self._found.pair, self._found.forced
+        if self._found.alike:
+            pair = Lockstep.shared(trace, models, ksm)
+        else:  # what a VMA is compared by holds only within one replay
+            pair = Lockstep(trace, [Replay(trace, kernel, ksm) for kernel in models])
         spaces = Spaces(pair, SpacePair)
         touched: dict[int, SpacePair] = {space.number: space for space in spaces.living}
         kept: list[FrameChange] = []
@@ -139,15 +147,16 @@ class Film:
             now[vma.start] = state
             changed = old.get(vma.start) != state
             if changed or (touching and fresh):
-                come.append(_piece(mm, vma, before if touching else None))
+                come.append(_piece(mm, vma, before if touching else None, self._rules[side]))
             before, fresh = vma, changed
         gone = [start for start in old if start not in now]
         self._last[space, side] = now
         return FrameChange(space, side, gone, come) if gone or come or last is None else None
 
 
-def _piece(mm: Mm, vma: Vma, above: Vma | None) -> Piece:
+def _piece(mm: Mm, vma: Vma, above: Vma | None, rules: Rules) -> Piece:
     join = None
     if above is not None:
-        join = Join(Border(above, vma, mm.between(above, vma)), view.mapping(mm, above))
+        border = Border(above, vma, between(above, vma, rules))
+        join = Join(border, view.mapping(mm, above))
     return Piece(view.mapping(mm, vma), join)

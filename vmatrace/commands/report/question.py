@@ -106,7 +106,8 @@ class Report(Printable):
     """Everything ``vmatrace report`` says. ``pair`` and ``results`` are in the order from, to.
 
     ``ksm`` says whether KSM-by-default was in force in any process, ``forced`` whether it was asked
-    for or switched off (None: as the trace has it). ``processes`` are in order of birth.
+    for or switched off (None: as the trace has it). ``processes`` are in order of birth. ``alike``:
+    both models did the same in every call.
     """
 
     shown_by = "vmatrace.commands.report.as_table:write"
@@ -116,6 +117,7 @@ class Report(Printable):
     max_map_count: int
     forced: bool | None
     results: tuple[Result, Result] = dataclasses.field(init=False)
+    alike: bool = False
     ksm: bool = False
     events: int = 0
     processes: list[ProcessReport] = dataclasses.field(default_factory=list)
@@ -188,6 +190,7 @@ class _Fold:
                     found.ksm = True
         before, after = self._runs.results()
         found.results = before, after
+        found.alike = self._runs.of == [0, 0]
         found.events = before.events
         found.processes = sorted(self._exited + self._spaces.living, key=lambda p: p.number)
         found.patterns = list(patterns)

@@ -109,7 +109,7 @@ def _protect(mm: Mm, vma: Vma, start: int, end: int, access: int, pkey: int) -> 
             return -abi.ENOMEM  # the range counts as data only from now on
         if not old & _NEVER_CHARGED:
             new |= abi.VM_ACCOUNT
-    elif old & abi.VM_ACCOUNT and not vma.anon and mm.world.unaccount and vma.is_anonymous:
+    elif old & abi.VM_ACCOUNT and not vma.anon and vma.is_anonymous and mm.world.unaccount:
         new &= ~abi.VM_ACCOUNT
     changed = mm.modify(vma, start, end, new, vma.extra)
     if (
