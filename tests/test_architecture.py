@@ -84,7 +84,7 @@ THIRD_PARTIES = {
 LARGE = {
     "abi": (420, "a table"),
     "oracle.probe": (530, "one function for each experiment"),
-    "oracle.sandbox": (440, "what runs an event, and what foresees the same run, side by side"),
+    "oracle.sandbox": (470, "what runs an event, and what foresees the same run, side by side"),
     "engine.vma": (450, "one data structure, and its invariants beside it"),
     "engine.syscalls.remapping": (460, "one call, as it was before 6.15, before 6.17 and since"),
     "importers.strace.reader": (660, "the halves of a call and its process are one thought"),

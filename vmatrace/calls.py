@@ -271,6 +271,13 @@ CALLS: Final[dict[str, Call]] = {
             (_p("fd", "fd"), _p("request", "flags", "UFFDIO_", bits=32), _p("argp", "any")),
             select=Select(1, IOCTL_REQUESTS),
         ),
+        Call(
+            "close", (_p("fd", "fd"),),
+            without={
+                "log": "it does not show whether it was the last descriptor of a userfaultfd",
+                "record": "that a userfaultfd is gone is looked for: programs close all the time",
+            },
+        ),
         Call("fork", (), "pid", life=BIRTH),
         Call("vfork", (), "pid", life=BIRTH),
         Call("clone", (_p("flags", "any", "CLONE_"),), "pid", variadic=True, life=BIRTH),

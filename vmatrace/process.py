@@ -312,6 +312,10 @@ class Process:
         """
         return self._do("ioctl", fd, request, argp)
 
+    def close(self, fd: int) -> int:
+        """Close the last descriptor of the userfaultfd *fd*: it watches nothing any more."""
+        return self._do("close", fd)
+
     def fault(self, addr: Value, length: Value = 1, access: Value = "PROT_WRITE") -> int:
         """Access each page of the range once; raises OSError (EFAULT) where a signal would come."""
         return self._do("fault", addr, length, access)

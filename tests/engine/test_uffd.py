@@ -9,8 +9,9 @@ from vmatrace import abi
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls.mapping import mmap
 from vmatrace.engine.syscalls.remapping import mremap
-from vmatrace.engine.syscalls.uffd import ioctl
+from vmatrace.engine.syscalls.uffd import ioctl, release
 from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.replayer.processes import fork
 
 MISSING = "UFFDIO_REGISTER_MODE_MISSING"
 WP = "UFFDIO_REGISTER_MODE_WP"
@@ -52,6 +53,40 @@ def test_modes_are_replaced_unless_all_are_there_already() -> None:
     assert vma(mm, 0).flags & abi.VM_UFFD_FLAGS == abi.VM_UFFD_MISSING | abi.VM_UFFD_WP
     assert register(mm, 0, 2, "0") == -abi.EINVAL
     assert register(mm, 0, 2, "0x10") == -abi.EINVAL
+
+
+def test_the_end_of_a_userfaultfd_frees_all_that_it_watched_and_nothing_else() -> None:
+    """userfaultfd_release()."""
+    mm = draw("wwwwwwww")
+    register(mm, 1, 3)
+    register(mm, 5, 6, WP)
+    register(mm, 6, 7, context=2)
+    release(mm, 1)
+    assert [v.flags & abi.VM_UFFD_FLAGS for v in mm.vmas] == [0, abi.VM_UFFD_MISSING, 0]
+    release(mm, 1)
+    release(mm, 2)
+    assert strip(mm) == "wwwwwwww"
+
+
+@pytest.mark.parametrize(("features", "kept"), [("UFFD_FEATURE_EVENT_FORK", 1), ("0", 0)])
+def test_a_child_is_watched_where_forks_are_events(features: str, kept: int) -> None:
+    """dup_userfaultfd(): with a context of its own, whose end is not the parent's."""
+    mm = draw("wwww")
+    mm.contexts["u"] = 1
+    api(mm, features)
+    register(mm, 1, 2)
+    child = fork(mm)
+    assert sum(v.flags & abi.VM_UFFD_MISSING != 0 for v in child.vmas) == kept
+    assert child.contexts == ({"u": 1} if kept else {})
+    release(child, 1)
+    assert not any(v.flags & abi.VM_UFFD_FLAGS for v in child.vmas)
+    assert sum(v.flags & abi.VM_UFFD_MISSING != 0 for v in mm.vmas) == 1
+
+
+def test_another_version_of_the_api_is_refused() -> None:
+    mm = draw("ww")
+    assert ioctl(mm, 1, abi.UFFDIO_API, "{api=0xab, features=0}") == -abi.EINVAL
+    assert ioctl(mm, 1, abi.UFFDIO_API, "{api=UFFD_API, features=0}") == 0
 
 
 def api(mm: Mm, features: str, context: int = 1) -> int | None:

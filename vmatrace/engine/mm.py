@@ -28,12 +28,13 @@ class Mm:
     ``def_flags`` are or-ed into new mappings (mlockall(MCL_FUTURE)); ``merge_any`` is
     MMF_VM_MERGE_ANY, KSM-by-default; ``start_brk``/``brk`` bound the heap. ``guards`` is where
     MADV_GUARD_INSTALL has put markers, which make an access fail. ``persona`` is personality(2)'s.
+    ``contexts`` are the userfaultfds of this memory, as numbers, by descriptor.
     """
 
     __slots__ = (
-        "brk", "brk_assumed", "brk_known", "def_flags", "fresh", "guards", "limits", "mdwe",
-        "merge_any", "mmap_base", "peak_vmas", "persona", "start_brk", "start_stack",
-        "thp_disable", "vmas", "world",
+        "brk", "brk_assumed", "brk_known", "contexts", "def_flags", "fresh", "guards",
+        "limits", "mdwe", "merge_any", "mmap_base", "peak_vmas", "persona", "start_brk",
+        "start_stack", "thp_disable", "vmas", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, mmap_base: int, brk: int) -> None:
@@ -52,6 +53,7 @@ class Mm:
         self.merge_any = False
         self.mdwe = 0
         self.thp_disable = 0
+        self.contexts: dict[int | str, int] = {}
         self.persona = START_PERSONA
         self.peak_vmas = 0
 

@@ -48,7 +48,8 @@ _MAX_TOUCH: Final = 1 << 18
 _FORESEEN: Final = 32
 #: More than one run, or one that depends on what was before.
 _NOT_FORESEEN: Final = BIRTHS | DEATHS | {
-    "execve", "ioctl", "process_madvise", "shmat", "shmdt", "setrlimit", "prlimit64", "io_setup",
+    "execve", "ioctl", "close", "process_madvise", "shmat", "shmdt", "setrlimit", "prlimit64",
+    "io_setup",
 }  # fmt: skip
 
 
@@ -117,7 +118,10 @@ class Sandbox:
         self._cache = MappingCache(self._files.names)
         self._segments = machine.segments()
         self._processes: dict[str, _Process] = {}
-        self._uffd = uffd.Contexts(self.inject)
+        self._uffd = uffd.Contexts(
+            self.inject, self._inject_everywhere,
+            None if machine.is_distant else lambda: self._processes[MAIN].tracee.pid,
+        )  # fmt: skip
         #: Results by label: what an expression of a later event may mention.
         self.labels: dict[str, int] = {}
         #: Whether events have set limits, which an exec keeps.
@@ -139,6 +143,7 @@ class Sandbox:
     def close(self) -> None:
         """End every process of the sandbox. May be called again."""
         self.machine.forget()
+        self._uffd.forget()
         for pid in list(self._processes):
             self._end(pid)
         self._segments.close()
@@ -151,7 +156,7 @@ class Sandbox:
         """
         self.machine.forget()
         self.labels.clear()
-        self._uffd = uffd.Contexts(self.inject)
+        self._uffd.forget()
         for name in [name for name in self._processes if name != MAIN]:
             self._end(name)
         try:
@@ -273,8 +278,22 @@ class Sandbox:
         process = self._processes.get(pid)
         if process is None:
             raise Unsupported(f"there is no process {pid!r}: it has ended or was never created")
-        if name == "ioctl":
-            return self._ioctl(pid, args)
+        if name in ("ioctl", "close"):
+            return self._userfaultfd(pid, args)
+        if pid == MAIN and name in EXECS:
+            self._uffd.leave()
+        watch = self._uffd.watch
+        if watch is None:
+            return self._call(name, args, pid, process, child)
+        with watch.watching():
+            result = self._call(name, args, pid, process, child)
+        if name in BIRTHS and result > 0:
+            watch.inherit(pid, child or str(result))
+        return result
+
+    def _call(
+        self, name: str, args: Sequence[Arg], pid: str, process: _Process, child: str | None
+    ) -> int:
         values = [
             arg if type(arg) is int else self._value(name, i, arg) for i, arg in enumerate(args)
         ]
@@ -364,13 +383,23 @@ class Sandbox:
             self._processes[name or str(pid)] = process
         parent.tracee.born.clear()
 
-    def _ioctl(self, pid: str, args: Sequence[Arg]) -> int:
-        fd, request, argument = args
-        if pid != MAIN or not isinstance(request, int):
-            raise Unsupported("userfaultfd: only the first process can have one")
-        key = fd.key if isinstance(fd, Fd) else fd
+    def _userfaultfd(self, pid: str, args: Sequence[Arg]) -> int:
+        """ioctl, and close where there is no request."""
+        key = args[0].key if isinstance(args[0], Fd) else args[0]
         assert isinstance(key, (int, str))
-        return self._uffd.ioctl(key, request, str(argument))
+        if len(args) == 1:
+            return self._uffd.close(pid == MAIN, pid, key)
+        _, request, argument = args
+        if not isinstance(request, int):
+            raise Unsupported(f"ioctl: no way to pass the request {request!r}")
+        return self._uffd.ioctl(pid == MAIN, pid, key, request, str(argument))
+
+    def _inject_everywhere(self, name: str, *args: int | str | bytes) -> int:
+        """As inject(), in every process, numbers alone."""
+        numbers = [a for a in args if isinstance(a, int)]
+        for process in self._processes.values():
+            process.tracee.call(self._arch.calls[name], *numbers)
+        return 0
 
     def _process_madvise(self, process: _Process, values: list[int | str]) -> int:
         """The pidfd is a process of the trace, by name or number; PIDFD_SELF is negative."""

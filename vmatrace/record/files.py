@@ -24,6 +24,7 @@ from vmatrace.event import File
 from vmatrace.kernels import FILE_SYSTEMS
 from vmatrace.layout import Layout
 from vmatrace.oracle.errors import Unavailable
+from vmatrace.record.smaps import vmflags_at
 from vmatrace.trace.grammar import is_reserved
 
 _KCMP_FILE: Final = 0
@@ -42,25 +43,12 @@ _ODD: Final = frozenset(
     {"legacy", "devmem", "devdax", "proc", "sysfs", "secretmem", "cgroup2", "selinuxfs"}
 )
 _WITH_MW: Final = ("mr", "mw", "me", *abi.DRIVER_CODES)
-_RANGE: Final = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ")
 _DEV_ZERO, _DEV_MEM = (1, 5), (1, 1)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _syscall.argtypes = [ctypes.c_long] * 6
-
-
-def vmflags_at(tid: int, address: int) -> list[str]:
-    """The VmFlags of the mapping at *address* of thread *tid*, in the kernel's order."""
-    inside = False
-    with contextlib.suppress(OSError), open(f"/proc/{tid}/smaps", "rb") as smaps:
-        for line in smaps:
-            if (head := _RANGE.match(line)) is not None:
-                inside = int(head[1], 16) <= address < int(head[2], 16)
-            elif inside and line.startswith(b"VmFlags:"):
-                return line[8:].decode("ascii").split()
-    return []
 
 
 def _sealed(fd: int) -> bool:
@@ -249,10 +237,15 @@ class OpenFiles:
                     return key, size
         return None
 
+    def named(self, file: File) -> str:
+        """A new name among the trace's files, for *file*."""
+        return self._key(file)
+
     def _key(self, file: File) -> str:
         if free := self._free.get(file):
             return free.pop()
-        base = re.sub(r"\W+", "_", os.path.basename(file.path), flags=re.ASCII).strip("_") or "file"
+        path = os.path.basename(file.path).removeprefix("anon_inode:")
+        base = re.sub(r"\W+", "_", path, flags=re.ASCII).strip("_") or "file"
         if base[0].isdigit() or is_reserved(base) or base in CALLS:
             base = f"f_{base}"
         key, number = base, 1

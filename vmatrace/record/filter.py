@@ -14,6 +14,7 @@ from typing import Final
 from vmatrace import abi
 from vmatrace.calls import ALIASES, CALLS, used_by
 from vmatrace.oracle.arch import Arch, native
+from vmatrace.record.userfaultfds import NEW, is_made_by
 
 _RECORDED: Final = used_by("record")
 #: What else is stopped at, by the first argument: strict seccomp mode (PR_SET_SECCOMP, and
@@ -50,7 +51,7 @@ def calls() -> SyscallTable:
     arch = native()
     numbers = arch.calls
     stopped = [name for call in _RECORDED for name in (call.name, *call.also)]
-    stopped += ["ptrace", "seccomp", *UNFOLLOWED]
+    stopped += ["ptrace", "seccomp", "userfaultfd", *UNFOLLOWED]
     # fork and vfork are no calls of every processor.
     names = {numbers[name]: name for name in stopped if name in numbers}
     audit = 0xC000003E if arch.name == "x86_64" else 0xC00000B7
@@ -67,7 +68,7 @@ def wanted(name: str, args: tuple[int, ...]) -> bool:
         return True
     if name == "seccomp":
         return False
-    if is_unfollowed(name, args):
+    if is_unfollowed(name, args) or is_made_by(name, args):
         return True
     if name == "prlimit64" and not args[2]:  # which every program asks at its start
         return False
@@ -107,6 +108,7 @@ def program(table: SyscallTable, action: int = _TRACE) -> bytes:
     selected["prctl"] = (0, (*selected["prctl"][1], STRICT["prctl"], *UNFOLLOWED["prctl"]))
     if "arch_prctl" in table.names.values():
         selected["arch_prctl"] = (0, UNFOLLOWED["arch_prctl"])
+    selected["ioctl"] = (1, (*selected["ioctl"][1], NEW))
     selected |= {"ptrace": (0, TRACING), "seccomp": (0, (STRICT["seccomp"],))}
     apart = (*selected, "clone")
     lines: list[tuple[int, str, str, int]] = [

@@ -8,7 +8,6 @@ end, by looking at the memory that has become writable and has had no page of it
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from typing import Final, cast
 
@@ -21,14 +20,14 @@ from vmatrace.record.files import OpenFiles
 from vmatrace.record.filter import is_unfollowed
 from vmatrace.record.pages import PRIVATE, WRITABLE, WRITTEN, Pagemap, Pieces
 from vmatrace.record.spool import Spool
+from vmatrace.record.status import binds_nobody, exe, is_short, start_brk
 from vmatrace.record.tasks import AddressSpace, Pending, Task, ThreadGroup
+from vmatrace.record.userfaultfds import Userfaultfds, is_made_by, learn
 
 #: mmap() of what cannot be mapped: the reason is not memory's, and no model knows it.
 _NOT_MEMORY: Final = (-19, -6, -95)  # ENODEV, ENXIO, EOPNOTSUPP
 #: Lines of smaps: ranges, and what a layout holds.
 _WANTED: Final = re.compile(rb"^(?:[0-9a-f]+-|Anonymous:|VmFlags:).*", re.MULTILINE)
-_CAP_IPC_LOCK: Final = 14
-_START_BRK: Final = 44  # in /proc/PID/stat, counted after the name
 
 
 class Recorder:
@@ -50,6 +49,7 @@ class Recorder:
         self.unfollowed: dict[str, str] = {}
         #: Whether rings of io_setup() are in the trace, whose size depends on the machine.
         self.rings = False
+        self._userfaultfds = Userfaultfds(files, spool)
         #: Processes that somebody else began to trace, by name.
         self.surrendered: list[str] = []
         self._closed = False
@@ -78,6 +78,8 @@ class Recorder:
     def enter(self, task: Task, pending: Pending) -> None:
         """*task* begins a call."""
         process, name, args = task.process, pending.name, pending.args
+        if process.space.watchers:
+            self._userfaultfds.note_released(process.space, task.tid)
         if ALIASES.get(name, name) in EXECS:
             self._before_exec(task, pending)
         elif name in DEATHS:
@@ -86,7 +88,11 @@ class Recorder:
             if not pending.birth & abi.CLONE_VM:  # what the parent has written to, the child has
                 self._note_faults(process)
         else:
-            if is_unfollowed(name, args) or _binds_nobody(name, args, process.pid):
+            if (
+                is_made_by(name, args)
+                or is_unfollowed(name, args)
+                or binds_nobody(name, args, process.pid)
+            ):
                 return
             memory = decode.Memory(task.tid)
             values = decode.arguments(name, args, memory)
@@ -95,6 +101,9 @@ class Recorder:
                     opened = self.files.of(process.pidfd(), task.tid, cast(int, values[4]))
                     if opened is not None:
                         pending.opened = opened
+            elif name == "ioctl":
+                if not self._userfaultfds.find(process, pending):
+                    return
             elif name == "prlimit64" and values[0] in (process.pid, task.tid):
                 values[0] = 0
             elif name == "process_madvise":
@@ -102,14 +111,22 @@ class Recorder:
             elif name == "shmat" and (segment := self.files.segment(cast(int, values[0]))):
                 values[0] = Fd(segment[0])
                 pending.size = segment[1]
+            if pending.watcher is not None:
+                process = pending.watcher[0].first()
+                values[0] = Fd(pending.watcher[1].key)
             pending.event = Event(name, tuple(values), "", pid=process.name)
             self._note_faults_near(process, effects.reach(process.space, pending, self._page))
 
     def leave(self, task: Task, pending: Pending, result: int | None) -> None:
         """*task* has made its call; *result* None: it was not made, or will be made again."""
-        event, space = pending.event, task.process.space
+        event, process = pending.event, task.process
+        if pending.watcher is not None:
+            process = pending.watcher[0].first()
+        space = process.space
+        if event is None and result is not None and is_made_by(pending.name, pending.args):
+            self._userfaultfds.made(process, result)
         if event is None and result == 0 and is_unfollowed(pending.name, pending.args):
-            self.not_followed(task.process, _in_words(pending.name))
+            self.not_followed(process, _in_words(pending.name))
         if event is not None and event.name not in EXECS and result is not None:
             if event.name == "shmat" and result > 0 and not pending.size:
                 shmid = cast(int, event.args[0])
@@ -130,13 +147,15 @@ class Recorder:
             new = effects.placed(space, pending, result, self._page)
             if new is not None:  # whose neighbours were not known before
                 space.pieces.clear(*new)
-                self._note_faults_near(task.process, [new])
+                self._note_faults_near(process, [new])
             elif space.threads > 1:
-                self._note_faults_near(task.process, effects.reach(space, pending, self._page))
+                self._note_faults_near(process, effects.reach(space, pending, self._page))
             if not (event.name == "mmap" and result in _NOT_MEMORY):
                 event.recorded = result
                 self.spool.add(event)
             effects.apply(space, pending, result, self._page)
+            if pending.watcher is not None and result == 0:
+                learn(pending.watcher[1], event)
         if pending.opened is not None:
             self.files.release(pending.opened)
 
@@ -157,6 +176,9 @@ class Recorder:
                 self._note_growth(process, self._layout(tid))
         child = ThreadGroup(tid, str(tid), space)
         child.foreign = process.foreign
+        self._userfaultfds.groups.add(child)
+        if old.watchers and not shared:
+            self._userfaultfds.inherit(old, space)
         if recorded or child.foreign:
             args = decode.birth(pending.name, pending.birth)
             self.spool.add(Event(pending.name, tuple(args), "", pid=process.name, recorded=tid))
@@ -186,13 +208,14 @@ class Recorder:
             self.begin(process, layout, start_brk(task.tid))
         else:
             if event is None:
-                event = Event("execve", (_exe(task.tid),), "", pid=process.name, recorded=0)
+                event = Event("execve", (exe(task.tid),), "", pid=process.name, recorded=0)
             event.maps = layout
             self.spool.add(event)
 
     def begin(self, root: ThreadGroup, layout: Layout, brk: int | None) -> None:
         """The trace begins here, with *root* having *layout*."""
         self.root, self.maps, self.brk = root, layout, brk
+        self._userfaultfds.groups.add(root)
         root.space.brk = root.space.brk or brk
 
     def attached(self, process: ThreadGroup) -> None:
@@ -203,9 +226,9 @@ class Recorder:
         """The layout of an address space that is new to us; *tid* is a thread in it."""
         space, layout = process.space, self._layout(tid)
         space.pagemap = self._pagemap(tid)
-        process.foreign = _short(tid) or space.pagemap is None
+        process.foreign = is_short(tid) or space.pagemap is None
         if process.foreign:
-            self.foreign.append(_exe(tid) or process.name)
+            self.foreign.append(exe(tid) or process.name)
         self.files.describe(layout, tid)
         load(space, layout)
         return layout
@@ -232,6 +255,8 @@ class Recorder:
         """Here *process* has the layout that the kernel shows for its thread *tid*."""
         if not self.recording(process):
             return
+        if process.space.watchers:
+            self._userfaultfds.note_released(process.space, tid)
         self._note_faults(process)
         if layout := self._final(process, tid):  # empty where the memory is gone already
             self.spool.expect(layout, process.name, self._kernel)
@@ -245,6 +270,7 @@ class Recorder:
 
     def surrender(self, process: ThreadGroup) -> None:
         """The recording of *process* ends here: all its threads are stopped, and will be let go."""
+        self._userfaultfds.groups.discard(process)
         if self.recording(process):
             self.surrendered.append(process.name)
             self.frozen(process.space)
@@ -256,6 +282,7 @@ class Recorder:
 
     def ended(self, process: ThreadGroup, status: int) -> None:
         """No thread of *process* is left."""
+        self._userfaultfds.groups.discard(process)
         self._exit(process, status)
         process.close()
         process.space.processes.discard(process)
@@ -337,50 +364,7 @@ def load(space: AddressSpace, layout: Layout) -> None:
             space.brk = vma.end
 
 
-def _binds_nobody(name: str, args: tuple[int, ...], pid: int) -> bool:
-    """Whether the call sets a limit that the process may pass over (CAP_IPC_LOCK)."""
-    limits = {"setrlimit": 0, "prlimit64": 1}.get(name)
-    if limits is None or args[limits] & 0xFFFFFFFF != abi.RLIMIT_MEMLOCK:
-        return False
-    return may_lock_all(args[0] & 0xFFFFFFFF or pid if name == "prlimit64" else pid)
-
-
-def may_lock_all(pid: int) -> bool:
-    """Whether RLIMIT_MEMLOCK does not count for process *pid*."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as table:
-        for line in table:
-            if line.startswith(b"CapEff:"):
-                return bool(int(line.split()[1], 16) >> _CAP_IPC_LOCK & 1)
-    return False
-
-
 def _in_words(name: str) -> str:
     return {"prctl": "prctl(PR_SET_MM)", "arch_prctl": "arch_prctl(ARCH_SHSTK_ENABLE)"}.get(
         name, f"{name}()"
     )
-
-
-def start_brk(pid: int) -> int | None:
-    """Where the heap of *pid* starts, None where that is not shown."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as table:
-            fields = table.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    return int(fields[_START_BRK]) or None
-
-
-def _short(tid: int) -> bool:
-    """Whether thread *tid* runs a 32-bit program."""
-    try:
-        with open(f"/proc/{tid}/exe", "rb") as image:
-            return image.read(5)[4:] == b"\x01"
-    except OSError:
-        return False
-
-
-def _exe(tid: int) -> str:
-    try:
-        return os.readlink(f"/proc/{tid}/exe")
-    except OSError:
-        return ""

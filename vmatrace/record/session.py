@@ -22,8 +22,9 @@ from vmatrace.record.files import OpenFiles
 from vmatrace.record.filter import calls
 from vmatrace.record.launch import CannotStart, Launched
 from vmatrace.record.pages import Pieces
-from vmatrace.record.recorder import Recorder, may_lock_all
+from vmatrace.record.recorder import Recorder
 from vmatrace.record.spool import Spool
+from vmatrace.record.status import may_lock_all
 from vmatrace.record.stops import Gone, Waiter
 from vmatrace.record.tasks import AddressSpace, ThreadGroup
 from vmatrace.record.tracer import Tracer

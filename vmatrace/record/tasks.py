@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from dataclasses import dataclass, field
 
+from vmatrace.calls import Range
 from vmatrace.event import Event
 from vmatrace.layout import Layout
 from vmatrace.record.files import Opened
 from vmatrace.record.pages import Pagemap, Pieces
+
+
+@dataclass(eq=False)
+class Watcher:
+    """A userfaultfd context. ``key`` is its name in the trace.
+
+    ``identity`` is its inode, None: not known. ``place`` is a process and a descriptor that it was
+    seen at.
+    """
+
+    key: str
+    identity: int | None
+    place: tuple[int, int] | None = None
+    features: int = 0
+    ranges: list[Range] = field(default_factory=list)
 
 
 class AddressSpace:
@@ -18,7 +35,10 @@ class AddressSpace:
     at one wait in ``waiting``, so that the recorded order is the real one.
     """
 
-    __slots__ = ("brk", "owner", "pagemap", "pieces", "processes", "segments", "threads", "waiting")
+    __slots__ = (
+        "brk", "owner", "pagemap", "pieces", "processes", "segments", "threads", "waiting",
+        "watchers",
+    )  # fmt: skip
 
     def __init__(self, pieces: Pieces, pagemap: Pagemap | None = None) -> None:
         self.pieces = pieces
@@ -29,8 +49,14 @@ class AddressSpace:
         self.processes: set[ThreadGroup] = set()
         #: Address to size of the System V segments that are attached.
         self.segments: dict[int, int] = {}
+        #: Its userfaultfds.
+        self.watchers: list[Watcher] = []
         #: How many threads run in it.
         self.threads = 0
+
+    def first(self) -> ThreadGroup:
+        """Under whose name events go that are about this memory."""
+        return min(self.processes, key=lambda process: (process.exited, process.pid))
 
 
 class ThreadGroup:
@@ -98,10 +124,11 @@ class Pending:
     """A recorded call from its entry on. *args* are the registers; ``event`` lacks its result.
 
     ``birth``: the CLONE_* flags of a call that makes a process. ``layout``: what an execve ends.
-    ``size``: bytes of the segment of a shmat.
+    ``size``: bytes of the segment of a shmat. ``watcher``: of an ioctl, the userfaultfd, and the
+    memory that it is for.
     """
 
-    __slots__ = ("args", "birth", "event", "layout", "name", "opened", "size")
+    __slots__ = ("args", "birth", "event", "layout", "name", "opened", "size", "watcher")
 
     def __init__(self, name: str, args: tuple[int, ...]) -> None:
         self.name = name
@@ -111,3 +138,4 @@ class Pending:
         self.birth = 0
         self.layout: Layout | None = None
         self.size = 0
+        self.watcher: tuple[AddressSpace, Watcher] | None = None

@@ -69,7 +69,6 @@ HANDLERS: Final[dict[str, Handler]] = {
         ("mlockall", locking.mlockall, False),
         ("munlockall", locking.munlockall, False),
         ("mseal", control.mseal, False),
-        ("personality", control.personality, True),
         ("set_mempolicy_home_node", policy.set_home_node, False),
         ("io_destroy", aio.io_destroy, False),
         ("msync", sharing.msync, False),

@@ -11,6 +11,7 @@ from typing import Final
 from vmatrace import abi, kernels
 from vmatrace.engine.limits import Limits
 from vmatrace.engine.mm import Mm
+from vmatrace.engine.syscalls import uffd
 from vmatrace.engine.vma import Vma, some
 from vmatrace.replayer.result import child_name
 
@@ -21,7 +22,7 @@ FIRST_CHILD: Final = 2
 class Processes:
     """Address spaces by process name (``alive``). Threads (CLONE_VM) are names of one of them."""
 
-    __slots__ = ("_names", "_next_pid", "_own_limits", "_threads", "alive", "parents")
+    __slots__ = ("_names", "_next_pid", "_own_limits", "_threads", "alive", "parents", "personas")
 
     def __init__(self, main: Mm) -> None:
         self.alive: dict[str, Mm] = {"main": main}
@@ -30,6 +31,8 @@ class Processes:
         self._threads: dict[str, str] = {}
         #: Limits that a process has set itself whose memory is another's (vfork, CLONE_VM).
         self._own_limits: dict[str, Limits] = {}
+        #: Of who shares its memory, where one of them has called personality(2).
+        self.personas: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._next_pid = FIRST_CHILD
 
@@ -56,6 +59,16 @@ class Processes:
         else:
             mm.limits = mm.limits.changed(resource, soft)
 
+    def set_persona(self, name: str, persona: int) -> None:
+        """What a process is from now on; personality(2) is its own, unlike its memory."""
+        mm = self.alive[name]
+        sharing = [other for other, memory in self.alive.items() if memory is mm]
+        if len(sharing) > 1:
+            for other in sharing:
+                self.personas.setdefault(other, mm.persona)
+            self.personas[name] = persona
+        mm.persona = persona
+
     def has_ended(self, number: int) -> bool:
         """Whether there was a process with that number, which there is no more."""
         return number in self._names and self._names[number] not in self.alive
@@ -79,6 +92,8 @@ class Processes:
         name = child_name(label, number)
         self._names[number] = name
         self.alive[name] = child
+        if shared and self.personas:
+            self.personas[name] = mm.persona
         self.parents[name] = self._threads.get(parent, parent)
         if shared:
             self._threads[name] = self.parents[name]
@@ -95,6 +110,7 @@ class Processes:
         new.fresh = True
         new.limits = self._own_limits.pop(name, old.limits)
         new.persona = old.persona & ~abi.READ_IMPLIES_EXEC
+        self.personas.pop(name, None)
         new.thp_disable = old.thp_disable
         new.mdwe = _inherited(old.mdwe)
         new.merge_any = old.merge_any and old.world.kernel.has(kernels.KSM_EXEC_INHERIT)
@@ -123,14 +139,16 @@ def fork(mm: Mm) -> Mm:
     child.mdwe = _inherited(mm.mdwe)
     child.limits = mm.limits
     child.persona = mm.persona
+    child.contexts = {fd: n for fd, n in mm.contexts.items() if uffd.watches_forks(mm, n)}
     child.thp_disable = mm.thp_disable
     last: Vma | None = None
     for vma in mm.vmas:
         if vma.flags & abi.VM_DONTCOPY:
             continue
-        flags = vma.flags & ~(abi.VM_LOCKED_MASK | abi.VM_UFFD_FLAGS)
+        flags = vma.flags & ~abi.VM_LOCKED_MASK
         extra = vma.extra
-        if extra is not None and extra.uffd:
+        if extra is not None and extra.uffd and not uffd.watches_forks(mm, extra.uffd):
+            flags &= ~abi.VM_UFFD_FLAGS
             extra = some(extra._replace(uffd=0))
         copy = Vma(vma.start, vma.end, flags, vma.skew, vma.file, extra=extra)
         if vma.anon and not flags & abi.VM_WIPEONFORK:

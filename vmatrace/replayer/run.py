@@ -188,6 +188,8 @@ class Replay:
                 a.evaluate(self._labels) if isinstance(a, Expr) else a for a in arguments
             )
         self.world.event = event
+        if self._processes.personas:
+            mm.persona = self._processes.personas.get(event.pid, mm.persona)
         name, recorded = event.name, event.recorded
         if self._believing and recorded is not None:
             if recorded < 0 or name == "brk":

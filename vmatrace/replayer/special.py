@@ -31,7 +31,7 @@ class SpecialCalls:
         self._kernel = kernel
         self._files = files
         self._processes = processes
-        self._contexts: dict[int | str, int] = {}
+        self._last_context = 0
         self._makers: dict[str, Callable[..., int | None]] = {
             "prctl": self._prctl,
             "shmat": self._shmat,
@@ -40,7 +40,9 @@ class SpecialCalls:
             "setrlimit": lambda mm, event, *args: self._limit(mm, event, 0, *args),
             "prlimit64": self._limit,
             "io_setup": self._io_setup,
+            "personality": self._personality,
             "ioctl": self._ioctl,
+            "close": self._close,
         }
 
     def make(self, mm: Mm, event: Event, arguments: list[Any]) -> int | None:
@@ -94,12 +96,27 @@ class SpecialCalls:
             self._processes.limit(name, resource, soft)
         return 0
 
+    def _personality(self, mm: Mm, event: Event, persona: int) -> int:
+        """personality(2): what it was before, as far as the recorded result does not say."""
+        recorded = event.recorded
+        before = mm.persona if recorded is None or recorded < 0 else recorded
+        new = before if persona == abi.PERSONALITY_ASK else persona
+        self._processes.set_persona(event.pid, new)
+        return before
+
     def _ioctl(
         self, mm: Mm, event: Event, fd: int | Fd, request: int, argument: object
     ) -> int | None:
-        return uffd.ioctl(mm, self._context(fd), request, str(argument))
-
-    def _context(self, fd: int | Fd) -> int:
-        """The userfaultfd behind a descriptor, as a number of our own from 1 on."""
+        """A request to the userfaultfd of this memory that the descriptor means, new if need be."""
         key = fd.key if isinstance(fd, Fd) else fd
-        return self._contexts.setdefault(key, len(self._contexts) + 1)
+        if key not in mm.contexts:
+            self._last_context += 1
+            mm.contexts[key] = self._last_context
+        return uffd.ioctl(mm, mm.contexts[key], request, str(argument))
+
+    def _close(self, mm: Mm, event: Event, fd: int | Fd) -> int:
+        """The last descriptor of a userfaultfd is closed; of any other file it is no matter."""
+        context = mm.contexts.pop(fd.key if isinstance(fd, Fd) else fd, None)
+        if context is not None:
+            uffd.release(mm, context)
+        return min(event.recorded or 0, 0)

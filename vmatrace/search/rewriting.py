@@ -190,7 +190,7 @@ def _at_other_place(event: Event, move: Callable[[int], int], page: int) -> Even
             put(4)
     elif name == "shmat":
         put(1)
-    elif name == "shmdt":
+    elif name in ("shmdt", "io_destroy"):
         put(0)
     elif name == "prctl" and args[0] == abi.PR_SET_VMA and len(args) > 3:
         put(2, 3)

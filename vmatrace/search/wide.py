@@ -207,6 +207,8 @@ def register(p: Program) -> None:
     if p.pid != "main":
         p.pid = "main"  # which has the userfaultfds
     if p.chance(25):
+        if length > 6 * PAGE:
+            return p.emit("close", fd)
         return p.emit("ioctl", fd, abi.UFFDIO_UNREGISTER, area)
     names = [f"UFFDIO_REGISTER_MODE_{mode}" for mode in ("MISSING", "WP", "MINOR")]
     mode = "|".join(r.sample(names, r.choice((1, 1, 1, 2))))

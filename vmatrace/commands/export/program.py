@@ -140,6 +140,8 @@ class _Writer:
         line = Statement(event.pid, [f"/* {comment(event)} */"])
         if event.name in EXECS:
             raise UnperformableError("it replaces its program (execve)")
+        if event.name == "close":
+            raise UnperformableError("its children would have the descriptor too (close)")
         if event.name == "brk":
             raise UnperformableError("the heap is the C library's (brk)")
         if event.name in DEATHS:

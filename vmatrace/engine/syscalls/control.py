@@ -46,13 +46,6 @@ def prctl(
     return 0
 
 
-def personality(mm: Mm, persona: int, recorded: int | None = None) -> int:
-    """personality(2): what it was before, as far as the recorded result does not say."""
-    before = mm.persona if recorded is None or recorded < 0 else recorded
-    mm.persona = before if persona == abi.PERSONALITY_ASK else persona
-    return before
-
-
 def _has_ksm_prctl(mm: Mm) -> bool:
     kernel = mm.world.kernel
     return kernel.has(kernels.KSM) and kernel.has(kernels.KSM_PRCTL)

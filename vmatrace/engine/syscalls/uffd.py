@@ -1,4 +1,4 @@
-"""userfaultfd registration: ioctl(fd, UFFDIO_REGISTER …), UFFDIO_UNREGISTER, UFFDIO_API.
+"""userfaultfd: ioctl(fd, UFFDIO_REGISTER …), UFFDIO_UNREGISTER, UFFDIO_API, and its end.
 
 Mirrors userfaultfd_register(), userfaultfd_unregister() and userfaultfd_api() in fs/userfaultfd.c
 (since 7.2 mm/userfaultfd.c). A context is known by the identity of its descriptor; events of it
@@ -19,6 +19,8 @@ from vmatrace.engine.walk import Holes, walk
 from vmatrace.structures import uffdio_range
 
 _MODE: Final = re.compile(r"mode=([\w|]+)")
+_API: Final = re.compile(r"api=(0[xX][0-9a-fA-F]+|\d+)")
+_VERSION: Final = 0xAA
 _FEATURES: Final = re.compile(r"features=([\w|]+)")
 _MODES: Final = {
     abi.UFFDIO_REGISTER_MODE_MISSING: abi.VM_UFFD_MISSING,
@@ -61,14 +63,33 @@ def ioctl(mm: Mm, context: int, request: int, argument: str) -> int | None:
     return _register(mm, context, start, start + length, modes)
 
 
+def release(mm: Mm, context: int) -> None:
+    """userfaultfd_release(): its last descriptor is closed, what it watched is memory as any."""
+    if any(_context(vma) == context for vma in mm.vmas):
+        walk(mm, mm.vmas.find(0), 0, mm.world.task_size, Holes.SKIPPED, _drop, context)
+
+
+def _drop(mm: Mm, vma: Vma, start: int, end: int, context: int) -> Vma | int:
+    return _set(mm, vma, start, end, 0, 0) if _context(vma) == context else vma
+
+
+def watches_forks(mm: Mm, context: int) -> bool:
+    """Whether a child has its own context for what *context* watches (dup_userfaultfd())."""
+    features = mm.world.uffd_features.get(context, 0)
+    return bool(features & abi.UFFD_FEATURE_EVENT_FORK)
+
+
 def _api(mm: Mm, context: int, argument: str) -> int:
     """userfaultfd_api(): 0, or -EINVAL for an unknown feature and where it was called before."""
     world = mm.world
+    api = _API.search(argument)
     match = _FEATURES.search(argument)
     asked = _bits(match[1]) if match else 0
     missing = ~_FEATURE_BITS
     for feature, bits in _BITS_OF.items():
         missing |= 0 if world.kernel.has(feature) else bits
+    if api is not None and abi.c_integer(api[1]) != _VERSION:
+        return -abi.EINVAL
     if asked is None or asked & missing or context in world.uffd_features:
         return -abi.EINVAL
     world.uffd_features[context] = asked
