@@ -15,6 +15,9 @@ HUNT: Final = record(
         "programs": NUMBER,
         "worse": FLAG,
         "interrupted": FLAG,
+        "died": NUMBER,
+        "ended": nullable(TEXT),
+        "skipped": array(TEXT),
         "finds": array(
             record(
                 {

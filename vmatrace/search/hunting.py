@@ -139,7 +139,7 @@ class Hunter:
         for maker in random.choices(self._makers, cum_weights=self._weights, k=count):
             program.turn()
             maker(program)
-        return self._allowed(program.events)
+        return allowed(self.ground, program.events)
 
     def _mutated(self, random: Random, events: list[Event]) -> list[Event]:
         events = list(events[:40])
@@ -153,22 +153,7 @@ class Hunter:
             elif events:
                 other = random.randrange(len(events))
                 events.insert(at, events[other])
-        return self._allowed(events)
-
-    def _allowed(self, events: Sequence[Event]) -> list[Event]:
-        ground = self.ground
-        kept = []
-        for event in events:
-            if ground.calls and event.name not in ground.calls:
-                continue
-            if ground.processes is False and event.name in BIRTHS:
-                continue
-            if ground.ksm is False and _switches_ksm(event):
-                continue
-            if ground.files is False and _maps_file(event):
-                continue
-            kept.append(event)
-        return consistent(_unlabelled_twice(kept))
+        return allowed(self.ground, events)
 
     # --- a find ----------------------------------------------------------------------------------
 
@@ -184,6 +169,22 @@ class Hunter:
         if not smallest.minimal:
             return None
         return describe(self.ground, smallest, number)
+
+
+def allowed(ground: Ground, events: Sequence[Event]) -> list[Event]:
+    """Those of *events* that *ground* allows, and that can be without the others."""
+    kept = []
+    for event in events:
+        if ground.calls and event.name not in ground.calls:
+            continue
+        if ground.processes is False and event.name in BIRTHS:
+            continue
+        if ground.ksm is False and _switches_ksm(event):
+            continue
+        if ground.files is False and _maps_file(event):
+            continue
+        kept.append(event)
+    return consistent(_unlabelled_twice(kept))
 
 
 def _enough(known: Mapping[tuple[str, ...], Find]) -> list[Feature]:
@@ -259,12 +260,19 @@ def _unlabelled_twice(events: Sequence[Event]) -> list[Event]:
 
 @dataclass
 class HuntTotal:
-    """A hunt so far: its programs, and the kinds found, in the order of finding."""
+    """A hunt so far: its programs, and the kinds found, in the order of finding.
+
+    On a real kernel: how often it ``died`` and was booted anew, which traces of the corpus were
+    ``skipped`` and why, and why the hunt ``ended`` before its time.
+    """
 
     programs: int = 0
     seconds: float = 0.0
     finds: list[Find] = field(default_factory=list)
     interrupted: bool = False
+    died: int = 0
+    skipped: list[str] = field(default_factory=list)
+    ended: str = ""
 
 
 def _slice(

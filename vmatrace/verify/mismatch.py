@@ -1,8 +1,9 @@
-"""Whether a real kernel and its model part on a program: a Goal whose judge is the kernel."""
+"""Whether a real kernel and its model part on a program: goals whose judge is the kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
@@ -12,18 +13,87 @@ from vmatrace.search.goals import Goal
 from vmatrace.trace.file import Trace
 from vmatrace.verify import setting
 from vmatrace.verify.recording import bare
-from vmatrace.verify.witness import compare, program
+from vmatrace.verify.witness import Mismatch, compare, program
 
 
-class MismatchGoal(Goal):
-    """Reached after the event at which *machine* and *kernel* part, or at which the machine dies.
+class KernelGoal(Goal):
+    """Reached after the event at which a machine and *kernel* part, or at which the machine dies.
+
+    A machine that died is booted anew for the next program; ``deaths`` counts.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        wanted: Callable[[Mismatch | KernelDied], bool] = lambda found: True,
+    ) -> None:
+        """*wanted*: what counts; a program that parts otherwise first does not reach it."""
+        super().__init__(Named("mismatch"), [kernel])
+        self._wanted = wanted
+        self.deaths = 0
+
+    @abstractmethod
+    def begin(self, base: Trace) -> Trace | None:
+        """Set the sandbox back; *base* as it starts there, None where it cannot start so.
+
+        Raises KernelDied where the machine cannot be booted any more.
+        """
+
+    @abstractmethod
+    def sandbox(self) -> Sandbox:
+        """What programs are run in."""
+
+    def reach(self, base: Trace, events: Sequence[Event]) -> int | None:
+        """As Goal.reach(); a program that cannot be run to the mismatch does not reach it."""
+        self.tries += 1
+        found = self.look(base, events)
+        return None if found is None else found[0]
+
+    def look(
+        self, base: Trace, events: Sequence[Event], kernel: Kernel | None = None
+    ) -> tuple[int, Mismatch | KernelDied] | None:
+        """After how many events the machine and *kernel* (the goal's) part, and how.
+
+        Raises KernelDied where the machine cannot be booted any more.
+        """
+        start = self.begin(base)
+        if start is None:
+            return None
+        count = 0
+        try:
+            parted = self._run(start, events, kernel or self.models[0])
+            for mismatch in parted:
+                count += 1
+                if mismatch is not None:
+                    return (count, mismatch) if self._wanted(mismatch) else None
+        except OracleError:
+            return None
+        except KernelDied as died:
+            self.deaths += 1
+            return (min(count + 1, len(events)), died) if self._wanted(died) else None
+        return None
+
+    def _run(
+        self, start: Trace, events: Sequence[Event], kernel: Kernel
+    ) -> Iterator[Mismatch | None]:
+        return compare(program(bare(events), start), kernel, self.sandbox())
+
+
+class MismatchGoal(KernelGoal):
+    """For programs that start as *trace* does.
 
     A context manager: its sandbox and the sysctls that it changed end with it.
     """
 
-    def __init__(self, kernel: Kernel, machine: Machine, trace: Trace) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        machine: Machine,
+        trace: Trace,
+        wanted: Callable[[Mismatch | KernelDied], bool] = lambda found: True,
+    ) -> None:
         """Raises Skip where *trace* cannot be run there, and Unavailable."""
-        super().__init__(Named("mismatch"), [kernel])
+        super().__init__(kernel, wanted)
         self._machine = machine
         machine.ready()
         self._trace = trace
@@ -38,22 +108,21 @@ class MismatchGoal(Goal):
         self._sandbox.close()
         self._machine.restore_sysctls()
 
-    def reach(self, base: Trace, events: Sequence[Event]) -> int | None:
-        """As Goal.reach(); a program that cannot be run to the mismatch does not reach it."""
-        self.tries += 1
-        count = 0
+    def sandbox(self) -> Sandbox:
+        """See KernelGoal."""
+        return self._sandbox
+
+    def begin(self, base: Trace) -> Trace | None:
+        """See KernelGoal. The sandbox has the process of its trace, and no other."""
+        if (base.process, base.sysctl) != (self._trace.process, self._trace.sysctl) or base.maps:
+            return None
         try:
             self._sandbox.reset()
-            start = setting.begin(base, self._sandbox, self._knobs)
-            for mismatch in compare(program(bare(events), start), self.models[0], self._sandbox):
-                count += 1
-                if mismatch is not None:
-                    return count
-        except (OracleError, setting.Skip):
-            return None
-        except KernelDied:
+        except KernelDied:  # in the program before
             self._sandbox.close()
             self._machine.ready()
             self._sandbox = setting.open_sandbox(self._trace, self._machine)
-            return count + 1
-        return None
+        try:
+            return setting.begin(base, self._sandbox, self._knobs)
+        except (OracleError, setting.Skip):
+            return None

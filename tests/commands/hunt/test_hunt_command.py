@@ -47,7 +47,7 @@ def test_it_ends_when_so_many_kinds_are_found(run: RunProgram) -> None:
         (["--from", "6.12", "--to", "6.12"], "are the same model"),
         (["--from", "6.99"], "--from: unknown kernel '6.99'"),
         (["--from", "running", "--to", "running"], "one side of a hunt has to be a model"),
-        (["--to", "running", "--worse"], "on a real kernel"),
+        (["--to", "running", "--jobs", "2"], "a hunt on a real kernel has one process"),
         (["--with", "mseals"], "did you mean"),
         (["--calls", "mmpa"], "--calls: unknown call 'mmpa' (did you mean 'mmap'?)"),
         (["--corpus", "no/such"], "no/such"),

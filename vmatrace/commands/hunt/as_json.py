@@ -27,6 +27,9 @@ def write(out: TextIO, found: Hunted) -> None:
         "programs": found.programs,
         "worse": found.worse,
         "interrupted": found.interrupted,
+        "died": found.died,
+        "ended": found.ended or None,
+        "skipped": found.skipped,
         "finds": [
             {
                 "call": find.call,

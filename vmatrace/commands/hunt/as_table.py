@@ -33,6 +33,15 @@ def write(paper: Paper, found: Hunted) -> None:
         f"{found.from_} and {found.to}: {what} in {how}{found.programs:,} programs, seed "
         f"{found.seed}"
     )
+    if found.died:
+        times = "once" if found.died == 1 else f"{found.died} times"
+        paper.paragraph(f"the kernel died {times} and was booted anew", "warning")
+    if found.ended:
+        paper.paragraph(f"ended early: {found.ended}", "warning")
+    if found.skipped:
+        count = len(found.skipped)
+        what = "1 trace" if count == 1 else f"{count} traces"
+        paper.paragraph(f"{what} of the corpus not started from, such as {found.skipped[0]}")
     for path in found.paths:
         paper.line(f"written to {path}")
 

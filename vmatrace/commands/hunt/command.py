@@ -105,7 +105,7 @@ def command(
     from vmatrace.trace.file import TraceError
 
     try:
-        points = question.starting_points(_opened(corpus))
+        points, skipped = question.starting_points(_opened(corpus))
     except TraceError as error:
         click.echo(str(error), err=True)
         return BAD
@@ -114,19 +114,16 @@ def command(
         seconds = _SECONDS
     bounds = question.Bounds(programs, seconds, finds)
     sides = from_ or _FROM, to or _TO
+    names = _calls(calls)
+
+    def ground(older: Kernel, newer: Kernel) -> Ground:
+        return Ground(older, newer, seed, names, ksm, files, processes, worse, points)
+
+    show = partial(_show, skipped=skipped, output=output)
     if any(map(_is_real, sides)):
-        if (
-            worse
-            or calls
-            or corpus
-            or jobs
-            or on[0]
-            or (ksm, files, processes) != (None, None, None)
-        ):
-            raise click.UsageError(
-                "on a real kernel a hunt is narrowed by --programs, --seconds and --finds only"
-            )
-        return _on_kernel(sides, (features_on, features_off), seed, bounds, output, wanted)
+        if jobs is not None or on[0]:
+            raise click.UsageError("--jobs, --on: a hunt on a real kernel has one process, here")
+        return _on_kernel(sides, (features_on, features_off), ground, bounds, wanted, show)
     older, newer = _model("--from", sides[0]), _model("--to", sides[1])
     try:
         newer = newer.with_features(features_on, features_off)
@@ -137,8 +134,7 @@ def command(
             f"{older.name} and {newer.name} are the same model (expected others, --with or "
             "--without)"
         )
-    ground = Ground(older, newer, seed, _calls(calls), ksm, files, processes, worse, points)
-    return _hunt(ground, bounds, sharing.where(jobs, on), output, wanted)
+    return _hunt(ground(older, newer), bounds, sharing.where(jobs, on), wanted, show)
 
 
 def _is_real(name: str) -> bool:
@@ -148,10 +144,10 @@ def _is_real(name: str) -> bool:
 def _on_kernel(
     sides: tuple[str, str],
     switched: tuple[tuple[str, ...], tuple[str, ...]],
-    seed: str,
+    ground: Callable[[Kernel, Kernel], Ground],
     bounds: Bounds,
-    output: str | None,
     wanted: tuple[forms.Wanted, ...],
+    show: Callable[[Hunted, forms.Forms[Hunted]], int],
 ) -> int:
     """A hunt with a real kernel on one side, and a model on the other."""
     from vmatrace.commands.hunt import question
@@ -162,32 +158,36 @@ def _on_kernel(
     if _is_real(other):
         raise click.UsageError("one side of a hunt has to be a model (expected --from or --to)")
     option = "--to" if other == sides[1] else "--from"
-    try:
-        model = _model(option, other).with_features(*switched)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    model = _model(option, other)
     out = forms.Forms[question.Hunted](__package__, wanted)
     try:
-        with out, progress.telling("hunt") as tell:
-            found = question.go_real(
-                model, real, sides[0] == real, seed, bounds,
-                lambda total: tell(f"{total.programs:,} programs, {len(total.finds)} kinds"),
-            )  # fmt: skip
-            return _show(found, output, out)
+        model = model.with_features(*switched)
+        with out:
+            with progress.telling("hunt") as tell:
+                found = question.go_real(
+                    ground(model, model), real, sides[0] == real, bounds,
+                    lambda total: tell(f"{total.programs:,} programs, {len(total.finds)} kinds"),
+                )  # fmt: skip
+            return show(found, out)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     except (Unavailable, KernelDied) as error:
         click.echo(f"vmatrace: error: {real}: {error}", err=True)
         return BAD
 
 
-def _show(found: Hunted, output: str | None, out: forms.Forms[Hunted]) -> int:
+def _show(found: Hunted, out: forms.Forms[Hunted], skipped: list[str], output: str | None) -> int:
     from vmatrace.commands.hunt import question
 
+    found.skipped = [*skipped, *found.skipped]
     if output is not None:
         os.makedirs(output, exist_ok=True)
         question.write(found, output, files.write_file)
     out.write(found)
     if found.interrupted:
         return _INTERRUPTED
+    if found.ended:
+        return BAD
     return DIFFERS if found.finds else OK
 
 
@@ -195,8 +195,8 @@ def _hunt(
     ground: Ground,
     bounds: Bounds,
     where: sharing.Where,
-    output: str | None,
     wanted: tuple[forms.Wanted, ...],
+    show: Callable[[Hunted, forms.Forms[Hunted]], int],
 ) -> int:
     from vmatrace.commands.hunt import question
     from vmatrace.render import progress
@@ -213,7 +213,7 @@ def _hunt(
                 )  # fmt: skip
             except ValueError as error:
                 raise click.UsageError(str(error)) from None
-        return _show(found, output, out)
+        return show(found, out)
 
 
 def _share(

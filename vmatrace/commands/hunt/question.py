@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from vmatrace.event import Event
-from vmatrace.kernels import Kernel
 from vmatrace.printable import Printable
 from vmatrace.search.finds import Find, Ground
 from vmatrace.search.hunting import Hunter, HuntTotal, SliceResult, hunt
@@ -23,7 +22,11 @@ _EVENTS: Final = 16
 
 @dataclass
 class Hunted(Printable):
-    """What a hunt came to. ``paths`` are the files that the finds were written to, if any were."""
+    """What a hunt came to. ``paths`` are the files that the finds were written to, if any were.
+
+    ``died`` is how often a real kernel did; ``skipped`` are the traces of the corpus that were not
+    started from, each with the reason; ``ended``: why the hunt ended before its time.
+    """
 
     shown_by = "vmatrace.commands.hunt.as_table:write"
 
@@ -36,6 +39,9 @@ class Hunted(Printable):
     interrupted: bool = False
     worse: bool = False
     paths: list[str] = dataclasses.field(default_factory=list)
+    died: int = 0
+    skipped: list[str] = dataclasses.field(default_factory=list)
+    ended: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,46 +68,51 @@ def go(ground: Ground, bounds: Bounds, share: Share, tell: Callable[[HuntTotal],
 
 
 def go_real(
-    model: Kernel,
-    real: str,
-    first: bool,
-    seed: str,
-    bounds: Bounds,
-    tell: Callable[[HuntTotal], None],
+    ground: Ground, real: str, first: bool, bounds: Bounds, tell: Callable[[HuntTotal], None]
 ) -> Hunted:
-    """Hunt with the kernel called *real* against *model*; *first*: it is the side --from.
+    """Hunt with the kernel called *real* against ground.newer; *first*: it is the side --from.
 
-    Raises Unavailable and KernelDied.
+    Raises Unavailable and KernelDied, and ValueError where no program can be made.
     """
     from vmatrace.oracle.boot import open_machine
     from vmatrace.verify.campaign import Campaign
-    from vmatrace.verify.realhunt import hunt_real
+    from vmatrace.verify.realhunt import RealHunt
 
+    model, seed = ground.newer, ground.seed
     boot = None if real == "running" else real.removeprefix("boot:")
     with open_machine(boot) as machine:
         campaign = Campaign(seed, 0, _EVENTS, model, model.name, boot, machine.release)
-        total = hunt_real(campaign, machine, bounds.programs, bounds.seconds, bounds.finds, tell)
+        hunted = RealHunt(campaign, machine, ground, first)
+        total = hunted.run(bounds.programs, bounds.seconds, bounds.finds, tell)
         names = (machine.release, model.name) if first else (model.name, machine.release)
-    return Hunted(*names, seed, total.programs, total.seconds, total.finds, total.interrupted)
+    return Hunted(
+        *names, seed, total.programs, total.seconds, total.finds, total.interrupted, ground.worse,
+        died=total.died, skipped=total.skipped, ended=total.ended,
+    )  # fmt: skip
 
 
 def _nothing() -> Iterator[Item]:
     return iter(())
 
 
-def starting_points(traces: Sequence[Trace]) -> tuple[tuple[Trace, tuple[Event, ...]], ...]:
+def starting_points(
+    traces: Sequence[Trace],
+) -> tuple[tuple[tuple[Trace, tuple[Event, ...]], ...], list[str]]:
     """Traces as programs to start from: their first events, without what they recorded.
 
-    Raises TraceError.
+    And those from which none can start, with the reason. Raises TraceError.
     """
-    found = []
+    found, skipped = [], []
     for trace in traces:
-        if trace.page_size != 4096 or trace.partial:
-            continue
-        events = [item for item in trace.items() if isinstance(item, Event)]
-        base = dataclasses.replace(trace, read=_nothing, notes=None)
-        found.append((base, tuple(events[:_MOST])))
-    return tuple(found)
+        if trace.page_size != 4096:
+            skipped.append(f"{trace.path}: it has pages of {trace.page_size} bytes")
+        elif trace.partial:
+            skipped.append(f"{trace.path}: it is partial, and shows not all that a process did")
+        else:
+            events = [item for item in trace.items() if isinstance(item, Event)]
+            base = dataclasses.replace(trace, read=_nothing, notes=None)
+            found.append((base, tuple(events[:_MOST])))
+    return tuple(found), skipped
 
 
 def write(found: Hunted, folder: str, put: Callable[[str, str], None]) -> None:
