@@ -46,7 +46,8 @@ processes.
 
 \b
 Exit status: 0 nothing found; 1 a difference was found; 2 bad usage or bad
-input; 130 interrupted (what was found so far is printed).""",
+input, or a kernel that cannot be booted any more; 130 interrupted (what was
+found so far is printed).""",
 )
 @click.option("--from", "from_", metavar="MODEL", shell_complete=options.complete_sides,
               help=f"A model, running or boot:VMLINUZ.  [default: {_FROM}]")  # fmt: skip
