@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -32,9 +33,10 @@ def drawn(points: Curve, limit: int = 65530, encoding: str = "utf-8", width: int
 
 
 counts = st.lists(st.tuples(st.integers(0, 80_000), st.integers(0, 80_000)), min_size=1)
+many = st.lists(st.tuples(st.integers(0, 80_000), st.integers(0, 80_000)), min_size=5)
 
 
-@given(counts, st.sampled_from(["utf-8", "ascii"]), st.integers(40, 120))
+@given(many, st.sampled_from(["utf-8", "ascii"]), st.integers(40, 120))
 def test_every_line_fits_the_paper(pairs: list[tuple[int, int]], encoding: str, width: int) -> None:
     *lines, legend = drawn(curve(*pairs), encoding=encoding, width=width)
     assert max(len(line) for line in lines) <= width
@@ -60,7 +62,7 @@ def test_ticks_are_round_few_and_reach_the_top(highest: int) -> None:
 
 
 def test_without_colour_and_unicode_the_areas_differ_in_their_characters() -> None:
-    lines = drawn(curve((4, 1), (4, 1), (1, 4), (1, 4)), encoding="ascii", width=48)
+    lines = drawn(curve(*[(4, 1)] * 3, *[(1, 4)] * 3), encoding="ascii", width=48)
     body = lines[: plot.ROWS]
     assert "#" in body[-1]
     assert ":" not in body[-1]
@@ -72,21 +74,82 @@ def test_without_colour_and_unicode_the_areas_differ_in_their_characters() -> No
 
 
 def test_equal_curves_are_one_area_and_said_to_be() -> None:
-    *_, legend = drawn(curve((3, 3), (5, 5)), encoding="ascii")
+    *_, legend = drawn(curve(*[(3, 3), (5, 5)] * 3), encoding="ascii")
     assert legend.strip() == "## after and before: the same"
 
 
-@pytest.mark.parametrize(("encoding", "rule"), [("utf-8", "╌"), ("ascii", "-")])
+@pytest.mark.parametrize(("encoding", "arrow"), [("utf-8", " → "), ("ascii", " -> ")])
+def test_of_a_few_events_the_numbers_are_written(encoding: str, arrow: str) -> None:
+    lines = drawn(curve((0, 0), (10, 1), (2, 1)), encoding=encoding)
+    assert [line.split(maxsplit=1) for line in lines] == [
+        ["before", f"0{arrow}10{arrow}2"], ["after", f"0{arrow}1{arrow}1"],
+    ]  # fmt: skip
+    assert len(drawn(curve((7, 7)))) == 2
+
+
+def bits(cell: str) -> int:
+    return ord(cell) - 0x2800 if "\u2800" <= cell <= "\u28ff" else 0
+
+
+def column(lines: list[str], at: int) -> list[bool]:
+    """The dots of the left half of a column of cells, the lowest first."""
+    found = []
+    for line in reversed(lines[: plot.ROWS]):
+        cell = bits(line[line.index("┤" if "┤" in line else "│") + 1 + at :][:1] or " ")
+        found += [bool(cell & dot) for dot in (0x40, 0x04, 0x02, 0x01)]
+    return found
+
+
+@given(st.integers(50, 130), st.integers(1, 100))
+def test_the_limit_is_to_the_scale_of_the_areas(limit: int, other: int) -> None:
+    """Its dot is where the edge of an area as high as it would be, before the areas and in them."""
+    lines = drawn(curve(*[(0, 0)] * 5, *[(100, 100)] * 5, (other, other)), limit=limit)
+    _, top = plot.scale(max(100, limit))
+    there = max(round(limit * plot.ROWS * 4 / top), 1) - 1
+    blank, full = column(lines, 0), column(lines, 50)
+    assert [i for i, dot in enumerate(blank) if dot] == [there]
+    height = round(100 * plot.ROWS * 4 / top)
+    assert [i for i, dot in enumerate(full) if dot] == sorted({*range(height)} ^ {there})
+
+
+@pytest.mark.parametrize(("encoding", "rule"), [("utf-8", "⠂⠂"), ("ascii", "--")])
 def test_the_limit_is_drawn_where_it_is_in_range(encoding: str, rule: str) -> None:
-    near = drawn(curve((0, 0), (60, 1)), limit=100, encoding=encoding)
-    assert sum(rule * 30 in line for line in near[: plot.ROWS]) == 1
-    assert near[-1].endswith(f"{rule}{rule} max_map_count 100")
-    far = drawn(curve((0, 0), (40, 1)), limit=100, encoding=encoding)
-    assert not any(rule * 30 in line for line in far[: plot.ROWS])
+    near = drawn(curve(*[(0, 0)] * 5, (60, 1)), limit=97, encoding=encoding)
+    far = drawn(curve(*[(0, 0)] * 5, (40, 1)), limit=97, encoding=encoding)
+    assert near[-1].endswith(f"{rule} max_map_count 97")
+    assert "max_map_count" not in far[-1]
+    marked = [line for line in near[: plot.ROWS] if line[10:40].strip()]
+    assert len(marked) == 1
+    assert not [line for line in far[: plot.ROWS] if line[10:40].strip()]
+
+
+def test_the_limit_has_its_number_at_the_axis() -> None:
+    lines = drawn(curve(*[(0, 0)] * 5, (64_023, 1)))
+    (at,) = (line for line in lines if "65530 ┤" in line)
+    assert lines.index(at) == plot.ROWS - 10
 
 
 def test_the_axes_have_numbers() -> None:
     lines = drawn(curve(*((i, 0) for i in range(101))))
     assert [line.split()[0] for line in lines if "┤" in line] == ["100", "50"]
     assert lines[plot.ROWS].split()[0] == "0"
-    assert lines[plot.ROWS + 1].split() == ["0", "events", "100"]
+    assert lines[plot.ROWS + 1].split() == ["0", "50", "100", "events"]
+
+
+@given(st.integers(0, 10**6), st.integers(5, 10**6), st.integers(30, 120))
+def test_every_number_of_events_stands_below_its_mark(first: int, more: int, width: int) -> None:
+    made = Curve()
+    for at in range(first, first + more + 1, max(more // 6, 1)):
+        made.add(at, 1, 1)
+    raw = io.StringIO()
+    plot.write(Paper(raw, width), made, first + more, 65530, NAMES)
+    axis, numbers = raw.getvalue().splitlines()[plot.ROWS : plot.ROWS + 2]
+    assert len(numbers) <= width
+    assert numbers.endswith(f"{first + more} events")
+    for match in re.finditer(r"[0-9]+(?! events|[0-9])", numbers):
+        event = int(match[0])
+        assert first <= event < first + more
+        assert "┬" in axis[match.start() : match.end()]
+        cells = len(axis) - axis.index("└") - 1
+        mark = axis.index("└") + 1 + (event - first) * cells // (more + 1)
+        assert axis[mark] == "┬"

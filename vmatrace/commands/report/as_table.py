@@ -44,7 +44,10 @@ def write(paper: Paper, found: Report) -> None:
     highest = found.highest
     count = len(found.processes) + found.others.processes
     rank = f", the highest of {count} processes" if count > 1 else ""
-    what = f"{rank}: VMAs after each of {words.plural(found.events, 'event')}"
+    when = f"after each of {words.plural(found.events, 'event')}"
+    if len(highest.curve) <= plot.FEW:
+        when = "at its start, and after each of its calls"
+    what = f"{rank}: VMAs {when}"
     paper.line("")
     name = visible(title(highest))
     first, *rest = paper.broken(what, len(name), 4)

@@ -1,7 +1,8 @@
 """A curve of two numbers as a plot of characters: one area on top of the other, with axes.
 
 Braille where the stream has it (two by four dots in a character), else ASCII. The two areas differ
-in their pattern, so that they can be told apart without colour.
+in their pattern, so that they can be told apart without colour. Everything is to one scale, from 0
+on: the areas, the ticks, and the limit, which is drawn where that leaves room for the areas.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ _WIDE: Final = 80  # columns where the paper has no edge
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # by row and column
 STYLES: Final = ("warning", "key")
 _DIM: Final = "quiet"
+#: So few points are no curve.
+FEW: Final = 4
 
 
 class Plot(NamedTuple):
@@ -72,33 +75,74 @@ def scale(highest: int) -> tuple[int, int]:
 def write(
     paper: Paper, points: Iterable[Point], last: int, limit: int, names: tuple[str, str]
 ) -> None:
-    """The plot of *points* up to event *last*, its axes, and what the areas are called."""
-    braille = paper.glyph("⣿", "") != ""
+    """The plot of *points* up to event *last*, its axes, and what the areas are called; of a few
+    events there is nothing to plot, and the numbers are written.
+    """
     points = list(points)
+    if len(points) <= FEW:
+        _write_values(paper, points, names)
+        return
+    braille = paper.glyph("⣿", "") != ""
     highest = max((max(point.high) for point in points), default=0)
-    margin = len(str(scale(max(highest, limit) if in_scale(limit, highest) else highest)[1])) + 4
+    near = in_scale(limit, highest)
+    margin = len(str(scale(max(highest, limit) if near else highest)[1])) + 4
     width = max(min(paper.width or _WIDE, 120) - margin - 1, 20)
     plot = plan(points, last, width * 2 if braille else width, limit)
     ticks = {
         _level(tick, plot.top, ROWS): str(tick)
         for tick in range(plot.step, plot.top + 1, plot.step)
     }
-    line = _level(plot.limit, plot.top, ROWS) if plot.limit is not None else None
+    if plot.limit is not None:
+        ticks.setdefault(_level(plot.limit, plot.top, ROWS), str(plot.limit))
     for row in range(ROWS - 1, -1, -1):
         label = ticks.get(row + 1, "")
         cells = _braille_row(plot, row, width) if braille else _ascii_row(plot, row, width)
-        if line == row + 1:
-            rule = paper.glyph("╌", "-")
-            cells = [(rule if text in " \u2800" else text, style or _DIM) for text, style in cells]
         axis = paper.glyph("┤" if label else "│", "+" if label else "|")
         paper.line((label.rjust(margin - 2), _DIM), (f" {axis}", _DIM), *_joined(cells))
-    corner = paper.glyph("└", "+") + paper.glyph("─", "-") * width
+    labels, marked = _label_line(plot, _x_labels(plot, width), width)
+    rule = [paper.glyph("─", "-")] * width
+    for column in marked:
+        rule[column] = paper.glyph("┬", "+")
+    corner = paper.glyph("└", "+") + "".join(rule)
     paper.line(("0".rjust(margin - 2) + " " + corner, _DIM))
-    left, right = str(plot.first), str(plot.last)
-    middle = "events"
-    room = width + 1 - len(left) - len(right)
-    paper.line(" " * (margin - 1), (left + middle.center(room) + right, _DIM))
+    paper.line(" " * margin, (labels, _DIM))
     _write_legend(paper, plot, names, " " * margin, braille)
+
+
+def _write_values(paper: Paper, points: Sequence[Point], names: tuple[str, str]) -> None:
+    wide = max(map(len, names))
+    arrow = paper.glyph(" → ", " -> ")
+    for side, name in enumerate(names):
+        values = arrow.join(str(point.last[side]) for point in points)
+        paper.line("  ", (name.ljust(wide), _DIM), f"  {values}")
+
+
+def _x_labels(plot: Plot, width: int) -> dict[int, int]:
+    """Events at round distances, by the column where each begins; where the last one does, too."""
+    span = plot.last - plot.first
+    step, _ = scale(span)
+    first = -(-plot.first // step) * step
+    events = [*range(first, plot.last, step), plot.last]
+    return {(event - plot.first) * width // (span + 1): event for event in events}
+
+
+def _label_line(plot: Plot, labels: dict[int, int], width: int) -> tuple[str, list[int]]:
+    """The numbers of *labels* below their columns, at the right what they are; and the columns that
+    have one.
+    """
+    line = [" "] * width
+    end = f"{plot.last} events"
+    line[width - len(end) :] = end
+    marked = []
+    for column, event in labels.items():
+        text = str(event)
+        at = max(column - len(text) // 2, 0)
+        if event == plot.last:
+            marked.append(column)
+        elif set(line[max(at - 1, 0) : at + len(text) + 1]) == {" "}:
+            line[at : at + len(text)] = text
+            marked.append(column)
+    return "".join(line), marked
 
 
 def _level(value: int, top: int, rows: int) -> int:
@@ -108,6 +152,7 @@ def _level(value: int, top: int, rows: int) -> int:
 
 def _braille_row(plot: Plot, row: int, width: int) -> list[tuple[str, str]]:
     cells = []
+    limit = -1 if plot.limit is None else _dots(plot.limit, plot.top) - 1 - row * 4
     for column in range(width):
         bits = extra = 0
         for x in (0, 1):
@@ -123,7 +168,11 @@ def _braille_row(plot: Plot, row: int, width: int) -> list[tuple[str, str]]:
                 if both or (height < max(a, b) and (height == max(a, b) - 1 or weave)):
                     bits |= _DOTS[y][x]
                     extra |= 0 if both else 1 if a > b else 2
-        cells.append((chr(0x2800 + bits), "" if not bits else STYLES[0 if extra == 1 else 1]))
+        style = "" if not bits else STYLES[0 if extra == 1 else 1]
+        if 0 <= limit < 4:
+            bits ^= _DOTS[3 - limit][0]  # a gap where all is full
+            style = style or _DIM
+        cells.append((chr(0x2800 + bits), style))
     return cells
 
 
@@ -134,6 +183,7 @@ def _dots(value: int, top: int) -> int:
 
 def _ascii_row(plot: Plot, row: int, width: int) -> list[tuple[str, str]]:
     cells = []
+    at_limit = plot.limit is not None and _level(plot.limit, plot.top, ROWS) == row + 1
     for column in range(width):
         pair = plot.heights[column] or (0, 0)
         a, b = (max(round(value * ROWS / plot.top), 1) if value else 0 for value in pair)
@@ -142,7 +192,7 @@ def _ascii_row(plot: Plot, row: int, width: int) -> list[tuple[str, str]]:
         elif row < max(a, b):
             cells.append((":", STYLES[0]) if a > b else ("|", STYLES[1]))
         else:
-            cells.append((" ", ""))
+            cells.append(("-", _DIM) if at_limit else (" ", ""))
     return cells
 
 
@@ -171,5 +221,5 @@ def _write_legend(
     if all(a == b for a, b in pairs):
         parts.append(f" and {names[0]}: the same")
     if plot.limit is not None:
-        parts += ["   ", (paper.glyph("╌╌", "--"), _DIM), f" max_map_count {plot.limit}"]
+        parts += ["   ", ("⠂⠂" if braille else "--", _DIM), f" max_map_count {plot.limit}"]
     paper.line(*parts)
