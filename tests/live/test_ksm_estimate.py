@@ -148,6 +148,9 @@ def test_a_page_that_fork_shares_is_one_already(programs: Programs) -> None:
     both, alone = estimate([parent, child]), estimate([parent])
     assert both.forked >= 2000
     assert both.sharing.saved == near(alone.sharing.saved)
+    sampled = estimate([parent, child], 0.5)
+    assert sampled.forked == pytest.approx(both.forked, rel=0.1)
+    assert sampled.sharing.saved == pytest.approx(alone.sharing.saved, rel=0.2)
 
 
 def test_nothing_is_left_changed(programs: Programs) -> None:

@@ -132,7 +132,8 @@ def test_contents_of_two_processes_are_compared(child: int) -> None:
         other.stdout.readline()
         both = estimate([child, other.pid, child])
         other.communicate()
-    assert [process.pid for process in both.processes] == [child, other.pid]
+    assert {process.pid for process in both.processes} == {child, other.pid}
+    assert len(both.processes) == 2
     # Each content that is in both, once more: 50, the zeros and the secret; and what Python holds.
     assert both.sharing.saved - both.within >= 52
 
@@ -216,10 +217,22 @@ def test_processes_that_cannot_be_read_are_said_and_the_others_answered(
     assert (alone.status, alone.out) == (2, "")
 
 
+def test_processes_are_named_as_for_any_audit(child: int, run: RunProgram) -> None:
+    name = Path(f"/proc/{child}/comm").read_text(encoding="utf-8").strip()
+    told = json.loads(run("audit", "--pages", name, "--sample=1", "--format=json").out)
+    assert child in [process["pid"] for process in told["processes"]]
+    saved = [process["saved"] for process in told["processes"]]
+    assert saved == sorted(saved, reverse=True)
+    unknown = run("audit", "--pages", "no-such-name")
+    assert (unknown.status, unknown.out) == (2, "")
+    assert "no file, process or control group has that name" in unknown.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--pages", "x.smaps"], "--pages looks into running processes (expected a PID, not x"),
+        (["--pages", "README.md"], "--pages looks into running processes (expected such as a PID"),
+        (["--pages"], "Missing argument 'SMAPS|PID|NAME...' (or --all)."),
         (["--sample", "10", "1"], "--sample goes with --pages alone"),
         (["--rate", "10", "1"], "--rate goes with --pages alone"),
         (["--pages", "1", "--sample", "0"], "0 is no share of the pages (expected such as 10%)"),

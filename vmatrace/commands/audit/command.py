@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -42,8 +42,8 @@ its release; a distribution may have put later fixes into it.
 
 \b
 Exit status: 0 no neighbours that look alike are apart (--compare: nothing
-differs); 1 some are; 2 bad usage or bad input. With --fail-below, 1 is less headroom than that.
-130 Ctrl-C ended --every.""",
+differs); 1 some are; 2 bad usage or bad input. With --fail-below, 1 is less
+headroom than that. 130 Ctrl-C ended --every.""",
 )
 @click.argument("sources", metavar="SMAPS|PID|NAME...", nargs=-1,
                 shell_complete=options.complete_files)  # fmt: skip
@@ -94,37 +94,53 @@ def command(
     What is no file is the name of processes, or a control group (cgroup). Of several the table has
     a row each, the nearest to its limit first.
     """
-    from vmatrace.commands.audit.compare import asking as comparing
-    from vmatrace.commands.audit.watch import asking
-
-    if pages:
-        for given, name in (
-            (max_map_count, "--max-map-count"), (fail_below, "--fail-below"), (every, "--every"),
-            (count, "--count"), (output, "--output"), (compare or None, "--compare"),
-        ):  # fmt: skip
-            if given is not None:
-                raise click.UsageError(f"--pages does not go with {name}")
-        from vmatrace.commands.audit.pages.run import run
-
-        return run(sources, sample, rate, kernel, wanted)
-    paging.check_alone(sample, rate)
     if not sources and not everything:
         raise click.UsageError("Missing argument 'SMAPS|PID|NAME...' (or --all).")
-    for other, name in ((compare, "--compare"), (every is not None, "--every")):
-        if other and everything:
-            raise click.UsageError(f"{name} does not go with --all")
+    _check_together({
+        "--pages": pages, "--compare": compare, "--every": every is not None,
+        "--fail-below": fail_below is not None, "--all": everything,
+        "--max-map-count": max_map_count is not None, "--count": count is not None,
+        "--output": output is not None,
+    })  # fmt: skip
+    if pages:
+        from vmatrace.commands.audit.pages.run import run
+        from vmatrace.commands.audit.sources import named
+
+        return run(named(sources, everything), sample, rate, kernel, wanted)
+    paging.check_alone(sample, rate)
     if compare:
-        if every is not None or fail_below is not None:
-            raise click.UsageError("--compare does not go with --every and --fail-below")
+        from vmatrace.commands.audit.compare import asking as comparing
+
         return comparing.show(sources, kernel, max_map_count, wanted)
+    from vmatrace.commands.audit.watch import asking as watching
+
     if every is not None:
-        return asking.take(sources, every, count, output, max_map_count, kernel, fail_below, wanted)
-    for given, name in ((count, "--count"), (output, "--output")):
-        if given is not None:
-            raise click.UsageError(f"{name} goes with --every")
-    if asking.stored(sources):
-        return asking.show(sources, kernel, fail_below, wanted)
+        return watching.take(
+            sources, every, count, output, max_map_count, kernel, fail_below, wanted
+        )
+    if watching.stored(sources):
+        return watching.show(sources, kernel, fail_below, wanted)
     return _snapshots(sources, everything, kernel, max_map_count, fail_below, wanted)
+
+
+#: Options that an option does not go with, and those that go with another one alone.
+_NOT_WITH: Final = {
+    "--pages": ("--compare", "--every", "--fail-below", "--max-map-count"),
+    "--compare": ("--every", "--fail-below", "--all"),
+    "--every": ("--all",),
+}
+_ONLY_WITH: Final = {"--count": "--every", "--output": "--every"}
+
+
+def _check_together(given: dict[str, bool]) -> None:
+    """Raises click.UsageError where options were *given* that make no sense together."""
+    for name, others in _NOT_WITH.items():
+        for other in others:
+            if given[name] and given[other]:
+                raise click.UsageError(f"{name} does not go with {other}")
+    for name, other in _ONLY_WITH.items():
+        if given[name] and not given[other]:
+            raise click.UsageError(f"{name} goes with {other}")
 
 
 def _snapshots(

@@ -14,6 +14,8 @@ from vmatrace.render.paper import Paper
 
 SUFFIXES: Final = (".txt",)
 FOR_PEOPLE: Final = True
+#: So many processes are shown, those that would save most.
+_MOST: Final = 20
 #: Columns of a name; a process calls itself by at most 15 characters (TASK_COMM_LEN).
 _NAME: Final = 15
 
@@ -32,9 +34,10 @@ def write(paper: Paper, found: Estimate) -> None:
     )
     head = ("pages", "zeros", "merged", "saved")
     paper.line(f"{'':<8}{'':<{_NAME}}", *(f"{word:>12}" for word in head))
-    for process in found.processes:
+    for process in found.processes[:_MOST]:
         zeros = round(process.zeros / found.share)
         _row(paper, _named(process), process.pages, zeros, process.sharing)
+    _write_more(paper, found)
     if many:
         _row(paper, f"{'together':<{_NAME + 8}}", found.pages, found.zeros.merged, found.sharing)
     paper.line("")
@@ -42,6 +45,12 @@ def write(paper: Paper, found: Estimate) -> None:
     _costs(paper, found)
     for note in _notes(found):
         paper.paragraph(note, "quiet")
+
+
+def _write_more(paper: Paper, found: Estimate) -> None:
+    more = len(found.processes) - _MOST
+    if more > 0:
+        paper.line((f"  and {more} more (--format json has them all)", "quiet"))
 
 
 def _who(process: Contents) -> str:
@@ -84,12 +93,13 @@ def _costs(paper: Paper, found: Estimate) -> None:
     width = max(13, *map(len, names)) + 2
     paper.line((f"{'VMAs more, under':<{8 + _NAME}}{'now':>9}", "title"),
                *((f"{name:>{width}}", "title") for name in names))  # fmt: skip
-    for process in found.processes:
+    for process in found.processes[:_MOST]:
         cells = []
         for row in process.added:
             over = process.vmas + row.most > process.max_map_count
             cells.append((f"{_range(row.least, row.most):>{width}}", "failed" if over else ""))
         paper.line(f"{_named(process)}{process.vmas:>9,}", *cells)
+    _write_more(paper, found)
     paper.paragraph(
         f"Up to: if anonymous memory came in calls of {words.size(STEP)}, as malloc's heap grows. "
         "A snapshot does not say; a recording does: vmatrace record, then replay --ksm.",

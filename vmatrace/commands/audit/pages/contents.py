@@ -8,13 +8,14 @@ leave this module as keyed digests alone, of a key that is made for the run and 
 from __future__ import annotations
 
 import os
-import random
+import struct
 import time
 from array import array
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from vmatrace.commands.audit.snapshot import ForbiddenError, GoneError
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.engine.ksm import compatible
 from vmatrace.layout import Layout, Mapping
@@ -84,7 +85,7 @@ class AnonymousPages:
         self.present = self.swapped = self.unread = 0
         self._share = share
         self._pace = pace
-        self._choice = random.Random(pid)  # or pages of one address would be chosen in all
+        self._pid = pid
         self._files: list[int] = []
         try:
             for name in ("pagemap", "mem"):
@@ -117,7 +118,7 @@ class AnonymousPages:
         """Pages to be read, in runs that follow one another: address, and whether alone."""
         run: list[tuple[int, bool]] = []
         for address, entry in self._entries(mapping):
-            if self._share < 1 and self._choice.random() >= self._share:
+            if self._share < 1 and self._chance(address, entry) >= self._share:
                 continue
             if run and (len(run) == _RUN or run[-1][0] + PAGE_SIZE != address):
                 yield run
@@ -125,6 +126,12 @@ class AnonymousPages:
             run.append((address, bool(entry & _ALONE)))
         if run:
             yield run
+
+    def _chance(self, address: int, entry: int) -> float:
+        """From 0 to 1 at random; of a page that may be shared, the same in every process."""
+        who = self._pid if entry & _ALONE else 0
+        mixed = blake2b(struct.pack("=QQ", who, address), digest_size=8).digest()
+        return int.from_bytes(mixed, "little") / (1 << 64)
 
     def _entries(self, mapping: Mapping) -> Iterator[tuple[int, int]]:
         """Address and pagemap entry of each anonymous page that is there."""
@@ -165,15 +172,19 @@ def eligible(mapping: Mapping) -> bool:
 
 
 def _open(path: str) -> int:
+    """Raises ForbiddenError, GoneError, and TraceError for anything else."""
+    kind: type[TraceError] = TraceError
     try:
         return os.open(path, os.O_RDONLY)
     except PermissionError as error:
+        kind = ForbiddenError
         why = (
             f"cannot be read: {error.strerror} (expected root, or a process of your own that you "
             "may trace: see /proc/sys/kernel/yama/ptrace_scope)"
         )
     except (FileNotFoundError, ProcessLookupError):
+        kind = GoneError
         why = "there is no such process"
     except OSError as error:
         why = f"cannot be read: {error.strerror}"
-    raise TraceError([Diagnostic(path, 0, 0, why)])
+    raise kind([Diagnostic(path, 0, 0, why)])

@@ -50,9 +50,10 @@ class Contents:
 
 @dataclass(frozen=True)
 class Estimate:
-    """All processes together. Pages: ``sharing`` is what merging comes to, in them and across them,
-    ``zeros`` its part for pages of nothing but zeros; ``forked`` are one page already, which
-    several of the processes map. ``share`` of the pages was read.
+    """All processes together, those first that would save most by themselves. Pages: ``sharing`` is
+    what merging comes to, in them and across them, ``zeros`` its part for pages of nothing but
+    zeros; ``forked`` are one page already, which several of the processes map. ``share`` of the
+    pages was read.
     """
 
     processes: list[Contents]
@@ -70,7 +71,8 @@ class Estimate:
     @property
     def within(self) -> int:
         """What would be saved if each process merged with itself alone, in pages."""
-        return sum(process.sharing.saved for process in self.processes)
+        alone = sum(process.sharing.saved for process in self.processes)
+        return min(alone, self.sharing.saved)  # of a sample it is another estimate
 
     @property
     def records(self) -> int:
@@ -168,14 +170,14 @@ def estimate(
     share: float = 1.0,
     rate: int = 0,
     kernel: Kernel | None = None,
-    refuse: Callable[[TraceError], None] | None = None,
+    refuse: Callable[[TraceError, int], None] | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Estimate:
     """What KSM by default would save in the processes *pids*, and what it would cost.
 
     *share* of their pages is read (above 0 up to 1), *rate* bytes a second at most (0: no limit).
-    *refuse* hears of a process that cannot be read, without it that is raised as a TraceError;
-    *tell* hears how far it has come.
+    *refuse* hears of a process that cannot be read, without it that is raised as a TraceError
+    (of the kinds of open_snapshot()); *tell* hears how far it has come.
     """
     survey = _Survey(share, rate, models(kernel))
     processes: list[Contents] = []
@@ -185,6 +187,8 @@ def estimate(
         except TraceError as error:
             if refuse is None:
                 raise
-            refuse(error)
+            refuse(error, pid)
+    processes.sort(key=lambda process: (-process.sharing.saved, process.pid))
     total, nothing = survey.every.sharing(share, survey.settings)
-    return Estimate(processes, total, nothing, survey.again, share, survey.settings)
+    forked = round(survey.again / share)
+    return Estimate(processes, total, nothing, forked, share, survey.settings)

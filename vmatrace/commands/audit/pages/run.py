@@ -10,6 +10,7 @@ import click
 
 from vmatrace.commands import forms
 from vmatrace.commands.audit.pages.question import Estimate, estimate
+from vmatrace.commands.audit.sources import Asked, Lost
 from vmatrace.commands.inputs import BAD, OK
 from vmatrace.diagnostic import TraceError
 from vmatrace.kernels import Kernel
@@ -19,39 +20,47 @@ _RATE: Final = 200
 
 
 def run(
-    sources: Sequence[str],
+    asked: Sequence[Asked | TraceError],
     sample: float | None,
     rate: int | None,
     kernel: Kernel | None,
     wanted: Sequence[forms.Wanted],
 ) -> int:
-    """Estimate for the processes *sources*; the exit status. Raises click.UsageError."""
+    """Estimate for the processes *asked*; the exit status. Raises click.UsageError."""
     from vmatrace.render import progress
 
-    _check(sources, wanted)
+    _check(asked, wanted)
     status = OK
+    lost = Lost(len(asked) > 1)
+    by_pid = {int(each.name): each for each in asked if not isinstance(each, TraceError)}
 
-    def refuse(error: TraceError) -> None:
+    def refuse(error: TraceError, pid: int | None = None) -> None:
         nonlocal status
-        sys.stdout.flush()
-        click.echo(str(error), err=True)
-        status = BAD
+        if pid is None or not lost.excuses(by_pid[pid], error):
+            sys.stdout.flush()
+            click.echo(str(error), err=True)
+            status = BAD
 
-    pids = [int(source) for source in sources]
+    for each in asked:
+        if isinstance(each, TraceError):
+            refuse(each)
     speed = (_RATE if rate is None else rate) << 20
     with forms.Forms[Estimate](__package__, wanted) as out:
         with progress.telling("pages") as tell:
-            found = estimate(pids, sample or 1.0, speed, kernel, refuse, tell)
+            found = estimate(list(by_pid), sample or 1.0, speed, kernel, refuse, tell)
         if found.processes:
             out.write(found)
-    return status
+    lost.answered = len(found.processes)
+    for note in lost.notes():
+        click.echo(f"vmatrace: note: {note}", err=True)
+    return BAD if lost.all_forbidden else status
 
 
-def _check(sources: Sequence[str], wanted: Sequence[forms.Wanted]) -> None:
-    for source in sources:
-        if not (source.isascii() and source.isdigit()):
+def _check(asked: Sequence[Asked | TraceError], wanted: Sequence[forms.Wanted]) -> None:
+    for each in asked:
+        if not isinstance(each, TraceError) and not each.name.isdigit():
             raise click.UsageError(
-                f"--pages looks into running processes (expected a PID, not {source})"
+                f"--pages looks into running processes (expected such as a PID, not {each.name})"
             )
     for form, _ in wanted:
         if form not in (known := forms.names(__package__)):
