@@ -56,8 +56,9 @@ class Tally(Form):
 
 
 def test_there_are_rooms_with_forms() -> None:
-    verbs = {"audit", "audit.compare", "audit.pages", "audit.watch", "check", "diff", "diff.across",
-             "explain", "hunt", "kernels", "replay", "report", "shrink", "whatif"}  # fmt: skip
+    verbs = {"audit", "audit.compare", "audit.pages", "audit.watch", "check", "diff",
+             "diff.across", "explain", "hunt", "kernels", "replay", "report", "shrink",
+             "whatif"}  # fmt: skip
     assert {room.removeprefix("vmatrace.commands.") for room in ROOMS} == {*verbs, "verify"}
 
 

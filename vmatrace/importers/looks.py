@@ -32,8 +32,8 @@ _YAML_START: Final = re.compile(r"""[\[{]|- |---\s*$|["']?[\w.-]+["']?[ \t]*:(?:
 class Look(NamedTuple):
     """What an input is, and what is to be done with it where another was expected; both in words.
 
-    ``kind`` is "program", "core", "saved" (an answer of vmatrace's) or "snapshot", of which there
-    is more to ask; else empty.
+    ``kind`` is "program", "core", "saved" (an answer of vmatrace's), "samples" or "snapshot", of
+    which there is more to ask; else empty.
     """
 
     what: str
@@ -44,6 +44,7 @@ class Look(NamedTuple):
         return f"{self.what} ({self.then})" if self.then else self.what
 
 
+_SQLITE: Final = b"SQLite format 3\0"
 #: By the first bytes: what a binary file is, and what is to be done with it.
 _MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
     (b"PERFILE2", "data of perf record (expected text: perf script, or perf trace)"),
@@ -55,8 +56,12 @@ _MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
     (b"7z\xbc\xaf", "a 7z archive (expected what is in it)"),
     (b"%PDF", "a PDF document"),
     (b"\x89PNG", "an image"),
-    (b"SQLite format 3", "a database of SQLite"),
+    (_SQLITE, "a database of SQLite"),
 )
+#: What a file of samples has as its application_id, and where SQLite keeps that.
+SAMPLES_ID: Final = b"VMAS"
+_ID: Final = slice(68, 72)
+_SAMPLES: Final = Look("samples of a process (audit --every)", "vmatrace audit reads it", "samples")
 _LOG_IT: Final = "expected a log of it: strace -f -y -o LOG PROGRAM"
 _ELF: Final = {
     4: Look("a core file", "expected its memory map as text, which audit reads", "core"),
@@ -165,6 +170,8 @@ def what(start: bytes, lines: Sequence[str]) -> Look | None:
     """
     if start.startswith(b"\x7fELF") and len(start) > 17:
         return _ELF.get(start[16] or start[17], Look("a binary file"))
+    if start.startswith(_SQLITE) and start[_ID] == SAMPLES_ID:
+        return _SAMPLES
     for magic, name in _MAGIC:
         if start.startswith(magic):
             return Look(name)

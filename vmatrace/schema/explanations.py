@@ -148,7 +148,6 @@ AUDIT: Final = record(
         ),
     }
 )  # fmt: skip
-
 _SHARING: Final = {"merged": NUMBER, "saved": NUMBER, "saved_error": NUMBER}
 PAGES: Final = record(
     {

@@ -256,12 +256,12 @@ OUTPUTS: Final[dict[str, Schema]] = {
         ("diff", "A trace under two models, or beside a saved outcome.", comparisons.DIFF),
         ("across", "A trace under several models (diff --across).", comparisons.ACROSS),
         ("explain", "Why the VMAs at an address, or all, are apart.", explanations.EXPLAIN),
+        ("pages", "What KSM by default would save (audit --pages).", explanations.PAGES),
         (
             "audit",
             "What fills the map of a process, and what looks alike.",
             explanations.AUDIT,
         ),
-        ("pages", "What KSM by default would save (audit --pages).", explanations.PAGES),
         ("watch", "Samples of a process over time (audit --every).", explanations.WATCH),
         ("compare", "Two snapshots of a process (audit --compare).", explanations.COMPARE),
         ("report", "What a trace costs in VMAs under two models.", comparisons.REPORT),

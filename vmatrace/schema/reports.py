@@ -11,7 +11,8 @@ from vmatrace.schema.shapes import LINE
 PATTERNS: Final = (
     "thread-stacks", "guard-pages", "glibc-arenas", "reserve-and-commit", "jit-pages",
     "protection", "names", "dontfork", "accounting", "locked", "ksm-flag", "advice", "lookalikes",
-    "holes", "libraries", "file-pieces", "files", "shared-memory", "devices", "kernel", "single",
+    "holes", "scattered", "libraries", "file-pieces", "files", "shared-memory", "devices",
+    "kernel", "single",
 )  # fmt: skip
 
 _NUMBER: Final = {"type": "string", "pattern": "^[0-9]*$"}

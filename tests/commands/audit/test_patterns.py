@@ -138,6 +138,15 @@ def test_holes_are_between_what_is_alike() -> None:
     assert far.patterns() == {"single": 3}
 
 
+def test_alike_pieces_far_apart_are_scattered_where_there_are_many() -> None:
+    """As the pages of V8's heap, each at a random address."""
+    text = Text()
+    for _ in range(8):
+        text.add(256 * K, gap=1 << 32)
+    text.add(128 * K, gap=1 << 32)
+    assert text.patterns() == {"scattered": 8, "single": 1}
+
+
 def test_files_by_how_they_are_mapped() -> None:
     text = Text()
     ro = "rd mr mw me"
@@ -160,7 +169,7 @@ def test_patterns_have_each_vma_once_and_runs_each_pattern(layout: list[Mapping]
     found = patterns.patterns(layout)
     assert sum(use.vmas for use in found) == len(layout)
     assert sum(use.bytes for use in found) == sum(m.end - m.start for m in layout)
-    named = list(patterns.assigned(layout))
+    named = patterns.assigned(layout)
     for use in found:
         assert use.vmas == named.count(use.name) == sum(run.vmas for run in use.runs)
         for run in use.runs:

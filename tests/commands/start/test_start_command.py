@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 from program import RunProgram, exhibit
 
+from vmatrace.commands.audit.snapshot import Snapshot
+from vmatrace.commands.audit.watch.samples import About, Samples
+from vmatrace.layout import Mapping
+
 CALL = "mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)"
 
 
@@ -96,6 +100,22 @@ def test_several_files_and_one_that_nothing_can_be_done_with(
     assert done.status == 2
     assert "is a trace" in done.out
     assert f"{other}" in done.err
+
+
+def test_samples_of_a_process_are_recognised(tmp_path: Path, run: RunProgram) -> None:
+    path = tmp_path / "x"
+    with Samples(str(path), About(1, "x", 1, "6.18")) as samples:
+        samples.add(Snapshot([Mapping(4096, 8192, 3)], True, True), 0.0, 0.0, 65530)
+    done = run(str(path))
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith(f"{path} is samples of a process")
+    for _, *arguments in commands(done.out):
+        assert run(*arguments).status == 0, arguments
+    for command in ("replay", "report", "diff", "explain"):
+        done = run(command, str(path), *(["all"] if command == "explain" else []))
+        assert (done.status, done.out) == (2, "")
+        assert f"{path}: error: it is samples of a process" in done.err
+        assert f"vmatrace audit {path}" in done.err
 
 
 def test_what_is_neither_command_nor_file_is_an_error(run: RunProgram) -> None:

@@ -25,7 +25,7 @@ _MUCH: Final = 0.01
 #: How a number starts, or a part.
 _DIGITS: Final = "0123456789<>+-"
 #: There is nothing to say of these that the table does not, or that comes later.
-_SILENT: Final = (patterns.KERNEL, patterns.SINGLE, patterns.LOOKALIKES)
+SILENT: Final = (patterns.KERNEL, patterns.SINGLE, patterns.LOOKALIKES)
 #: Less headroom than this part of the limit is bad, or a warning.
 _BAD: Final = 0.1
 _WARNING: Final = 0.25
@@ -131,7 +131,7 @@ def write_columns(
 
 
 def _matters(audit: Audit, use: PatternUse) -> bool:
-    if use.name in _SILENT or use.vmas < _MANY or use.vmas < _PART * audit.vmas:
+    if use.name in SILENT or use.vmas < _MANY or use.vmas < _PART * audit.vmas:
         return False
     return use.name not in _USUAL or audit.share(use.vmas) >= _MUCH
 

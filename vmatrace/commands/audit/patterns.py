@@ -7,7 +7,7 @@ names, MADV_DONTFORK. Knows what a snapshot shows; what usually makes a pattern 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +29,7 @@ KSM_FLAG: Final = "ksm-flag"
 ADVICE: Final = "advice"
 LOOKALIKES: Final = "lookalikes"
 HOLES: Final = "holes"
+SCATTERED: Final = "scattered"
 LIBRARIES: Final = "libraries"
 PIECES: Final = "file-pieces"
 FILES: Final = "files"
@@ -38,8 +39,8 @@ KERNEL: Final = "kernel"
 SINGLE: Final = "single"
 PATTERNS: Final = (
     THREAD_STACKS, GUARD_PAGES, ARENAS, RESERVED, JIT, PROTECTION, NAMES, DONTFORK, ACCOUNTING,
-    LOCKED, KSM_FLAG, ADVICE, LOOKALIKES, HOLES, LIBRARIES, PIECES, FILES, SHARED_MEMORY, DEVICES,
-    KERNEL, SINGLE,
+    LOCKED, KSM_FLAG, ADVICE, LOOKALIKES, HOLES, SCATTERED, LIBRARIES, PIECES, FILES,
+    SHARED_MEMORY, DEVICES, KERNEL, SINGLE,
 )  # fmt: skip
 
 #: In pages: what is inaccessible is a guard up to here (that of whatif's rewriting), and more is
@@ -50,8 +51,9 @@ _STACK: Final = 16
 _LARGEST_STACK: Final = 1 << 28
 _HOLE: Final = 64 << 20
 _ARENA: Final = 64 << 20
-#: So many of a kind make holes, or the pieces of a file.
+#: So many of a kind make holes, or the pieces of a file; and so many, of one size, are scattered.
 _FEW: Final = 3
+_SOME: Final = 8
 #: Where .NET keeps the code that it makes, mapped twice.
 _DOUBLE: Final = "doublemapper"
 #: Flags that say of two VMAs why they are two; the first that differs. Others are advice.
@@ -85,7 +87,7 @@ class PatternUse:
 
 def patterns(layout: Sequence[Mapping]) -> list[PatternUse]:
     """The patterns of *layout*, each VMA in one; the largest first."""
-    named = list(assigned(layout))
+    named = assigned(layout)
     vmas = Counter(named)
     sizes: Counter[str] = Counter()
     runs: dict[str, list[PatternRun]] = {}
@@ -103,17 +105,25 @@ def patterns(layout: Sequence[Mapping]) -> list[PatternUse]:
     return sorted(found, key=lambda use: (-use.vmas, PATTERNS.index(use.name)))
 
 
-def assigned(layout: Sequence[Mapping]) -> Iterator[str]:
+def assigned(layout: Sequence[Mapping]) -> list[str]:
     """The pattern of each VMA of *layout*, in order."""
-    named = _Sight(layout).named()
-    i = 0
-    while i < len(named):
-        end = i
-        while end < len(named) and named[end] == named[i]:
-            end += 1
-        few = named[i] == HOLES and end - i < _FEW
-        yield from [SINGLE if few else named[i]] * (end - i)
-        i = end
+    sight = _Sight(layout)
+    named = sight.named()
+    first = 0
+    for i in range(1, len(named) + 1):
+        if i == len(named) or named[i] != named[first]:
+            if named[first] == HOLES and i - first < _FEW:
+                named[first:i] = [SINGLE] * (i - first)
+            first = i
+    alike = [
+        (m.end - m.start, m.vm_flags, m.name) if name == SINGLE and sight.is_memory(i) else None
+        for i, (m, name) in enumerate(zip(layout, named, strict=True))
+    ]
+    times = Counter(alike)
+    return [
+        SCATTERED if kind is not None and times[kind] >= _SOME else name
+        for kind, name in zip(alike, named, strict=True)
+    ]
 
 
 class _Sight:
@@ -138,13 +148,13 @@ class _Sight:
                 self._named.append(self._alone(at) or self._beside(at) or self._what_is_left(at))
         return self._named
 
-    def _memory(self, at: int) -> bool:
+    def is_memory(self, at: int) -> bool:
         """Whether it is private memory without a file."""
         return 0 <= at < len(self._layout) and self._backings[at] in groups.PRIVATE
 
     def _pair(self, at: int) -> str | None:
         """What this VMA and the next are together: an arena, or a stack and its guard."""
-        if not (self._memory(at) and self._memory(at + 1)):
+        if not (self.is_memory(at) and self.is_memory(at + 1)):
             return None
         below, above = self._layout[at], self._layout[at + 1]
         if below.end != above.start or self._guarded(at):
@@ -172,7 +182,7 @@ class _Sight:
             return DEVICES
         if backing == groups.FILE and mapping.name in self._libraries:
             return LIBRARIES
-        if _DOUBLE in mapping.name or (self._memory(at) and mapping.vm_flags & abi.VM_EXEC):
+        if _DOUBLE in mapping.name or (self.is_memory(at) and mapping.vm_flags & abi.VM_EXEC):
             return JIT
         return None
 

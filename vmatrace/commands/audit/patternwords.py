@@ -80,11 +80,13 @@ PATTERNS: Final[dict[str, PatternWords]] = {
         "locked beside unlocked",
         "mlock() of small pieces: keys, buffers of real-time programs",
         "keep what is locked together, or mlockall()",
+        "locking",
     ),
     patterns.KSM_FLAG: PatternWords(
         "mergeable beside not mergeable",
         "madvise(MADV_MERGEABLE) on pieces, or KSM switched on late",
         "advise whole regions, once they are all mapped",
+        "mergeable",
     ),
     patterns.ADVICE: PatternWords(
         "neighbours of differing advice or flags",
@@ -96,6 +98,7 @@ PATTERNS: Final[dict[str, PatternWords]] = {
         "neighbours that look alike",
         "what a snapshot does not show; the causes are below",
         "see below",
+        "arenas",
     ),
     patterns.HOLES: PatternWords(
         "holes left by unmapping",
@@ -103,9 +106,16 @@ PATTERNS: Final[dict[str, PatternWords]] = {
         "give it back by MADV_DONTNEED or MADV_FREE, which leaves the mapping whole; for jemalloc, "
         "retain:true",
     ),
+    patterns.SCATTERED: PatternWords(
+        "alike pieces, scattered over the addresses",
+        "mmap of each piece at an address of its own choice: V8 (Node.js, Chromium) takes one at "
+        "random for each page of its heap, 256K",
+        "let the kernel choose, or reserve one region for all; for Node.js a smaller heap "
+        "(--max-old-space-size), or a build with pointer compression",
+    ),
     patterns.LIBRARIES: PatternWords(
         "programs and libraries",
-        "each has four or five VMAs, one for each segment",
+        "the segments of each, four or five, with permissions of their own",
         "load fewer: plugins and modules that nobody uses",
     ),
     patterns.PIECES: PatternWords(
@@ -128,7 +138,9 @@ PATTERNS: Final[dict[str, PatternWords]] = {
         "graphics, RDMA, io_uring and perf: a mapping for each buffer, queue or ring",
         "fewer and larger buffers, or the driver's own pool",
     ),
-    patterns.KERNEL: PatternWords("the kernel's own", "vdso and vvar", "nothing: there are few"),
+    patterns.KERNEL: PatternWords(
+        "the kernel's own", "vdso and vvar of each process", "nothing: there are few"
+    ),
     patterns.SINGLE: PatternWords(
         "by themselves",
         "mappings that touch nothing of their kind",

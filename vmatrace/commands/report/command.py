@@ -97,8 +97,12 @@ def _report(
     found = report(trace, pair, ksm)
     if trace.path != "<stdin>":
         found.trace = dataclasses.replace(trace, read=partial(_again, trace.path, reading))
+    # No form shows the memory that lives at the end, which leads to everything that made it.
     for process in found.processes:
         process.mms = None
+    for result in found.results:
+        for ended in result.processes:
+            ended.borders = []
     return found
 
 

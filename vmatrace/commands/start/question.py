@@ -102,6 +102,13 @@ def kind_of(path: str) -> Found | None:
         return _saved(path, saved[1].decode(), saved[2].decode(), start) if saved else None
     if look.kind == "core":
         steps = [("what is mapped in it", f"gdb -batch -ex 'info proc mappings' -c {name}")]
+    elif look.kind == "samples":
+        steps = [
+            ("how many VMAs it had over time, and when there are too many",
+             f"vmatrace audit {name}"),
+            ("the first sample beside the last", f"vmatrace audit {name} --compare"),
+            ("the same as a table", f"vmatrace audit {name} --format csv"),
+        ]  # fmt: skip
     elif look.kind == "snapshot":
         steps = [
             ("what keeps its VMAs apart, on the kernel it is of",

@@ -137,7 +137,7 @@ def test_two_processes_are_told_from_one(tmp_path: Path, run: RunProgram) -> Non
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--compare", "--every", "1s"], "--compare does not go with --every and --fail-below"),
+        (["--compare", "--every", "1s"], "--compare does not go with --every"),
         (["--compare", "--all"], "--compare does not go with --all"),
         (["--every", "1s", "--all"], "--every does not go with --all"),
         (["--compare", "--format", "prometheus"], "does not go with --format prometheus"),

@@ -68,7 +68,7 @@ def test_borders_that_came_are_there_healed_or_unmapped(found: list[Layout]) -> 
     first = {m.start for m in found[0]}
     lasting = set(first)
     for number, layout in enumerate(found, 1):
-        borders.add(number, layout, list(assigned(layout)))
+        borders.add(number, layout, assigned(layout))
         lasting &= {m.start for m in layout}
         assert set(borders.there) == {m.start for m in layout}
     ratchets = borders.ratchets()

@@ -104,7 +104,10 @@ def _process(sources: Sequence[str]) -> int:
             raise each
     names = [each.name for each in found if isinstance(each, Asked)]
     if len(names) != 1:
-        raise click.UsageError(f"--every samples one process, not {len(names)}")
+        shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+        raise click.UsageError(
+            f"--every samples one process, not {len(names)} (expected one of {shown})"
+        )
     if not (names[0].isascii() and names[0].isdigit()):
         raise click.UsageError("--every samples a process, not a file")
     return int(names[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -10,6 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
+
+import click
 
 from vmatrace.commands.audit import snapshot as snapshots
 from vmatrace.commands.audit.question import DEFAULT_MAX_MAP_COUNT
@@ -55,6 +58,7 @@ def watch(
     """
     begun = time.monotonic()
     taken = 0
+    stretched = False
     with _interruptible() as stop, _shown(quiet) as show:
         while not stop.is_set():
             sample = _sample(samples, limit)
@@ -66,6 +70,9 @@ def watch(
             if taken == count:
                 return False
             pause = max(every, sample.took / _MOST)
+            if pause > every and not stretched:
+                stretched = True
+                _say_stretched(sample.took, pause)
             begun += pause * max(-(-(time.monotonic() - begun) // pause), 1)
             stop.wait(max(begun - time.monotonic(), 0))
     return True
@@ -74,7 +81,7 @@ def watch(
 def _sample(samples: Samples, limit: int | None) -> Sample | None:
     """One sample; None where the process, which had one, is gone."""
     pid = samples.about.pid
-    at, begun = time.time(), time.monotonic()
+    at, begun = time.time(), _in_kernel()
     try:
         snapshot = open_snapshot(pid)
         if started(pid) != samples.about.started:
@@ -83,9 +90,23 @@ def _sample(samples: Samples, limit: int | None) -> Sample | None:
         if not samples.taken:
             raise
         return None
-    took = time.monotonic() - begun
+    took = _in_kernel() - begun
     limit = limit or snapshots.max_map_count() or DEFAULT_MAX_MAP_COUNT
     return samples.add(snapshot, at, took, limit)
+
+
+def _in_kernel() -> float:
+    """Seconds that this process has been in the kernel: what the one that is read may wait for."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_stime
+
+
+def _say_stretched(took: float, pause: float) -> None:
+    """Say that samples are further apart than was asked for."""
+    click.echo(
+        f"vmatrace: note: reading takes {took:.2g} s of the kernel, so a sample is taken each "
+        f"{pause:.2g} s",
+        err=True,
+    )
 
 
 @contextmanager

@@ -20,10 +20,11 @@ from vmatrace.commands.audit.patterns import assigned
 from vmatrace.commands.audit.snapshot import Snapshot
 from vmatrace.commands.audit.watch.ratchet import Borders
 from vmatrace.diagnostic import Diagnostic, TraceError
+from vmatrace.importers.looks import SAMPLES_ID
 from vmatrace.layout import Layout, Mapping
 
 FORMAT: Final = "vmatrace-samples-1"
-MAGIC: Final = b"SQLite format 3\0"
+_MAGIC: Final = b"SQLite format 3\0"
 #: The year 9999, in seconds since 1970: what can be written as a date.
 _LATEST: Final = 253370764800
 IN_MEMORY: Final = ":memory:"
@@ -42,7 +43,9 @@ CREATE TABLE borders (address INTEGER, pattern TEXT, came INTEGER, gone INTEGER,
 
 
 class Sample(NamedTuple):
-    """``at`` in seconds since 1970; ``took``: seconds of reading; ``patterns``: VMAs of each."""
+    """``at`` in seconds since 1970; ``took``: seconds of the kernel for it; ``patterns``: VMAs of
+    each.
+    """
 
     at: float
     took: float
@@ -94,7 +97,8 @@ class Samples:
 
     def _make(self, about: About) -> None:
         with self._db:
-            self._db.executescript(_TABLES)
+            identity = int.from_bytes(SAMPLES_ID, "big")
+            self._db.executescript(f"PRAGMA application_id = {identity};{_TABLES}")
             self._db.executemany(
                 "INSERT INTO about VALUES (?, ?)",
                 [
@@ -121,7 +125,7 @@ class Samples:
     def add(self, snapshot: Snapshot, at: float, took: float, max_map_count: int) -> Sample:
         """The next sample. Raises TraceError where the file cannot be written."""
         layout = snapshot.layout
-        named = list(assigned(layout))
+        named = assigned(layout)
         mergeable = sum(bool(mapping.vm_flags & abi.VM_MERGEABLE) for mapping in layout)
         sample = Sample(at, took, len(layout), mergeable, max_map_count, dict(Counter(named)))
         number = len(self.taken) + 1
@@ -188,7 +192,7 @@ def is_samples(path: str) -> bool:
     """Whether the file at *path* is one of SQLite."""
     try:
         with open(path, "rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
+            return file.read(len(_MAGIC)) == _MAGIC
     except OSError:
         return False
 

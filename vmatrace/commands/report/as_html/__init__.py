@@ -7,8 +7,6 @@ as text and never as markup.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import json
 from importlib.resources import files
@@ -20,6 +18,7 @@ from vmatrace.commands.report import words
 from vmatrace.commands.report.as_html.packing import Packer
 from vmatrace.commands.report.frames import Film
 from vmatrace.commands.report.question import Count, ProcessReport, Report
+from vmatrace.render import htmlpage
 
 SUFFIXES: Final = (".html", ".htm")
 #: The parts of the script, in order.
@@ -43,19 +42,13 @@ def write(out: TextIO, found: Report) -> None:
     data = json.dumps(pack(found), ensure_ascii=False, separators=(",", ":"))
     parts = {
         "title": html.escape(f"{found.trace.name}: {' → '.join(words.names(found))}"),
-        "policy": f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
-        "base-uri 'none'; form-action 'none'",
+        "policy": htmlpage.policy(style, script),
         "style": style,
         "script": script,
         "data": _inert(data),
         "numbers": _numbers(found),
     }
-    # One pass over the template: what is put in is not looked at again.
-    before, *rest = _part("page.html").split("{{")
-    out.write(before)
-    for piece in rest:
-        name, _, after = piece.partition("}}")
-        out.write(parts[name] + after)
+    out.writelines(htmlpage.filled(_part("page.html"), parts))
 
 
 def _numbers(found: Report) -> str:
@@ -84,12 +77,6 @@ def _numbers(found: Report) -> str:
 
 def _part(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    """How a Content-Security-Policy names an inline script or style."""
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _inert(data: str) -> str:
