@@ -6,7 +6,7 @@ A form is a module ``as_FORM.py`` in the room of its command, and nothing lists 
 - ``SUFFIXES``, if a file's name can say it: such as ``(".json",)``;
 - ``FOR_PEOPLE = True`` if it is read on a terminal, and so written in the encoding of that.
 
-Where there is a table there are its PICTURES as well.
+Of a table there are PICTURES, too.
 """
 
 from __future__ import annotations
@@ -35,10 +35,9 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound=Callable[..., Any])
 Answer = TypeVar("Answer")
 
-#: What standard output gets where nobody says otherwise.
 DEFAULT: Final = "table"
 _PREFIX: Final = "as_"
-#: The table as a terminal draws it: the names of these forms, and the suffixes of their files.
+#: The table as a terminal draws it, and the suffixes of such files.
 PICTURES: Final = {"svg": (".svg",), "html-fragment": ()}
 
 
@@ -139,7 +138,7 @@ class Drawn(Form[Answer]):
 
 
 class Picture:
-    """Stands for the module of a form of PICTURES, made from that of the table."""
+    """The module of a form of PICTURES, made from that of the table."""
 
     def __init__(self, table: ModuleType, name: str) -> None:
         self._table = table
@@ -242,6 +241,17 @@ def check_name(room: str, name: str, path: str) -> None:
             f"{path} is a name for {' or '.join(said)}, not for {name} (expected --format "
             f"{said[0]}, or another name)"
         )
+
+
+def to_file(room: str, wanted: Sequence[Wanted], output: str) -> tuple[Wanted, ...]:
+    """*wanted*, where *output* gets what would go to standard output; its name can say the form."""
+    to_output = [form.name for form in wanted if form.path is None]
+    name = (to_output or named_by(room, output) or [DEFAULT])[0]
+    try:
+        check_name(room, name, output)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return (*(form for form in wanted if form.path), Wanted(name, output))
 
 
 class _Option(click.Option):

@@ -109,3 +109,17 @@ def test_several_are_one_page_sorted_by_use(tmp_path: Path, run: RunProgram) -> 
     summaries = re.findall(r"<summary>([^<]*)</summary>", out)
     assert [Path(summary).name for summary in summaries] == ["many", "few"]
     assert "2 address spaces" in page.texts
+
+
+def test_the_name_of_the_file_says_the_form(run: RunProgram, tmp_path: Path) -> None:
+    snapshot = "tests/golden/audit/mixed.smaps"
+    for suffix in ("html", "json", "csv", "md"):
+        file = tmp_path / f"x.{suffix}"
+        done = run("audit", snapshot, "--kernel", "6.12", "-o", str(file))
+        form = {"md": "markdown"}.get(suffix, suffix)
+        printed = run("audit", snapshot, "--kernel", "6.12", "--format", form)
+        assert (done.out, done.err, done.status) == ("", "", printed.status)
+        assert file.read_text(encoding="utf-8") == printed.out
+    wrong = run("audit", snapshot, "-k", "6.12", "--format", "csv", "-o", str(tmp_path / "x.html"))
+    assert wrong.status == 2
+    assert "is a name for html, not for csv" in wrong.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -13,6 +14,9 @@ from vmatrace.commands.audit.parameters import Below, BelowType, IntervalType
 from vmatrace.commands.inputs import BAD, DIFFERS, OK
 
 if TYPE_CHECKING:
+    from vmatrace.commands.audit.question import Audit
+    from vmatrace.commands.audit.sources import Asked
+    from vmatrace.diagnostic import TraceError
     from vmatrace.kernels import Kernel
 
 
@@ -67,7 +71,9 @@ headroom than that. 130 Ctrl-C ended --every.""",
 @click.option("--count", type=click.IntRange(1), metavar="N",
               help="With --every: end after N samples.")  # fmt: skip
 @click.option("-o", "--output", metavar="FILE",
-              help="With --every: keep samples in FILE (SQLite), which audit reads.")  # fmt: skip
+              help="Write there instead of to standard output; the suffix (.html, .json, .csv) "
+              "says the form.  With --every: keep samples in FILE (SQLite), which audit "
+              "reads.")  # fmt: skip
 @forms.option(__package__)
 def command(
     sources: tuple[str, ...],
@@ -94,6 +100,9 @@ def command(
     What is no file is the name of processes, or a control group (cgroup). Of several the table has
     a row each, the nearest to its limit first.
     """
+    from vmatrace.commands.audit.question import Audit
+    from vmatrace.commands.audit.sources import named
+
     if not sources and not everything:
         raise click.UsageError("Missing argument 'SMAPS|PID|NAME...' (or --all).")
     _check_together({
@@ -104,7 +113,6 @@ def command(
     })  # fmt: skip
     if pages:
         from vmatrace.commands.audit.pages.run import run
-        from vmatrace.commands.audit.sources import named
 
         return run(named(sources, everything), sample, rate, kernel, wanted)
     paging.check_alone(sample, rate)
@@ -119,17 +127,26 @@ def command(
             sources, every, count, output, max_map_count, kernel, fail_below, wanted
         )
     if watching.stored(sources):
+        if output is not None:
+            raise click.UsageError(
+                "--output does not go with samples (expected --format FORM=FILE)"
+            )
         return watching.show(sources, kernel, fail_below, wanted)
-    return _snapshots(sources, everything, kernel, max_map_count, fail_below, wanted)
+    otherwise: str | None = forms.DEFAULT
+    if output is not None:
+        wanted, otherwise = forms.to_file(__package__, wanted, output), None
+    asked = named(sources, everything)
+    out = forms.Forms[Audit](__package__, wanted, len(asked), otherwise)
+    return _snapshots(asked, kernel, max_map_count, fail_below, out)
 
 
 #: Options that an option does not go with, and those that go with another one alone.
 _NOT_WITH: Final = {
-    "--pages": ("--compare", "--every", "--fail-below", "--max-map-count"),
-    "--compare": ("--every", "--fail-below", "--all"),
+    "--pages": ("--compare", "--every", "--fail-below", "--max-map-count", "--output"),
+    "--compare": ("--every", "--fail-below", "--all", "--output"),
     "--every": ("--all",),
 }
-_ONLY_WITH: Final = {"--count": "--every", "--output": "--every"}
+_ONLY_WITH: Final = {"--count": "--every"}
 
 
 def _check_together(given: dict[str, bool]) -> None:
@@ -144,23 +161,21 @@ def _check_together(given: dict[str, bool]) -> None:
 
 
 def _snapshots(
-    sources: tuple[str, ...],
-    everything: bool,
+    asked: Sequence[Asked | TraceError],
     kernel: Kernel | None,
     max_map_count: int | None,
     fail_below: Below | None,
-    wanted: tuple[forms.Wanted, ...],
+    out: forms.Forms[Audit],
 ) -> int:
     """Audit each snapshot."""
-    from vmatrace.commands.audit.question import Audit, audit
+    from vmatrace.commands.audit.question import audit
     from vmatrace.commands.audit.snapshot import open_snapshot
-    from vmatrace.commands.audit.sources import Lost, named
+    from vmatrace.commands.audit.sources import Lost
     from vmatrace.diagnostic import TraceError
 
     status = OK
-    asked = named(sources, everything)
     lost = Lost(len(asked) > 1)
-    with forms.Forms[Audit](__package__, wanted, len(asked)) as out:
+    with out:
         for source in asked:
             try:
                 if isinstance(source, TraceError):

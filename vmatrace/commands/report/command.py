@@ -71,7 +71,7 @@ def command(
 
     named = sources(traces)
     if output is not None:
-        wanted = _to_file(wanted, output)
+        wanted = forms.to_file(__package__, wanted, output)
     out = forms.Forms[Report](
         __package__, wanted, len(named), None if output is not None else forms.DEFAULT
     )
@@ -110,14 +110,3 @@ def _again(path: str, reading: Reading) -> Iterator[Item]:
     from vmatrace.importers import open_trace
 
     return open_trace(path, reading).read()
-
-
-def _to_file(wanted: tuple[forms.Wanted, ...], output: str) -> tuple[forms.Wanted, ...]:
-    """*wanted*, where *output* gets what would go to standard output; its name can say the form."""
-    to_output = [form.name for form in wanted if form.path is None]
-    name = (to_output or forms.named_by(__package__, output) or [forms.DEFAULT])[0]
-    try:
-        forms.check_name(__package__, name, output)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    return (*(form for form in wanted if form.path is not None), forms.Wanted(name, output))

@@ -167,7 +167,7 @@ def test_who_reads_no_further_ends_it(child: Child) -> None:
         (["--every", "1s", "4194305"], "there is no such process"),
         (["--every", "1s", "--format", "prometheus", "1"], "samples have no --format prometheus"),
         (["--count", "3", "1"], "--count goes with --every"),
-        (["-o", "x", "1"], "--output goes with --every"),
+        (["-o", "x", "--compare", "1", "2"], "--compare does not go with --output"),
     ],
 )
 def test_what_cannot_be_sampled_is_refused(
