@@ -93,7 +93,7 @@ def test_samples_go_on_in_their_file_and_are_what_the_kernel_shows(
     assert told["forecast"]["rate"] > 0
     assert told["last"]["vmas"] == seen[-1]
     out = run("audit", str(file), columns=80).out
-    assert "a ratchet: guard pages between small pieces, 100 borders came and none went" in out
+    assert "a ratchet: guard pages between small pieces, 100 cuts came and none went" in out
     assert " VMAs/" in out
     assert run("audit", str(file), "--fail-below", "100%").status == 1
 
@@ -146,6 +146,31 @@ def test_ctrl_c_ends_it_with_a_summary_and_a_whole_file(
     taken = json.loads(run("audit", str(file), "--format", "json").out)["samples"]
     assert len(taken) >= 3
     assert child.process.poll() is None
+
+
+def test_the_file_is_good_while_it_is_written_and_when_the_writer_is_killed(
+    child: Child, tmp_path: Path, run: RunProgram
+) -> None:
+    file = tmp_path / "x.sqlite"
+    command = [sys.executable, "-m", "vmatrace", "audit", str(child.process.pid), "--every", "10ms"]
+    with subprocess.Popen(
+        [*command, "-o", str(file)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(3):
+            process.stdout.readline()
+            child.grow()
+            done = run("audit", str(file), "--format", "json")
+            assert (done.status, done.err) == (0, "")
+        process.kill()
+    told = json.loads(run("audit", str(file), "--format", "json").out)
+    assert len(told["samples"]) >= 3
+    assert told["last"]["vmas"] == told["samples"][-1]["vmas"]
+    done = run(*command[3:], "--count", "1", "-o", str(file))
+    assert done.status == 0
+    after = json.loads(run("audit", str(file), "--format", "json").out)["samples"]
+    assert len(after) == len(told["samples"]) + 1
+    assert after[-1]["vmas"] == child.vmas
 
 
 def test_who_reads_no_further_ends_it(child: Child) -> None:

@@ -176,7 +176,7 @@ def write_live(paper: Paper, state: _State) -> None:
     from vmatrace.commands.audit.watch.as_table import write_state
 
     samples = state.samples
-    write_state(paper, samples.about, samples.taken, samples.borders.ratchets())
+    write_state(paper, samples.about, samples.taken, samples.cuts.ratchets())
     paper.line(("Ctrl-C ends with a summary", "quiet"))
 
 
