@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Reading takes no more of the time than this part: the process waits for its map meanwhile.
 _MOST: Final = 0.1
+#: Samples that are so many seconds further apart than was asked for are worth a word.
+_LATE: Final = 1.0
 
 
 def about(pid: int) -> About:
@@ -70,7 +72,7 @@ def watch(
             if taken == count:
                 return False
             pause = max(every, sample.took / _MOST)
-            if pause > every and not stretched:
+            if pause > every + _LATE and not stretched:
                 stretched = True
                 _say_stretched(sample.took, pause)
             begun += pause * max(-(-(time.monotonic() - begun) // pause), 1)
