@@ -125,15 +125,19 @@ def kept(tmp_path: Path) -> Path:
         "UPDATE kinds SET flags = x'00'",
         "UPDATE cuts SET address = NULL WHERE 0; UPDATE patterns SET vmas = 'x'",
         "DELETE FROM samples",
+        "UPDATE cuts SET pattern = 'x'",
+        "UPDATE patterns SET pattern = x'1b'",
+        "DELETE FROM about WHERE key = 'kernel'",
     ],
 )
 def test_a_damaged_file_is_refused_and_says_so(kept: Path, damage: str, run: object) -> None:
     with sqlite3.connect(kept) as db:
         db.executescript(damage)
     db.close()
-    done = run("audit", str(kept))  # type: ignore[operator]
-    assert (done.status, done.out) == (2, ""), done
-    assert done.err.startswith(f"{kept}: error: ")
+    for form in ("table", "json", "csv"):
+        done = run("audit", str(kept), "--format", form)  # type: ignore[operator]
+        assert (done.status, done.out) == (2, ""), done
+        assert done.err.startswith(f"{kept}: error: ")
 
 
 @pytest.mark.parametrize("size", [16, 100, 5000])

@@ -16,10 +16,11 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from vmatrace import abi
-from vmatrace.commands.audit.patterns import assigned
+from vmatrace.commands.audit.patterns import PATTERNS, assigned
 from vmatrace.commands.audit.snapshot import Snapshot
 from vmatrace.commands.audit.watch.ratchet import Cuts
 from vmatrace.diagnostic import Diagnostic, TraceError
+from vmatrace.escape import visible
 from vmatrace.importers.looks import SAMPLES_ID
 from vmatrace.layout import Layout, Mapping
 
@@ -217,7 +218,7 @@ def _about(db: sqlite3.Connection, path: str) -> About:
         found = dict(db.execute("SELECT key, value FROM about"))
     except sqlite3.OperationalError:
         found = {}
-    if found.get("format") != FORMAT:
+    if found.get("format") != FORMAT or not set(About._fields) <= set(found):
         what = "it is a database, but not of samples (expected what `audit --every -o` wrote)"
         raise _error(path, what)
     return About(int(found["pid"]), found["process"], int(found["started"]), found["kernel"])
@@ -226,7 +227,7 @@ def _about(db: sqlite3.Connection, path: str) -> About:
 def _samples(db: sqlite3.Connection) -> Iterator[Sample]:
     counts: dict[int, dict[str, int]] = {}
     for number, name, vmas in db.execute("SELECT sample, pattern, vmas FROM patterns"):
-        counts.setdefault(number, {})[str(name)] = int(vmas)
+        counts.setdefault(number, {})[_known(name)] = int(vmas)
     query = "SELECT number, at, took, vmas, mergeable, max_map_count FROM samples ORDER BY number"
     for number, at, took, *rest in db.execute(query):
         vmas, mergeable, limit = map(int, rest)
@@ -235,11 +236,18 @@ def _samples(db: sqlite3.Connection) -> Iterator[Sample]:
         yield Sample(float(at), float(took), vmas, mergeable, limit, counts.get(number, {}))
 
 
+def _known(pattern: str) -> str:
+    """*pattern*, which must be one."""
+    if pattern not in PATTERNS:
+        raise ValueError(f"no pattern is called {visible(str(pattern))}")
+    return pattern
+
+
 def _cuts(db: sqlite3.Connection) -> Cuts:
     found = Cuts()
     query = "SELECT address, pattern, came, gone, healed FROM cuts ORDER BY came"
     for address, name, came, gone, healed in db.execute(query):
-        found.come(_unsigned(address), came, name)
+        found.come(_unsigned(address), came, _known(name))
         if gone is not None:
             found.pass_(_unsigned(address), bool(healed))
     return found
