@@ -17,6 +17,10 @@ from pathlib import Path
 import pytest
 from program import ROOT, RunProgram
 
+from vmatrace.commands.audit import snapshot
+from vmatrace.commands.audit.snapshot import ForbiddenError, GoneError, TornError
+from vmatrace.diagnostic import Diagnostic, TraceError
+
 # Ten guard pages for each line that it reads.
 _CHILD = """
 import ctypes, os, sys
@@ -125,6 +129,33 @@ def test_a_process_that_exits_ends_it_with_a_summary(run: RunProgram) -> None:
     assert (done.status, done.err) == (0, "")
     assert f"{process.pid} exited" in done.out
     assert "samples in" in done.out
+
+
+@pytest.mark.parametrize(
+    ("error", "taken", "said"),
+    [
+        (ForbiddenError, 2, "may not be read any more"),
+        (GoneError, 2, "exited"),
+        (TornError, 4, "samples in"),  # which is passed over
+    ],
+)
+def test_what_happens_to_a_process_meanwhile_ends_in_a_summary(
+    child: Child, run: RunProgram, monkeypatch: pytest.MonkeyPatch,
+    error: type[TraceError], taken: int, said: str,
+) -> None:  # fmt: skip
+    read, times = snapshot._opened, [0]
+
+    def failing(source: snapshot.SnapshotLike) -> snapshot.Snapshot:
+        times[0] += 1
+        if 3 <= times[0] < 3 + snapshot._TRIES:
+            raise error([Diagnostic(str(source), 1, 1, "it is so")])
+        return read(source)
+
+    monkeypatch.setattr(snapshot, "_opened", failing)
+    done = run("audit", str(child.process.pid), "--every", "10ms", "--count", "5")
+    assert (done.status, done.err) == (0, "")
+    assert said in done.out
+    assert f"{taken} samples in" in done.out
 
 
 def test_ctrl_c_ends_it_with_a_summary_and_a_whole_file(
