@@ -206,7 +206,7 @@ WATCH: Final = record(
                     "unmapped": NUMBER, "there": NUMBER,
                 }
             ),
-            description="What became of the borders that came after the first sample.",
+            description="What became of the cuts that came after the first sample.",
         ),
         "last": record(
             {"format": {"const": "vmatrace-audit/1"}, **AUDIT["properties"]},

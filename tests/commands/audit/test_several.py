@@ -173,6 +173,12 @@ def test_what_names_nothing_is_refused(sources: list[str], said: str, run: RunPr
     assert "\x1b" not in done.err
 
 
+@pytest.mark.parametrize("form", ["table", "csv", "html", "json", "markdown", "prometheus"])
+def test_without_an_answer_nothing_is_printed(form: str, run: RunProgram) -> None:
+    done = run("audit", str(_NONE), "--format", form)
+    assert (done.status, done.out) == (2, "")
+
+
 def test_a_group_without_processes_is_refused(tmp_path: Path, run: RunProgram) -> None:
     (tmp_path / "cgroup.procs").write_text("")
     done = run("audit", str(tmp_path))

@@ -29,9 +29,10 @@ def form(out: TextIO, count: int) -> Form[Audit]:
 class _Table(Form[Audit]):
     def __init__(self, out: TextIO, count: int) -> None:
         super().__init__(out, count)
-        self._rows = Rows(out, COLUMNS)
+        self._rows: Rows | None = None
 
     def write(self, answer: Audit) -> None:
+        self._rows = self._rows or Rows(self.out, COLUMNS)
         snapshot = answer.snapshot
         vmas: Counter[_Kind] = Counter()
         sizes: Counter[_Kind] = Counter()

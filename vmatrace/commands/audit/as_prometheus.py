@@ -95,7 +95,7 @@ class _Metrics(Form[Audit]):
                 self._lines[metric.name].append(f"{metric.name}{{{text}}} {value}\n")
 
     def finish(self) -> None:
-        for metric in _METRICS:
+        for metric in (metric for metric in _METRICS if self._lines[metric.name]):
             self.out.write(f"# HELP {metric.name} {metric.meaning}\n# TYPE {metric.name} gauge\n")
             self.out.writelines(self._lines[metric.name])
 

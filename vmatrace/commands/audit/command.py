@@ -33,11 +33,11 @@ Examples:
   vmatrace audit --all                        every process that may be read
   ssh host cat /proc/1234/smaps | vmatrace audit - --kernel 6.6
   vmatrace audit 1234 --fail-below 10%        exit status 1 near the limit
-  vmatrace audit 1234 --every 10s -o db.vmas  over time, and when there are too many
+  vmatrace audit 1234 --every 10s -o db.vmas  over time
   vmatrace audit db.vmas --format csv         what was sampled
   vmatrace audit a.smaps b.smaps --compare    before and after
   vmatrace audit 1234 --format json | jq .patterns
-  vmatrace audit --pages 1234 1250            what KSM by default would save there
+  vmatrace audit --pages 1234 1250            what KSM by default would save
 
 \b
 One snapshot shows less than the kernel compares. So the causes are what may

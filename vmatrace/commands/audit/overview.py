@@ -21,6 +21,7 @@ class AuditRow(NamedTuple):
     most: str
     title: str
     model: str
+    live: bool
 
 
 def row(audit: Audit) -> AuditRow:
@@ -29,6 +30,7 @@ def row(audit: Audit) -> AuditRow:
     return AuditRow(
         audit.share(audit.vmas), audit.vmas, audit.headroom, audit.savable,
         audit.patterns[0].name, audit.title, kernel,
+        audit.snapshot.live,
     )  # fmt: skip
 
 
@@ -49,6 +51,11 @@ def write(paper: Paper, rows: Sequence[AuditRow]) -> None:
     ]  # fmt: skip
     lefts = [row.headroom / max(row.headroom + row.vmas, 1) for row in ordered]
     write_columns(paper, _HEADS, cells, [style(left) if left < 0.25 else "" for left in lefts])
+    if len(rows) == 2 and not any(row.live for row in rows):
+        paper.line("")
+        paper.paragraph(
+            "Of one process, before and after? --compare says what became of it.", "quiet"
+        )
     savable = sum(row.savable for row in ordered)
     if savable:
         paper.line("")

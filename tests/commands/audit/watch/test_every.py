@@ -17,6 +17,10 @@ from pathlib import Path
 import pytest
 from program import ROOT, RunProgram
 
+from vmatrace.commands.audit import snapshot
+from vmatrace.commands.audit.snapshot import ForbiddenError, GoneError, TornError
+from vmatrace.diagnostic import Diagnostic, TraceError
+
 # Ten guard pages for each line that it reads.
 _CHILD = """
 import ctypes, os, sys
@@ -93,7 +97,7 @@ def test_samples_go_on_in_their_file_and_are_what_the_kernel_shows(
     assert told["forecast"]["rate"] > 0
     assert told["last"]["vmas"] == seen[-1]
     out = run("audit", str(file), columns=80).out
-    assert "a ratchet: guard pages between small pieces, 100 borders came and none went" in out
+    assert "a ratchet: guard pages between small pieces, 100 cuts came and none went" in out
     assert " VMAs/" in out
     assert run("audit", str(file), "--fail-below", "100%").status == 1
 
@@ -127,6 +131,33 @@ def test_a_process_that_exits_ends_it_with_a_summary(run: RunProgram) -> None:
     assert "samples in" in done.out
 
 
+@pytest.mark.parametrize(
+    ("error", "taken", "said"),
+    [
+        (ForbiddenError, 2, "may not be read any more"),
+        (GoneError, 2, "exited"),
+        (TornError, 4, "samples in"),  # which is passed over
+    ],
+)
+def test_what_happens_to_a_process_meanwhile_ends_in_a_summary(
+    child: Child, run: RunProgram, monkeypatch: pytest.MonkeyPatch,
+    error: type[TraceError], taken: int, said: str,
+) -> None:  # fmt: skip
+    read, times = snapshot._opened, [0]
+
+    def failing(source: snapshot.SnapshotLike) -> snapshot.Snapshot:
+        times[0] += 1
+        if 3 <= times[0] < 3 + snapshot._TRIES:
+            raise error([Diagnostic(str(source), 1, 1, "it is so")])
+        return read(source)
+
+    monkeypatch.setattr(snapshot, "_opened", failing)
+    done = run("audit", str(child.process.pid), "--every", "10ms", "--count", "5")
+    assert (done.status, done.err) == (0, "")
+    assert said in done.out
+    assert f"{taken} samples in" in done.out
+
+
 def test_ctrl_c_ends_it_with_a_summary_and_a_whole_file(
     child: Child, tmp_path: Path, run: RunProgram
 ) -> None:
@@ -146,6 +177,31 @@ def test_ctrl_c_ends_it_with_a_summary_and_a_whole_file(
     taken = json.loads(run("audit", str(file), "--format", "json").out)["samples"]
     assert len(taken) >= 3
     assert child.process.poll() is None
+
+
+def test_the_file_is_good_while_it_is_written_and_when_the_writer_is_killed(
+    child: Child, tmp_path: Path, run: RunProgram
+) -> None:
+    file = tmp_path / "x.sqlite"
+    command = [sys.executable, "-m", "vmatrace", "audit", str(child.process.pid), "--every", "10ms"]
+    with subprocess.Popen(
+        [*command, "-o", str(file)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(3):
+            process.stdout.readline()
+            child.grow()
+            done = run("audit", str(file), "--format", "json")
+            assert (done.status, done.err) == (0, "")
+        process.kill()
+    told = json.loads(run("audit", str(file), "--format", "json").out)
+    assert len(told["samples"]) >= 3
+    assert told["last"]["vmas"] == told["samples"][-1]["vmas"]
+    done = run(*command[3:], "--count", "1", "-o", str(file))
+    assert done.status == 0
+    after = json.loads(run("audit", str(file), "--format", "json").out)["samples"]
+    assert len(after) == len(told["samples"]) + 1
+    assert after[-1]["vmas"] == child.vmas
 
 
 def test_who_reads_no_further_ends_it(child: Child) -> None:

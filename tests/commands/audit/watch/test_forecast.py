@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmatrace.commands.audit.watch import words
 from vmatrace.commands.audit.watch.forecast import FEWEST, Forecast, forecast
 
 
@@ -28,6 +29,23 @@ def test_what_does_not_grow_never_does() -> None:
     shrinking = forecast(even(-1), 65530)
     assert shrinking is not None
     assert shrinking[3:] == (None, None, None)
+
+
+def test_a_forecast_reads_as_people_speak() -> None:
+    def said(points: list[tuple[float, int]], limit: int) -> tuple[str, str]:
+        found = forecast(points, limit)
+        assert found is not None
+        return words.rate(found), words.limit(found)
+
+    assert said(even(0), 65530) == ("as many as at the start", "the limit is not in sight")
+    assert said(even(2), 1380 + 7200) == (
+        "+2.0 VMAs/s (2.0 to 2.0 with 95%)", "the limit in 1 h (1 h to 1 h with 95%)",
+    )  # fmt: skip
+    assert said(even(1), 100)[1] == "the limit is reached"
+    assert said(even(-1), 65530)[1] == "the limit is not in sight"
+    assert words.limit(None) == "no forecast yet"
+    noisy = [(float(i), 1000 + 100 * (i % 2) + i) for i in range(20)]
+    assert "perhaps never, at the earliest in" in said(noisy, 2000)[1]
 
 
 def test_what_is_at_the_limit_is_there_now() -> None:

@@ -1,4 +1,4 @@
-"""Samples in a file: what is read back is what was put in, for every sample; borders add up."""
+"""Samples in a file: what is read back is what was put in, for every sample; cuts add up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from test_groups import layouts
 
 from vmatrace.commands.audit.patterns import assigned
 from vmatrace.commands.audit.snapshot import Snapshot
-from vmatrace.commands.audit.watch.ratchet import Borders, Ratchet
+from vmatrace.commands.audit.watch.ratchet import Cuts, Ratchet
 from vmatrace.commands.audit.watch.samples import IN_MEMORY, About, Samples, open_samples
 from vmatrace.diagnostic import TraceError
 from vmatrace.layout import Layout, Mapping
@@ -44,10 +44,10 @@ def test_every_sample_is_read_back_as_it_was(
         fill(samples, found[:2])
     with Samples(path, ABOUT) as samples:  # as after a restart
         fill(samples, found[2:], 2)
-        taken, ratchets = samples.taken, samples.borders.ratchets()
+        taken, ratchets = samples.taken, samples.cuts.ratchets()
     with open_samples(path) as read:
         assert (read.about, read.taken) == (ABOUT, taken)
-        assert read.borders.ratchets() == ratchets
+        assert read.cuts.ratchets() == ratchets
         for number, layout in enumerate(found, 1):
             assert exact(read.snapshot(number).layout) == exact(layout)
             assert read.taken[number - 1].patterns == Counter(assigned(layout))
@@ -63,24 +63,24 @@ def test_what_is_as_large_as_it_can_be_fits() -> None:
 
 
 @given(series)
-def test_borders_that_came_are_there_healed_or_unmapped(found: list[Layout]) -> None:
-    borders = Borders()
+def test_cuts_that_came_are_there_healed_or_unmapped(found: list[Layout]) -> None:
+    cuts = Cuts()
     first = {m.start for m in found[0]}
     lasting = set(first)
     for number, layout in enumerate(found, 1):
-        borders.add(number, layout, assigned(layout))
+        cuts.add(number, layout, assigned(layout))
         lasting &= {m.start for m in layout}
-        assert set(borders.there) == {m.start for m in layout}
-    ratchets = borders.ratchets()
+        assert set(cuts.there) == {m.start for m in layout}
+    ratchets = cuts.ratchets()
     assert sum(r.there for r in ratchets) == len(found[-1]) - len(lasting)
     assert all(min(r) >= 0 for r in ([r.came, r.healed, r.unmapped, r.there] for r in ratchets))
 
 
-def test_a_border_heals_where_two_become_one_and_goes_with_what_is_unmapped() -> None:
+def test_a_cut_heals_where_two_become_one_and_goes_with_what_is_unmapped() -> None:
     def pages(*ranges: tuple[int, int]) -> Layout:
         return [Mapping(a << 12, b << 12, 3) for a, b in ranges]
 
-    borders = Borders()
+    cuts = Cuts()
     for number, layout in enumerate(
         [
             pages((0, 9)),
@@ -91,8 +91,8 @@ def test_a_border_heals_where_two_become_one_and_goes_with_what_is_unmapped() ->
         ],
         1,
     ):
-        borders.add(number, layout, ["single"] * len(layout))
-    assert borders.ratchets() == [Ratchet("single", 3, 1, 1)]
+        cuts.add(number, layout, ["single"] * len(layout))
+    assert cuts.ratchets() == [Ratchet("single", 3, 1, 1)]
 
 
 # --- what is no file of samples -------------------------------------------------------------------
@@ -114,7 +114,7 @@ def kept(tmp_path: Path) -> Path:
         "DELETE FROM about WHERE key = 'started'",
         "DROP TABLE about",
         "DROP TABLE vmas",
-        "DROP TABLE borders",
+        "DROP TABLE cuts",
         "UPDATE samples SET vmas = 'many'",
         "UPDATE samples SET vmas = NULL",
         "UPDATE samples SET at = 1e300",
@@ -123,17 +123,21 @@ def kept(tmp_path: Path) -> Path:
         "UPDATE vmas SET end = 1 << 40",
         "UPDATE vmas SET start = 'x'",
         "UPDATE kinds SET flags = x'00'",
-        "UPDATE borders SET address = NULL WHERE 0; UPDATE patterns SET vmas = 'x'",
+        "UPDATE cuts SET address = NULL WHERE 0; UPDATE patterns SET vmas = 'x'",
         "DELETE FROM samples",
+        "UPDATE cuts SET pattern = 'x'",
+        "UPDATE patterns SET pattern = x'1b'",
+        "DELETE FROM about WHERE key = 'kernel'",
     ],
 )
 def test_a_damaged_file_is_refused_and_says_so(kept: Path, damage: str, run: object) -> None:
     with sqlite3.connect(kept) as db:
         db.executescript(damage)
     db.close()
-    done = run("audit", str(kept))  # type: ignore[operator]
-    assert (done.status, done.out) == (2, ""), done
-    assert done.err.startswith(f"{kept}: error: ")
+    for form in ("table", "json", "csv"):
+        done = run("audit", str(kept), "--format", form)  # type: ignore[operator]
+        assert (done.status, done.out) == (2, ""), done
+        assert done.err.startswith(f"{kept}: error: ")
 
 
 @pytest.mark.parametrize("size", [16, 100, 5000])

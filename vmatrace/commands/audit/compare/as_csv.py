@@ -22,9 +22,10 @@ def form(out: TextIO, count: int) -> Form[MapComparison]:
 class _Table(Form[MapComparison]):
     def __init__(self, out: TextIO, count: int) -> None:
         super().__init__(out, count)
-        self._rows = Rows(out, COLUMNS)
+        self._rows: Rows | None = None
 
     def write(self, answer: MapComparison) -> None:
+        self._rows = self._rows or Rows(self.out, COLUMNS)
         for change in answer.changes:
             self._rows.write({
                 "before": answer.before.snapshot.source,

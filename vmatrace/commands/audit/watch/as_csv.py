@@ -24,9 +24,10 @@ def form(out: TextIO, count: int) -> Form[VmaSeries]:
 class _Table(Form[VmaSeries]):
     def __init__(self, out: TextIO, count: int) -> None:
         super().__init__(out, count)
-        self._rows = Rows(out, COLUMNS)
+        self._rows: Rows | None = None
 
     def write(self, answer: VmaSeries) -> None:
+        self._rows = self._rows or Rows(self.out, COLUMNS)
         for sample in answer.samples:
             counts = {name: sample.patterns.get(name, 0) for name in PATTERNS}
             self._rows.write({

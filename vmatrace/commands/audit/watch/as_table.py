@@ -1,4 +1,4 @@
-"""A series as text: its curve, when the limit is reached, borders that never heal, the end."""
+"""A series as text: its curve, when the limit is reached, cuts that never heal, the end."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _write_ratchets(paper: Paper, ratchets: Sequence[Ratchet]) -> None:
         [str(r.came), str(r.healed), str(r.unmapped), str(r.there), PATTERNS[r.pattern].title]
         for r in ratchets[:_RATCHETS]
     ]
-    heads = ("came", "healed", "unmapped", "still there", "borders of")
+    heads = ("came", "healed", "unmapped", "still there", "cuts of")
     filltable.write_columns(paper, heads, rows)
     if len(ratchets) > _RATCHETS:
         more = words.plural(len(ratchets) - _RATCHETS, "more pattern")
@@ -94,5 +94,5 @@ def _write_ratchets(paper: Paper, ratchets: Sequence[Ratchet]) -> None:
     for ratchet in ratchets:
         if ratchet.there > 0 and not ratchet.healed and not ratchet.unmapped:
             title = PATTERNS[ratchet.pattern].title
-            count = words.plural(ratchet.there, "border")
+            count = words.plural(ratchet.there, "cut")
             paper.paragraph(f"a ratchet: {title}, {count} came and none went", "warning")

@@ -16,7 +16,13 @@ import click
 
 from vmatrace.commands.audit import snapshot as snapshots
 from vmatrace.commands.audit.question import DEFAULT_MAX_MAP_COUNT
-from vmatrace.commands.audit.snapshot import EmptyError, GoneError, open_snapshot
+from vmatrace.commands.audit.snapshot import (
+    EmptyError,
+    ForbiddenError,
+    GoneError,
+    TornError,
+    open_snapshot,
+)
 from vmatrace.commands.audit.watch import words
 from vmatrace.commands.audit.watch.question import forecast_of
 from vmatrace.commands.audit.watch.samples import About, Sample, Samples
@@ -31,6 +37,8 @@ if TYPE_CHECKING:
 
 #: Reading takes no more of the time than this part: the process waits for its map meanwhile.
 _MOST: Final = 0.1
+#: Samples that are so many seconds further apart than was asked for are worth a word.
+_LATE: Final = 1.0
 
 
 def about(pid: int) -> About:
@@ -61,35 +69,40 @@ def watch(
     stretched = False
     with _interruptible() as stop, _shown(quiet) as show:
         while not stop.is_set():
-            sample = _sample(samples, limit)
-            if sample is None:
-                show.say(f"{samples.about.pid} exited")
+            try:
+                sample = _sample(samples, limit)
+            except (GoneError, EmptyError, ForbiddenError) as error:
+                if not samples.taken:
+                    raise
+                left = isinstance(error, ForbiddenError)
+                show.say(f"{samples.about.pid} {'may not be read any more' if left else 'exited'}")
                 return False
             taken += 1
-            show.sample(samples)
+            if sample is not None:
+                show.sample(samples)
             if taken == count:
                 return False
-            pause = max(every, sample.took / _MOST)
-            if pause > every and not stretched:
+            pause = max(every, samples.taken[-1].took / _MOST)
+            if pause > every + _LATE and not stretched:
                 stretched = True
-                _say_stretched(sample.took, pause)
+                _say_stretched(samples.taken[-1].took, pause)
             begun += pause * max(-(-(time.monotonic() - begun) // pause), 1)
             stop.wait(max(begun - time.monotonic(), 0))
     return True
 
 
 def _sample(samples: Samples, limit: int | None) -> Sample | None:
-    """One sample; None where the process, which had one, is gone."""
+    """One sample; None where the map changed each time that it was read. Raises TraceError."""
     pid = samples.about.pid
     at, begun = time.time(), _in_kernel()
     try:
         snapshot = open_snapshot(pid)
-        if started(pid) != samples.about.started:
-            raise GoneError([Diagnostic(f"/proc/{pid}/smaps", 0, 0, "there is no such process")])
-    except (GoneError, EmptyError):
+    except TornError:
         if not samples.taken:
             raise
         return None
+    if started(pid) != samples.about.started:
+        raise GoneError([Diagnostic(f"/proc/{pid}/smaps", 0, 0, "there is no such process")])
     took = _in_kernel() - begun
     limit = limit or snapshots.max_map_count() or DEFAULT_MAX_MAP_COUNT
     return samples.add(snapshot, at, took, limit)
@@ -176,7 +189,7 @@ def write_live(paper: Paper, state: _State) -> None:
     from vmatrace.commands.audit.watch.as_table import write_state
 
     samples = state.samples
-    write_state(paper, samples.about, samples.taken, samples.borders.ratchets())
+    write_state(paper, samples.about, samples.taken, samples.cuts.ratchets())
     paper.line(("Ctrl-C ends with a summary", "quiet"))
 
 

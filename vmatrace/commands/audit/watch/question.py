@@ -17,7 +17,7 @@ from vmatrace.printable import Printable
 
 @dataclass(frozen=True, repr=False)
 class VmaSeries(Printable):
-    """``samples`` in order, at least one; ``ratchets``: what became of the borders that came;
+    """``samples`` in order, at least one; ``ratchets``: what became of the cuts that came;
     ``last``: the audit of the last sample.
     """
 
@@ -57,4 +57,4 @@ def series(samples: Samples, kernel: Kernel | None = None) -> VmaSeries:
     except kernels.UnknownKernel:
         kernel = None
     audit = question.audit(samples.snapshot(), kernel, last.max_map_count)
-    return VmaSeries(samples.path, samples.about, samples.taken, samples.borders.ratchets(), audit)
+    return VmaSeries(samples.path, samples.about, samples.taken, samples.cuts.ratchets(), audit)

@@ -1,8 +1,9 @@
-"""Borders that come and never heal: ``Borders``.
+"""Cuts that come and never heal: ``Cuts``.
 
-A border is where a VMA starts, so there are as many as VMAs. One that comes is a split or a new
-mapping; it heals when the VMAs on both sides become one, and goes with its VMA when that is
-unmapped. A pattern whose borders come and do not go is a ratchet: it adds VMAs until the limit.
+A cut is where a VMA starts, a border or the end of a hole, so there are as many as VMAs. One that
+comes is a split or a new mapping; it heals when the VMAs on both sides become one, and goes with
+its VMA when that is unmapped. A pattern whose cuts come and do not go is a ratchet: it adds VMAs
+until the limit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from vmatrace.layout import Mapping
 
 
 class Ratchet(NamedTuple):
-    """Of a pattern: borders that came after the first sample, and what became of them."""
+    """Of a pattern: cuts that came after the first sample, and what became of them."""
 
     pattern: str
     came: int
@@ -29,16 +30,16 @@ class Ratchet(NamedTuple):
         return self.came - self.healed - self.unmapped
 
 
-class BorderGone(NamedTuple):
-    """A border that is gone: where it was, in which sample it came, and whether it healed."""
+class CutGone(NamedTuple):
+    """A cut that is gone: where it was, in which sample it came, and whether it healed."""
 
     address: int
     came: int
     healed: bool
 
 
-class Borders:
-    """The borders of a layout from sample to sample. ``there``: the sample and the pattern that
+class Cuts:
+    """The cuts of a layout from sample to sample. ``there``: the sample and the pattern that
     each came with.
     """
 
@@ -49,8 +50,8 @@ class Borders:
 
     def add(
         self, number: int, layout: Sequence[Mapping], named: Sequence[str]
-    ) -> tuple[dict[int, str], list[BorderGone]]:
-        """The next layout, that of sample *number*, each VMA with its pattern: the borders that
+    ) -> tuple[dict[int, str], list[CutGone]]:
+        """The next layout, that of sample *number*, each VMA with its pattern: the cuts that
         came with it, and those that are gone.
         """
         now = {mapping.start: name for mapping, name in zip(layout, named, strict=True)}
@@ -61,19 +62,19 @@ class Borders:
             below = bisect_right(starts, address) - 1
             healed = below >= 0 and address < layout[below].end
             self.pass_(address, healed)
-            passed.append(BorderGone(address, came, healed))
+            passed.append(CutGone(address, came, healed))
         came_now = {address: name for address, name in now.items() if address not in self.there}
         for address, name in came_now.items():
             self.come(address, number, name)
         return came_now, passed
 
     def come(self, address: int, number: int, name: str) -> None:
-        """A border came with sample *number*; those of the first are not counted."""
+        """A cut came with sample *number*; those of the first are not counted."""
         self.there[address] = (number, name)
         self._came[name] += number > 1
 
     def pass_(self, address: int, healed: bool) -> None:
-        """A border is gone."""
+        """A cut is gone."""
         number, name = self.there.pop(address)
         self._gone[name, healed] += number > 1
 

@@ -1,7 +1,7 @@
 """Samples of a process, kept in a file of SQLite: ``Samples``.
 
 Every layout is in it, as what changed since the sample before: a row for each VMA with the sample
-that it came and went with. So are the counts by pattern, and the borders (see ratchet). There is
+that it came and went with. So are the counts by pattern, and the cuts (see ratchet). There is
 nothing of what memory holds. A sample is written whole or not at all, so that the file is good when
 the writer is killed.
 """
@@ -16,10 +16,11 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from vmatrace import abi
-from vmatrace.commands.audit.patterns import assigned
+from vmatrace.commands.audit.patterns import PATTERNS, assigned
 from vmatrace.commands.audit.snapshot import Snapshot
-from vmatrace.commands.audit.watch.ratchet import Borders
+from vmatrace.commands.audit.watch.ratchet import Cuts
 from vmatrace.diagnostic import Diagnostic, TraceError
+from vmatrace.escape import visible
 from vmatrace.importers.looks import SAMPLES_ID
 from vmatrace.layout import Layout, Mapping
 
@@ -37,7 +38,7 @@ CREATE TABLE kinds (kind INTEGER PRIMARY KEY, flags INTEGER, flags_known INTEGER
                     name TEXT, device TEXT, inode INTEGER);
 CREATE TABLE vmas (vma INTEGER PRIMARY KEY, start INTEGER, end INTEGER, kind INTEGER,
                    offset INTEGER, anonymous INTEGER, came INTEGER, gone INTEGER);
-CREATE TABLE borders (address INTEGER, pattern TEXT, came INTEGER, gone INTEGER, healed INTEGER,
+CREATE TABLE cuts (address INTEGER, pattern TEXT, came INTEGER, gone INTEGER, healed INTEGER,
                       PRIMARY KEY (address, came)) WITHOUT ROWID;
 """
 
@@ -75,7 +76,7 @@ class Samples:
         self.path = path
         self.about = about
         self.taken: list[Sample] = []
-        self.borders = Borders()
+        self.cuts = Cuts()
         self._kinds: dict[tuple[Any, ...], int] = {}
         self._rows: dict[tuple[Any, ...], int] = {}
         with _explained(path):
@@ -116,7 +117,7 @@ class Samples:
                 "name that is free, or samples of this process to go on with)",
             )
         self.taken = list(_samples(self._db))
-        self.borders = _borders(self._db)
+        self.cuts = _cuts(self._db)
         for row in self._db.execute("SELECT * FROM kinds"):
             self._kinds[row[1:]] = row[0]
         query = "SELECT start, end, kind, offset, anonymous, vma FROM vmas WHERE gone IS NULL"
@@ -136,13 +137,13 @@ class Samples:
                 [(number, name, vmas) for name, vmas in sample.patterns.items()],
             )
             self._write_vmas(number, layout)
-            came, passed = self.borders.add(number, layout, named)
+            came, passed = self.cuts.add(number, layout, named)
             self._db.executemany(
-                "INSERT INTO borders VALUES (?, ?, ?, NULL, NULL)",
+                "INSERT INTO cuts VALUES (?, ?, ?, NULL, NULL)",
                 [(_signed(address), name, number) for address, name in came.items()],
             )
             self._db.executemany(
-                "UPDATE borders SET gone = ?, healed = ? WHERE address = ? AND came = ?",
+                "UPDATE cuts SET gone = ?, healed = ? WHERE address = ? AND came = ?",
                 [(number, p.healed, _signed(p.address), p.came) for p in passed],
             )
         self.taken.append(sample)
@@ -217,7 +218,7 @@ def _about(db: sqlite3.Connection, path: str) -> About:
         found = dict(db.execute("SELECT key, value FROM about"))
     except sqlite3.OperationalError:
         found = {}
-    if found.get("format") != FORMAT:
+    if found.get("format") != FORMAT or not set(About._fields) <= set(found):
         what = "it is a database, but not of samples (expected what `audit --every -o` wrote)"
         raise _error(path, what)
     return About(int(found["pid"]), found["process"], int(found["started"]), found["kernel"])
@@ -226,7 +227,7 @@ def _about(db: sqlite3.Connection, path: str) -> About:
 def _samples(db: sqlite3.Connection) -> Iterator[Sample]:
     counts: dict[int, dict[str, int]] = {}
     for number, name, vmas in db.execute("SELECT sample, pattern, vmas FROM patterns"):
-        counts.setdefault(number, {})[str(name)] = int(vmas)
+        counts.setdefault(number, {})[_known(name)] = int(vmas)
     query = "SELECT number, at, took, vmas, mergeable, max_map_count FROM samples ORDER BY number"
     for number, at, took, *rest in db.execute(query):
         vmas, mergeable, limit = map(int, rest)
@@ -235,11 +236,18 @@ def _samples(db: sqlite3.Connection) -> Iterator[Sample]:
         yield Sample(float(at), float(took), vmas, mergeable, limit, counts.get(number, {}))
 
 
-def _borders(db: sqlite3.Connection) -> Borders:
-    found = Borders()
-    query = "SELECT address, pattern, came, gone, healed FROM borders ORDER BY came"
+def _known(pattern: str) -> str:
+    """*pattern*, which must be one."""
+    if pattern not in PATTERNS:
+        raise ValueError(f"no pattern is called {visible(str(pattern))}")
+    return pattern
+
+
+def _cuts(db: sqlite3.Connection) -> Cuts:
+    found = Cuts()
+    query = "SELECT address, pattern, came, gone, healed FROM cuts ORDER BY came"
     for address, name, came, gone, healed in db.execute(query):
-        found.come(_unsigned(address), came, name)
+        found.come(_unsigned(address), came, _known(name))
         if gone is not None:
             found.pass_(_unsigned(address), bool(healed))
     return found

@@ -32,6 +32,8 @@ def duration(seconds: float) -> str:
 
 def rate(found: Forecast) -> str:
     """``+3.1 VMAs/min (2.5 to 3.7 with 95%)``, in the unit that leaves most before the point."""
+    if found.low == found.high == 0:
+        return "as many as at the start"
     units = ((1.0, "s"), (60.0, "min"), (3600.0, "h"))
     unit, name = next((u for u in units if abs(found.rate) * u[0] >= 1), (86400.0, "day"))
     low, high = found.low * unit, found.high * unit
