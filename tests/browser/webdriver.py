@@ -15,6 +15,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.command import Command
+from selenium.webdriver.support.ui import WebDriverWait
 
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER: Final = shutil.which("chromedriver")
@@ -72,6 +73,10 @@ class Browser:
     def run(self, script: str, *arguments: object) -> Any:
         """The value of a function body in the page; ``arguments`` holds *arguments*."""
         return self._driver.execute_script(script, *arguments)
+
+    def wait(self, script: str) -> None:
+        """Until the function body is true in the page."""
+        WebDriverWait(self._driver, 60, 0.02).until(lambda driver: driver.execute_script(script))
 
     def printed_pages(self) -> int:
         """How many sheets the page would take."""

@@ -269,3 +269,4 @@ current = FRAMES.findIndex((frame, index) => gone(chosenProcess, index)) - 1;
 if (current < 0) current = FRAMES.length - 1;
 recall();
 settled = true;
+document.documentElement.dataset.drawn = '';
