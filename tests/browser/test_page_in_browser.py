@@ -366,6 +366,36 @@ def test_both_colour_schemes_have_contrast_and_the_button_switches(
     assert contrasts(opened) == []
 
 
+#: What can be seen of a page beside its beginning: a script that leads there.
+STATES = {
+    "border": "document.querySelector('.border').click()",
+    "vma": "document.querySelector('.vma').click()",
+    "group": "document.querySelector('.fill').click()",
+    "fit": "document.querySelector('#zoom-fit').click()",
+    "start": "document.querySelector('#slider').value = 0;"
+    " document.querySelector('#slider').dispatchEvent(new Event('input'))",
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("trace", [exhibit("ksm-many-maps"), "traces/programs/perl.yaml",
+                                   "traces/several-processes.yaml"])  # fmt: skip
+def test_axe_finds_nothing_in_anybodys_way(
+    browser: Browser, tmp_path: Path, trace: str, scheme: str
+) -> None:
+    browser.scheme(scheme)
+    for width in (1280, 390):
+        browser.resize(width, 900)
+        load(browser, str(ROOT / trace), tmp_path)
+        assert browser.complaints() == []
+        assert contrasts(browser) == []
+    for name, script in STATES.items():
+        if name != "border" or browser.run("return !!document.querySelector('.border')"):
+            browser.run(script)
+            assert browser.complaints() == [], name
+    browser.scheme("light")
+
+
 def is_dark(browser: Browser) -> bool:
     return bool(
         browser.run("return getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0] < 128")

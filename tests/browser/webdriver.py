@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import shutil
+from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -77,6 +78,12 @@ class Browser:
     def wait(self, script: str) -> None:
         """Until the function body is true in the page."""
         WebDriverWait(self._driver, 60, 0.02).until(lambda driver: driver.execute_script(script))
+
+    def complaints(self) -> list[str]:
+        """What axe-core finds to be in somebody's way, each with the first element."""
+        self.run(files("selenium_axe_python").joinpath("axe-core/axe.min.js").read_text("utf-8"))
+        found = self.run("return axe.run(document, {resultTypes: ['violations']})")
+        return [f"{each['id']}: {each['nodes'][0]['html']}" for each in found["violations"]]
 
     def printed_pages(self) -> int:
         """How many sheets the page would take."""
