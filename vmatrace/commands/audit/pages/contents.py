@@ -143,8 +143,9 @@ class AnonymousPages:
             except OSError:
                 return  # it has exited
             entries.frombytes(data)
-            if not entries or max(entries) < _SWAPPED:
-                continue  # most of a reservation is nothing
+            # Most of a reservation is nothing, and every entry the same.
+            if not entries or (entries[0] < _SWAPPED and data == data[:8] * len(entries)):
+                continue
             for page, entry in enumerate(entries, first):
                 if entry & _PRESENT and not entry & _FILE:
                     self.present += 1
