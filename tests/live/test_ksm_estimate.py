@@ -122,13 +122,17 @@ def test_the_estimate_is_what_ksmd_comes_to(zero_pages: int, programs: Programs)
     pids = {name: [programs.start(memory) for _ in range(2)] for name, memory in MEMORY.items()}
     with loose(use_zero_pages=zero_pages) as ksmd:
         found = {name: estimate(pair) for name, pair in pids.items()}
+        together = estimate([pid for pair in pids.values() for pid in pair])
         ksmd.settle()
+        # Of all processes that use KSM, so at least that of these.
+        saved = ksmd.pages_sharing + ksmd.ksm_zero_pages
         bills = {pid: audit(open_snapshot(pid)).bill for pair in pids.values() for pid in pair}
         real = {
             (name, counter): sum(ksmd.of(pid, counter) for pid in pair)
             for name, pair in pids.items()
             for counter in ("ksm_merging_pages", "ksm_zero_pages", "ksm_rmap_items")
         }
+    assert together.sharing.saved <= 1.05 * saved
     for bill in bills.values():
         assert bill.counters is not None
         assert bill.resident is not None
