@@ -47,6 +47,7 @@ def load(browser: Browser, trace: str, folder: Path) -> None:
     file = folder / "report.html"
     assert main(["report", trace, "--format", "html", "-o", str(file)]) == 0
     browser.open(file.as_uri())
+    browser.wait("return 'drawn' in document.documentElement.dataset")
 
 
 def heads(browser: Browser) -> list[str]:
@@ -67,6 +68,25 @@ def test_it_loads_without_a_complaint_and_asks_for_nothing(opened: Browser) -> N
     assert requests[0].endswith("/report.html")
     assert opened.text("h1") == "ksm-many-maps"
     assert opened.run("return document.querySelectorAll('#chart path.line').length") == 2
+
+
+def test_data_that_is_compressed_is_the_same_page(
+    opened: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = opened.run("return document.body.innerText")
+    monkeypatch.setattr("vmatrace.commands.report.as_html._PLAIN", 0)
+    load(opened, str(ROOT / exhibit("ksm-many-maps")), tmp_path)
+    assert opened.run("return document.getElementById('data').type") == "application/zlib;base64"
+    assert opened.run("return document.body.innerText") == plain
+    assert len(opened.requests()) == 1
+    # A browser that cannot unpack it says so.
+    file = tmp_path / "old.html"
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    policy = page.index('<meta http-equiv="Content-Security-Policy"')
+    page = page[:policy] + page[page.index(">", policy) + 1 :]
+    file.write_text(page.replace("<body>", "<body><script>delete DecompressionStream</script>"))
+    opened.open(file.as_uri())
+    assert "This browser is too old" in opened.text("#description")
 
 
 def test_both_maps_show_every_vma_at_the_end(opened: Browser) -> None:
@@ -344,6 +364,36 @@ def test_both_colour_schemes_have_contrast_and_the_button_switches(
     opened.click("#theme")
     assert is_dark(opened) == (other == "dark")
     assert contrasts(opened) == []
+
+
+#: What can be seen of a page beside its beginning: a script that leads there.
+STATES = {
+    "border": "document.querySelector('.border').click()",
+    "vma": "document.querySelector('.vma').click()",
+    "group": "document.querySelector('.fill').click()",
+    "fit": "document.querySelector('#zoom-fit').click()",
+    "start": "document.querySelector('#slider').value = 0;"
+    " document.querySelector('#slider').dispatchEvent(new Event('input'))",
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("trace", [exhibit("ksm-many-maps"), "traces/programs/perl.yaml",
+                                   "traces/several-processes.yaml"])  # fmt: skip
+def test_axe_finds_nothing_in_anybodys_way(
+    browser: Browser, tmp_path: Path, trace: str, scheme: str
+) -> None:
+    browser.scheme(scheme)
+    for width in (1280, 390):
+        browser.resize(width, 900)
+        load(browser, str(ROOT / trace), tmp_path)
+        assert browser.complaints() == []
+        assert contrasts(browser) == []
+    for name, script in STATES.items():
+        if name != "border" or browser.run("return !!document.querySelector('.border')"):
+            browser.run(script)
+            assert browser.complaints() == [], name
+    browser.scheme("light")
 
 
 def is_dark(browser: Browser) -> bool:

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import shutil
+from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -15,6 +16,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.command import Command
+from selenium.webdriver.support.ui import WebDriverWait
 
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER: Final = shutil.which("chromedriver")
@@ -72,6 +74,16 @@ class Browser:
     def run(self, script: str, *arguments: object) -> Any:
         """The value of a function body in the page; ``arguments`` holds *arguments*."""
         return self._driver.execute_script(script, *arguments)
+
+    def wait(self, script: str) -> None:
+        """Until the function body is true in the page."""
+        WebDriverWait(self._driver, 60, 0.02).until(lambda driver: driver.execute_script(script))
+
+    def complaints(self) -> list[str]:
+        """What axe-core finds to be in somebody's way, each with the first element."""
+        self.run(files("selenium_axe_python").joinpath("axe-core/axe.min.js").read_text("utf-8"))
+        found = self.run("return axe.run(document, {resultTypes: ['violations']})")
+        return [f"{each['id']}: {each['nodes'][0]['html']}" for each in found["violations"]]
 
     def printed_pages(self) -> int:
         """How many sheets the page would take."""

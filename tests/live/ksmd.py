@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 KSM: Final = Path("/sys/kernel/mm/ksm")
-#: How it is let loose: as fast as it goes, and no page passed over because it seemed to change.
-_LOOSE: Final = {"smart_scan": 0, "pages_to_scan": 20000, "sleep_millisecs": 1}
+#: How it is let loose, in this order: as fast as it goes, and no page passed over because it
+#: seemed to change.
+_LOOSE: Final[dict[str, int | str]] = {
+    "advisor_mode": "none",
+    "smart_scan": 0,
+    "pages_to_scan": 20000,
+    "sleep_millisecs": 1,
+}
 #: Scans: one under way, one to see that a page is quiet, one to find its like, one for the rest.
 _SCANS: Final = 4
 
@@ -29,30 +36,49 @@ class Ksmd:
         return int(dict(line.rsplit(" ", 1) for line in lines)[name])
 
     def settle(self) -> None:
-        """Wait until it has been everywhere often enough."""
+        """Let it run until it has been everywhere often enough."""
+        (KSM / "run").write_text("1")
         target = self.full_scans + _SCANS
         while self.full_scans < target:
+            assert self.run == 1, "somebody else has stopped it"
             time.sleep(0.02)
+
+
+def setting(name: str) -> str:
+    """What a file is set to: of a choice that which stands in brackets."""
+    text = (KSM / name).read_text().strip()
+    chosen = re.search(r"\[(\S+)\]", text)
+    return text if chosen is None else chosen[1]
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """One test at a time on this machine."""
+    with open(KSM / "run", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def switched(settings: Mapping[str, int | str]) -> Iterator[None]:
+    """*settings* of /sys/kernel/mm/ksm, in this order; then all is as before, from the last on.
+
+    What was merged is taken apart, before and after, unless ksmd was running.
+    """
+    before = {name: setting(name) for name in settings if (KSM / name).exists()}
+    with ExitStack() as stack:  # each is put back, whatever becomes of the others
+        for name, value in before.items():
+            stack.callback((KSM / name).write_text, value)
+            if name == "run" and value != "1":
+                stack.callback((KSM / name).write_text, "2")
+                (KSM / name).write_text("2")
+            (KSM / name).write_text(str(settings[name]))
+        yield
 
 
 @contextmanager
 def loose(**settings: int) -> Iterator[Ksmd]:
-    """Let it run, with *settings* of /sys/kernel/mm/ksm, one test at a time on this machine.
-
-    What was merged for it is taken apart in the end.
-    """
-    wanted = {**_LOOSE, **settings, "run": 1}
-    with open(KSM / "run", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        before = {name: (KSM / name).read_text() for name in wanted if (KSM / name).exists()}
-        try:
-            if before["run"].strip() != "1":
-                (KSM / "run").write_text("2")  # nothing merged is left of others
-            for name in before:
-                (KSM / name).write_text(f"{wanted[name]}")
-            yield Ksmd()
-        finally:
-            if before["run"].strip() != "1":
-                (KSM / "run").write_text("2")
-            for name, value in before.items():
-                (KSM / name).write_text(value)
+    """The ksmd of this machine, with *settings*; it stands still until it is let run."""
+    wanted: dict[str, int | str] = {**_LOOSE, **settings, "run": 0}
+    with locked(), switched(wanted):
+        yield Ksmd()

@@ -168,7 +168,7 @@ PAGES: Final = record(
                     "pid": NUMBER, "name": TEXT, "pages": NUMBER, "read": NUMBER,
                     "unread": NUMBER, "zeros": NUMBER, "swapped": NUMBER, **_SHARING,
                     "vmas": NUMBER, "max_map_count": NUMBER,
-                    "added": array(record({"kernel": TEXT, "least": NUMBER, "most": NUMBER})),
+                    "added": array(record({"kernel": TEXT, "likely": NUMBER, "most": NUMBER})),
                 }
             )
         ),

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from program import RunProgram
+from program import ROOT, RunProgram
 
 from vmatrace.commands.audit.pages.classes import KsmSettings, Sharing, sharing, zeros
 from vmatrace.commands.audit.pages.contents import PAGE_SIZE, AnonymousPages, Digester, Pace
@@ -24,6 +24,8 @@ from vmatrace.commands.audit.pages.question import estimate
 from vmatrace.commands.audit.snapshot import open_snapshot
 from vmatrace.kernels import get_kernel
 from vmatrace.layout import parse_layout
+from vmatrace.replayer.run import replay
+from vmatrace.trace.file import load_trace
 
 ALL = KsmSettings()
 #: 300 pages of its own, 200 alike, 100 of zeros, 50 of which nothing was written, 30 of a secret.
@@ -179,11 +181,11 @@ def test_the_reading_keeps_to_its_pace(monkeypatch: pytest.MonkeyPatch) -> None:
 PRE, POST = (get_kernel(name) for name in ("pre-patch", "post-patch"))
 
 
-@pytest.mark.parametrize("name", ["", " [heap]", " [anon:arena]"])
-def test_memory_that_grows_stays_apart_before_the_series_alone(name: str) -> None:
+@pytest.mark.parametrize(("name", "likely"), [("", 0), (" [heap]", 9), (" [anon:arena]", 0)])
+def test_memory_that_grows_stays_apart_before_the_series_alone(name: str, likely: int) -> None:
     there = parse_layout(f"10000000-{0x10000000 + 10 * STEP:08x} rw-p 00000000 00:00 0{name}\n")
     assert added(there, [PRE, POST, get_kernel("6.12")]) == [
-        ("pre-patch", 0, 9), ("post-patch", 0, 0), ("6.12", 0, 9),
+        ("pre-patch", likely, 9), ("post-patch", 0, 0), ("6.12", likely, 9),
     ]  # fmt: skip
 
 
@@ -191,6 +193,22 @@ def test_what_ksm_leaves_alone_costs_nothing() -> None:
     end = 0x10000000 + 10 * STEP
     for line in (f"10000000-{end:08x} rw-s 00000000 00:01 5 /memfd:x", "1000-2000 rw-p 0 00:00 0"):
         assert added(parse_layout(line + "\n"), [PRE]) == [("pre-patch", 0, 0)]
+
+
+PROGRAMS = sorted((ROOT / "traces" / "programs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+def test_of_recorded_programs_the_cost_is_foretold(path: Path) -> None:
+    """From the layout that they have without KSM, beside a replay of their calls with it."""
+    trace = load_trace(path)
+    for kernel in (PRE, POST):
+        plain, merging = (replay(trace, kernel, ksm).processes for ksm in (False, True))
+        for without, with_ in zip(plain, merging, strict=True):
+            cost = len(with_.layout) - len(without.layout)
+            (foretold,) = added(without.layout, [kernel])
+            assert foretold.likely == pytest.approx(cost, abs=7)
+            assert foretold.most >= cost
 
 
 # --- the command ----------------------------------------------------------------------------------

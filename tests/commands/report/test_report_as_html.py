@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 import io
 import json
 import re
+import zlib
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from program import EXHIBITS, ROOT, exhibit
 from vmatrace.commands.report import as_html, frames
 from vmatrace.commands.report.question import report, unlimited
 from vmatrace.event import Event, File
+from vmatrace.importers import open_trace
 from vmatrace.kernels import get_kernel
 from vmatrace.layout import Layout
 from vmatrace.replayer.lockstep import together
@@ -106,6 +110,27 @@ def test_a_name_comes_back_from_the_data_as_it_was(name: str) -> None:
     data = Elements(html(hostile(name))).raw[1]
     assert json.loads(data)["trace"] == name
     assert "<" not in data
+
+
+def test_a_page_of_a_hundred_thousand_events_is_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is compressed in it is what small pages hold as it is."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "bench"))
+    log = tmp_path / "calls.log"
+    calls = importlib.import_module("logs").memory_calls(100_000)
+    log.write_text("\n".join(calls) + "\n", encoding="utf-8")
+    found = report(open_trace(str(log)), PAIR, True)
+    assert found.events >= 100_000
+    out = io.StringIO()
+    as_html.write(out, found)
+    assert len(out.getvalue().encode()) <= 1_000_000
+    parsed = Elements(out.getvalue())
+    assert [a["type"] for _, a in parsed.tags if a.get("id") == "data"] == [
+        "application/zlib;base64"
+    ]
+    data = json.loads(zlib.decompress(base64.b64decode(parsed.raw[1], validate=True)))
+    assert data == json.loads(json.dumps(as_html.pack(found)))
 
 
 # --- what is packed ------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ def write(paper: Paper, audit: Audit) -> None:
         if counters is not None and counters.by_default is False:
             paper.line("")
             paper.paragraph(
-                "KSM is off here: what it would save and cost, says vmatrace audit --pages "
-                f"{audit.snapshot.pid}", "quiet",
+                f"KSM is off here; vmatrace audit --pages {audit.snapshot.pid} says what it would "
+                "save and cost.", "quiet",
             )  # fmt: skip
         return
     paper.line("")

@@ -97,18 +97,18 @@ def _costs(paper: Paper, found: Estimate) -> None:
         cells = []
         for row in process.added:
             over = process.vmas + row.most > process.max_map_count
-            cells.append((f"{_range(row.least, row.most):>{width}}", "failed" if over else ""))
+            cells.append((f"{_range(row.likely, row.most):>{width}}", "failed" if over else ""))
         paper.line(f"{_named(process)}{process.vmas:>9,}", *cells)
     _write_more(paper, found)
     paper.paragraph(
-        f"Up to: if anonymous memory came in calls of {words.size(STEP)}, as malloc's heap grows. "
-        "A snapshot does not say; a recording does: vmatrace record, then replay --ksm.",
+        f"From the heap alone, which malloc grows by {words.size(STEP)}, up to all anonymous "
+        "memory in such calls. A recording says what it is: vmatrace record, then replay --ksm.",
         "quiet",
     )
 
 
-def _range(least: int, most: int) -> str:
-    return f"+{least:,}" if least == most else f"+{least:,} to +{most:,}"
+def _range(likely: int, most: int) -> str:
+    return f"+{likely:,}" if likely == most else f"+{likely:,} to +{most:,}"
 
 
 def _notes(found: Estimate) -> list[str]:

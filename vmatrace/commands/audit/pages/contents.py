@@ -1,8 +1,9 @@
 """The anonymous pages of a running process as ksmd would see them: what each holds, as a digest.
 
 Reads /proc/PID/pagemap, and /proc/PID/mem where that says that a page is there; writes nothing and
-never stops the process: the kernel holds its mmap lock for reading, one page at a time. Contents
-leave this module as keyed digests alone, of a key that is made for the run and forgotten.
+never stops the process: the kernel holds its mmap lock for reading, one page at a time, and marks
+what is read as used (access_remote_vm(), mm/memory.c). Contents leave this module as keyed digests
+alone, of a key that is made for the run and forgotten.
 """
 
 from __future__ import annotations
@@ -143,8 +144,9 @@ class AnonymousPages:
             except OSError:
                 return  # it has exited
             entries.frombytes(data)
-            if not entries or max(entries) < _SWAPPED:
-                continue  # most of a reservation is nothing
+            # Most of a reservation is nothing, and every entry the same.
+            if not entries or (entries[0] < _SWAPPED and data == data[:8] * len(entries)):
+                continue
             for page, entry in enumerate(entries, first):
                 if entry & _PRESENT and not entry & _FILE:
                     self.present += 1

@@ -2,11 +2,12 @@
 
 A snapshot does not say of how many calls a VMA was made. What a model does to two calls for memory
 of one kind, side by side, the replay says; the number of calls is an assumption, so the answer is a
-range: one call for each VMA, or one for every STEP of anonymous memory.
+range: from the heap alone, which malloc grows by STEP, up to all anonymous memory in such calls.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import Final, NamedTuple
@@ -30,27 +31,29 @@ _PROT: Final = (
 
 
 class Added(NamedTuple):
-    """How many VMAs more there would be under a model: with one call for each VMA, and with one for
-    every STEP.
+    """How many VMAs more there would be under a model: ``likely`` if only the heap grew by STEP,
+    ``most`` if all anonymous memory came in calls of STEP.
     """
 
     kernel: str
-    least: int
+    likely: int
     most: int
 
 
 def added(layout: Layout, models: Sequence[Kernel]) -> list[Added]:
     """What KSM by default, in force from the start, would cost the process of *layout*."""
-    borders: dict[tuple[str, bool], int] = {}
+    borders: Counter[tuple[str, bool]] = Counter()
     for mapping in layout:
         if not is_file(mapping) and compatible(mapping.vm_flags, None):
-            kind = (_prot(mapping), mapping.name == "[heap]")
             calls = -(-(mapping.end - mapping.start) // STEP)
-            borders[kind] = borders.get(kind, 0) + calls - 1
-    return [
-        Added(model.name, 0, sum(n for kind, n in borders.items() if n and _parts(model, *kind)))
-        for model in models
-    ]
+            borders[_prot(mapping), mapping.name == "[heap]"] += calls - 1
+    return [_added(model, borders) for model in models]
+
+
+def _added(model: Kernel, borders: Counter[tuple[str, bool]]) -> Added:
+    stay = {kind: count for kind, count in borders.items() if count and _parts(model, *kind)}
+    heap = sum(count for (_, is_heap), count in stay.items() if is_heap)
+    return Added(model.name, heap, sum(stay.values()))
 
 
 def _prot(mapping: Mapping) -> str:

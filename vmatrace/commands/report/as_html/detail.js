@@ -63,7 +63,7 @@ function vmaDetail(vma) {
   return [
     make('h3', {}, 'VMA'),
     make('p', { class: 'where' }, `under ${DATA.models[maps.chosen.side]}`),
-    make('table', { class: 'pair' }, ...rows.map(([head, text]) => make('tr', {}, make('th', { scope: 'row' }, head), make('td', {}, text)))),
+    make('table', { class: 'pair' }, ...rows.map(([head, text]) => make('tr', {}, head ? make('th', { scope: 'row' }, head) : make('td', {}), make('td', {}, text)))),
   ];
 }
 
@@ -101,7 +101,7 @@ const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.)]
 function pairTable(above, below) {
   const sides = [above, below].map((vma) => DATA.attributes[vma.attributes]);
   const flags = sides.map((side) => side[1].split(' '));
-  const row = (head, ...cells) => make('tr', {}, make('th', { scope: 'row' }, head), ...cells.map((cell) => make('td', {}, ...[cell].flat())));
+  const row = (head, ...cells) => make('tr', {}, head ? make('th', { scope: 'row' }, head) : make('td', {}), ...cells.map((cell) => make('td', {}, ...[cell].flat())));
   const marked = (mine, others) => mine.flatMap((code, i) => [i ? ' ' : '', others.includes(code) ? code : make('mark', {}, code)]);
   const differ = (index) => sides.map((side, i) => (sides[0][index] === sides[1][index] ? side[index] || 'anonymous' : make('mark', {}, sides[i][index] || 'anonymous')));
   const rows = [

@@ -134,7 +134,7 @@ function listenLinks() {
 
 // A click on the head of a column sorts by it; the other way round the second time.
 function sortable(table) {
-  const heads = [...table.querySelectorAll('thead th')];
+  const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
     if (!head.textContent) return;
     const button = make('button', { type: 'button', class: 'sort', on: { click: () => {

@@ -32,7 +32,7 @@ function drawSummary() {
     ? [make('strong', {}, `${plural(change, 'VMA')} (${percent}%) fewer`), ` at the peak of ${process.name}`]
     : change < 0 ? [make('strong', {}, `${plural(-change, 'VMA')} more`), ` at the peak of ${process.name}`]
       : [make('strong', {}, 'The same'), ` at the peak of ${process.name}`];
-  put($('hero'), make('div', { class: 'hero-pair' }, number(0, a.peak), make('span', { class: 'hero-arrow', 'aria-label': 'to' }, '\u2192'), number(1, b.peak)), make('p', { class: 'hero-words' }, ...words, '.'));
+  put($('hero'), make('div', { class: 'hero-pair' }, number(0, a.peak), make('span', { class: 'hero-arrow', 'aria-hidden': 'true' }, '\u2192'), make('span', { class: 'spoken' }, ' to '), number(1, b.peak)), make('p', { class: 'hero-words' }, ...words, '.'));
   const at = (moment) => make('small', {}, moment[0] ? ` line ${count(moment[1])}` : ' at the start');
   const limit = (side) => (side.limit_at ? make('span', { class: 'bad' }, `hit in line ${count(side.limit_at[1])}`) : 'not hit');
   const share = (side) => [count(side.only), make('small', {}, side.blocked ? ` of ${count(side.blocked)} (${Math.round(side.only / side.blocked * 100)}%)` : '')];
@@ -45,7 +45,7 @@ function drawSummary() {
     ['Blocked by VM_MERGEABLE alone', share(a), share(b)],
   ];
   put($('facts'),
-    make('thead', {}, make('tr', {}, make('th', { scope: 'col' }, ''), ...DATA.models.map((model, side) => make('th', { scope: 'col' }, dot(side), model)))),
+    make('thead', {}, make('tr', {}, make('td', {}), ...DATA.models.map((model, side) => make('th', { scope: 'col' }, dot(side), model)))),
     make('tbody', {}, ...rows.map(([head, ...cells]) => make('tr', {}, make('th', { scope: 'row' }, head), ...cells.map((cell) => make('td', {}, ...[cell].flat()))))));
 }
 
@@ -64,7 +64,7 @@ function drawPatterns() {
   const heads = [['cost', ''], ['', 'bar-cell'], ['call', 'text'], ['calls', ''], [DATA.models[0], ''], [DATA.models[1], '']];
   put($('patterns'),
     make('div', { class: 'scroll' }, make('table', { class: 'list' },
-      make('thead', {}, make('tr', {}, ...heads.map(([head, name]) => make('th', { class: name, scope: 'col' }, head)))),
+      make('thead', {}, make('tr', {}, ...heads.map(([head, name]) => (head ? make('th', { class: name, scope: 'col' }, head) : make('td', { class: name }))))),
       make('tbody', {}, ...rows))),
     make('p', { class: 'after' }, `Cost: the VMAs that these calls left under ${DATA.models[0]}, less those under ${DATA.models[1]}. Calls that unmap give some of it back. A click on a call shows the first of its kind.`));
   sortable($('patterns').querySelector('table'));
@@ -269,3 +269,4 @@ current = FRAMES.findIndex((frame, index) => gone(chosenProcess, index)) - 1;
 if (current < 0) current = FRAMES.length - 1;
 recall();
 settled = true;
+document.documentElement.dataset.drawn = '';
