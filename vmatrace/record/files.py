@@ -93,6 +93,8 @@ class OpenFiles:
         self.unknown: set[str] = set()
         #: How many open files would be taken for others if they were mapped again.
         self.forgotten = 0
+        #: Grows whenever rename() may give another layout than before.
+        self.renamed = 0
         self._held = 0
         self._getfd, self._kcmp = numbers["pidfd_getfd"], numbers["kcmp"]
         self._live: dict[tuple[int, int], list[Opened]] = {}
@@ -155,7 +157,9 @@ class OpenFiles:
             self._forget(next(self._everything()))
             self.forgotten += 1
         name = path if path.startswith("/") else f"/{path}"
-        self._names[name.removesuffix(" (deleted)"), status.st_ino] = path
+        known = (name.removesuffix(" (deleted)"), status.st_ino)
+        self.renamed += self._names.get(known) != path
+        self._names[known] = path
         return opened
 
     def key(self, opened: Opened, shared: bool = False, at: tuple[int, int] | None = None) -> str:
