@@ -17,7 +17,7 @@ from vmatrace.event import Event, Fd
 from vmatrace.layout import Layout, parse_layout
 from vmatrace.record import decode, effects
 from vmatrace.record.files import OpenFiles
-from vmatrace.record.filter import is_unfollowed
+from vmatrace.record.filter import in_words, is_unfollowed
 from vmatrace.record.pages import PRIVATE, WRITABLE, WRITTEN, Pagemap, Pieces
 from vmatrace.record.spool import Spool
 from vmatrace.record.status import binds_nobody, exe, is_short, start_brk
@@ -108,8 +108,11 @@ class Recorder:
             elif name == "ioctl":
                 if not self._userfaultfds.find(process, pending):
                     return
-            elif name == "prlimit64" and values[0] in (process.pid, task.tid):
-                values[0] = 0
+            elif name == "prlimit64" and values[0]:
+                target = self._userfaultfds.group_of(cast(int, values[0]))
+                if target is None:
+                    return
+                process, values[0] = target, 0
             elif name == "process_madvise":
                 values[0] = decode.pid_of(process.pid, cast(int, values[0]))
             elif name == "shmat" and (segment := self.files.segment(cast(int, values[0]))):
@@ -130,7 +133,7 @@ class Recorder:
         if event is None and result is not None and is_made_by(pending.name, pending.args):
             self._userfaultfds.made(process, result)
         if event is None and result == 0 and is_unfollowed(pending.name, pending.args):
-            self.not_followed(process, _in_words(pending.name))
+            self.not_followed(process, in_words(pending.name))
         if event is not None and event.name not in EXECS and result is not None:
             if event.name == "shmat" and result > 0 and not pending.size:
                 shmid = cast(int, event.args[0])
@@ -390,9 +393,3 @@ def load(space: AddressSpace, layout: Layout) -> None:
         space.pieces.add(vma.start, vma.end, flags)
         if vma.name == "[heap]":
             space.brk = vma.end
-
-
-def _in_words(name: str) -> str:
-    return {"prctl": "prctl(PR_SET_MM)", "arch_prctl": "arch_prctl(ARCH_SHSTK_ENABLE)"}.get(
-        name, f"{name}()"
-    )
