@@ -24,6 +24,7 @@ from vmatrace.event import File
 from vmatrace.kernels import FILE_SYSTEMS
 from vmatrace.layout import Layout
 from vmatrace.oracle.errors import Unavailable
+from vmatrace.oracle.proc import check_proc
 from vmatrace.record.smaps import vmflags_at
 from vmatrace.trace.grammar import is_reserved
 
@@ -107,6 +108,7 @@ class OpenFiles:
 
     def check(self) -> None:
         """Whether the kernel lets open files be told apart at all. Raises Unavailable."""
+        check_proc()
         own, pidfd = os.open("/dev/null", os.O_RDONLY), os.pidfd_open(self._pid)
         try:
             for name, number, args in (
