@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format golden bench scaling verify-6.12 kernels verify-kernels compiled \
-	conformance mutations mutants browser pythons lowest newest elsewhere lock docs man picture clean
+	conformance mutations mutants browser pythons lowest newest elsewhere lock docs man peers picture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,6 +115,12 @@ $(VENV)/.docs: $(STAMP) $(LOCK_DOCS)
 
 man: $(STAMP) ## write the man pages, docs/man/, of what --help says
 	$(BIN)/python tests/man/manpages.py docs/man
+
+# stress-ng (Debian: apt install stress-ng), and folders of LTP's and of built mm selftests. Half an hour.
+LTP ?=
+SELFTESTS ?=
+peers: $(STAMP) ## record other suites and check each run: docs/peers.md (LTP=, SELFTESTS=)
+	$(BIN)/python tests/peers/peers.py $(if $(LTP),--ltp $(LTP)) $(if $(SELFTESTS),--selftests $(SELFTESTS))
 
 CHROMIUM ?= chromium
 picture: $(STAMP) ## take the picture of the report page again, docs/images/report.png (needs chromium)

@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from vmatrace.oracle.boot.guest import cache
+from vmatrace import cache
 
 LIST = Path(__file__).with_name("images.tsv")
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -37,7 +37,7 @@ class Image(NamedTuple):
     def path(self) -> Path:
         """Its place in the cache."""
         kernel = self.package.removeprefix("linux-image-")
-        return cache() / "kernels" / self.release / f"vmlinuz-{kernel}"
+        return cache.folder() / "kernels" / self.release / f"vmlinuz-{kernel}"
 
 
 def images() -> list[Image]:
@@ -103,7 +103,7 @@ class Apt:
             if shutil.which(tool) is None:
                 sys.exit(
                     f"no {tool}: the images are Debian's; put others as "
-                    f"{cache() / 'kernels' / 'RELEASE' / 'vmlinuz-NAME'}"
+                    f"{cache.folder() / 'kernels' / 'RELEASE' / 'vmlinuz-NAME'}"
                 )
         (directory / "lists" / "partial").mkdir(parents=True)
         sources = directory / "sources.list"

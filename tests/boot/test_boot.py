@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from program import ROOT, RunProgram
 
-from vmatrace import abi
+from vmatrace import abi, cache
 from vmatrace.event import File
 from vmatrace.kernels import Kernel
 from vmatrace.oracle import KernelDied, Sandbox, SandboxLost
-from vmatrace.oracle.boot import BootedKernel, guest, qemu
+from vmatrace.oracle.boot import BootedKernel, qemu
 from vmatrace.trace.file import load_trace
 from vmatrace.verify import campaign, findings
 from vmatrace.verify.campaign import Campaign
@@ -29,7 +29,7 @@ RW, PRIVATE = abi.PROT_READ | abi.PROT_WRITE, abi.MAP_PRIVATE | abi.MAP_ANONYMOU
 
 
 def images() -> list[Path]:
-    return sorted(guest.cache().glob("kernels/*/vmlinuz-*"))
+    return sorted(cache.folder().glob("kernels/*/vmlinuz-*"))
 
 
 pytestmark = pytest.mark.skipif(

@@ -100,6 +100,12 @@ for limit, kind in ((resource.RLIMIT_AS, 0x21), (resource.RLIMIT_DATA, 0x22)):
     assert os.fork() or os._exit(asks(kind)) is None
     os.wait()
     resource.setrlimit(limit, (hard, hard))
+    if os.fork() == 0:
+        resource.prlimit(os.getppid(), limit, (least, hard))
+        os._exit(0)
+    os.wait()
+    assert not asks(kind)
+    resource.setrlimit(limit, (hard, hard))
     subprocess.run(['/bin/true'], preexec_fn=lambda: resource.setrlimit(limit, (most // 2, hard)))
 """
 

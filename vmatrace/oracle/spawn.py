@@ -13,6 +13,7 @@ from typing import Final
 
 from vmatrace.oracle.arch import Arch
 from vmatrace.oracle.errors import Unavailable
+from vmatrace.oracle.proc import check_proc
 from vmatrace.oracle.ptrace import Child
 
 _libc = ctypes.CDLL(None)
@@ -53,19 +54,6 @@ def spawn(arch: Arch) -> Child:
     with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w") as score:
         score.write("1000")  # should a trace use up the memory, its process is the one to go
     return tracee
-
-
-def check_proc() -> None:
-    """Whether /proc shows processes by the numbers that they have here. Raises Unavailable."""
-    try:
-        shown = os.readlink("/proc/self")
-    except OSError:
-        raise Unavailable("/proc is not mounted (mount -t proc proc /proc)") from None
-    if shown != str(os.getpid()):
-        raise Unavailable(
-            "/proc is that of another PID namespace (unshare --mount-proc, or mount -t proc proc "
-            "/proc)"
-        )
 
 
 _FIXED: Final = frozenset({signal.SIGKILL, signal.SIGSTOP})

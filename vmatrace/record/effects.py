@@ -70,6 +70,8 @@ def apply(space: AddressSpace, pending: Pending, result: int, page: int) -> None
             flags = PRIVATE if kind in (abi.MAP_PRIVATE, abi.MAP_DROPPABLE) else 0
             flags |= WRITABLE if args[2] & abi.PROT_WRITE else 0
             pieces.add(result, result + up(args[1]), flags, pending.opened)
+            if args[3] & abi.MAP_GROWSDOWN:
+                space.stacks.add(result + up(args[1]))
     elif name == "munmap":
         if not failed:
             pieces.clear(args[0], args[0] + up(args[1]))

@@ -24,6 +24,7 @@ from vmatrace.event import File
 from vmatrace.kernels import FILE_SYSTEMS
 from vmatrace.layout import Layout
 from vmatrace.oracle.errors import Unavailable
+from vmatrace.oracle.proc import check_proc
 from vmatrace.record.smaps import vmflags_at
 from vmatrace.trace.grammar import is_reserved
 
@@ -93,6 +94,8 @@ class OpenFiles:
         self.unknown: set[str] = set()
         #: How many open files would be taken for others if they were mapped again.
         self.forgotten = 0
+        #: Grows whenever rename() may give another layout than before.
+        self.renamed = 0
         self._held = 0
         self._getfd, self._kcmp = numbers["pidfd_getfd"], numbers["kcmp"]
         self._live: dict[tuple[int, int], list[Opened]] = {}
@@ -105,6 +108,7 @@ class OpenFiles:
 
     def check(self) -> None:
         """Whether the kernel lets open files be told apart at all. Raises Unavailable."""
+        check_proc()
         own, pidfd = os.open("/dev/null", os.O_RDONLY), os.pidfd_open(self._pid)
         try:
             for name, number, args in (
@@ -155,7 +159,9 @@ class OpenFiles:
             self._forget(next(self._everything()))
             self.forgotten += 1
         name = path if path.startswith("/") else f"/{path}"
-        self._names[name.removesuffix(" (deleted)"), status.st_ino] = path
+        known = (name.removesuffix(" (deleted)"), status.st_ino)
+        self.renamed += self._names.get(known) != path
+        self._names[known] = path
         return opened
 
     def key(self, opened: Opened, shared: bool = False, at: tuple[int, int] | None = None) -> str:

@@ -88,6 +88,13 @@ def is_unfollowed(name: str, args: tuple[int, ...]) -> bool:
     return values is not None and (not values or args[0] & 0xFFFFFFFF in values)
 
 
+def in_words(name: str) -> str:
+    """How a reader is told of a call that is_unfollowed()."""
+    return {"prctl": "prctl(PR_SET_MM)", "arch_prctl": "arch_prctl(ARCH_SHSTK_ENABLE)"}.get(
+        name, f"{name}()"
+    )
+
+
 _LOAD, _EQUAL, _SET, _RETURN, _AT_LEAST = 0x20, 0x15, 0x45, 0x06, 0x35
 _TRACE, _ALLOW = 0x7FF00000, 0x7FFF0000
 _NR, _ARCH, _ARGS = 0, 4, 16

@@ -249,7 +249,7 @@ class Pagemap:
     def __init__(self, pid: int, page_size: int) -> None:
         self._fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         self._maps = os.open(f"/proc/{pid}/maps", os.O_RDONLY | os.O_CLOEXEC)
-        if self._vma(0) is None and ctypes.get_errno() == errno.ENOTTY:
+        if self.vma_at(0) is None and ctypes.get_errno() == errno.ENOTTY:
             Pagemap.queries = False
         self._page = page_size
         self._huge = page_size * page_size // 8  # what one page of page table entries maps
@@ -277,7 +277,7 @@ class Pagemap:
             self.settle(pieces, list(pieces.borders))
             yield from self._look(pieces, pieces.touching())
         for start, end in ranges:
-            before, behind = self._vma(start - 1), self._vma(end)
+            before, behind = self.vma_at(start - 1), self.vma_at(end)
             low, high = start, end
             if before is not None:
                 low = before[0]
@@ -290,7 +290,7 @@ class Pagemap:
     def settle(self, pieces: Pieces, addresses: Iterable[int]) -> None:
         """Join what is one VMA around each of *addresses*."""
         for address in addresses:
-            if (vma := self._vma(address)) is not None:
+            if (vma := self.vma_at(address)) is not None:
                 pieces.join(*vma)
 
     def _look(self, pieces: Pieces, candidates: list[tuple[int, int]]) -> Iterator[int]:
@@ -300,7 +300,7 @@ class Pagemap:
                 pieces.written(start)
                 yield page
 
-    def _vma(self, address: int) -> tuple[int, int] | None:
+    def vma_at(self, address: int) -> tuple[int, int] | None:
         """The VMA around *address*, None if there is none."""
         _query[2] = address & (1 << 64) - 1
         if _ioctl(self._maps, _PROCMAP_QUERY, _query_at):

@@ -17,7 +17,7 @@ from vmatrace.event import Event, Fd
 from vmatrace.layout import Layout, parse_layout
 from vmatrace.record import decode, effects
 from vmatrace.record.files import OpenFiles
-from vmatrace.record.filter import is_unfollowed
+from vmatrace.record.filter import in_words, is_unfollowed
 from vmatrace.record.pages import PRIVATE, WRITABLE, WRITTEN, Pagemap, Pieces
 from vmatrace.record.spool import Spool
 from vmatrace.record.status import binds_nobody, exe, is_short, start_brk
@@ -26,8 +26,11 @@ from vmatrace.record.userfaultfds import Userfaultfds, is_made_by, learn
 
 #: mmap() of what cannot be mapped: the reason is not memory's, and no model knows it.
 _NOT_MEMORY: Final = (-19, -6, -95)  # ENODEV, ENXIO, EOPNOTSUPP
-#: Lines of smaps: ranges, and what a layout holds.
-_WANTED: Final = re.compile(rb"^(?:[0-9a-f]+-|Anonymous:|VmFlags:).*", re.MULTILINE)
+#: Lines of smaps: ranges and flags, and at the start what has pages.
+_WANTED: Final = re.compile(rb"^(?:[0-9a-f]+-|VmFlags:).*", re.MULTILINE)
+_WITH_PAGES: Final = re.compile(rb"^(?:[0-9a-f]+-|Anonymous:|VmFlags:).*", re.MULTILINE)
+#: So many layouts are kept, in case the next is one of them.
+_KEPT: Final = 64
 
 
 class Recorder:
@@ -53,6 +56,7 @@ class Recorder:
         #: Processes that somebody else began to trace, by name.
         self.surrendered: list[str] = []
         self._closed = False
+        self._layouts: dict[tuple[bytes, int], Layout] = {}
         self._kernel = kernel
         self._page = page_size
 
@@ -104,8 +108,11 @@ class Recorder:
             elif name == "ioctl":
                 if not self._userfaultfds.find(process, pending):
                     return
-            elif name == "prlimit64" and values[0] in (process.pid, task.tid):
-                values[0] = 0
+            elif name == "prlimit64" and values[0]:
+                target = self._userfaultfds.group_of(cast(int, values[0]))
+                if target is None:
+                    return
+                process, values[0] = target, 0
             elif name == "process_madvise":
                 values[0] = decode.pid_of(process.pid, cast(int, values[0]))
             elif name == "shmat" and (segment := self.files.segment(cast(int, values[0]))):
@@ -126,7 +133,7 @@ class Recorder:
         if event is None and result is not None and is_made_by(pending.name, pending.args):
             self._userfaultfds.made(process, result)
         if event is None and result == 0 and is_unfollowed(pending.name, pending.args):
-            self.not_followed(process, _in_words(pending.name))
+            self.not_followed(process, in_words(pending.name))
         if event is not None and event.name not in EXECS and result is not None:
             if event.name == "shmat" and result > 0 and not pending.size:
                 shmid = cast(int, event.args[0])
@@ -173,7 +180,8 @@ class Recorder:
             if recorded:
                 # What the child has got, the parent had.
                 self._note_faults(process, space)
-                self._note_growth(process, self._layout(tid))
+                self._note_stacks(process, space, tid)
+            space.stacks = set(old.stacks)
         child = ThreadGroup(tid, str(tid), space)
         child.foreign = process.foreign
         self._userfaultfds.groups.add(child)
@@ -224,7 +232,7 @@ class Recorder:
 
     def _meet(self, process: ThreadGroup, tid: int) -> Layout:
         """The layout of an address space that is new to us; *tid* is a thread in it."""
-        space, layout = process.space, self._layout(tid)
+        space, layout = process.space, self._layout(tid, _WITH_PAGES)
         space.pagemap = self._pagemap(tid)
         process.foreign = is_short(tid) or space.pagemap is None
         if process.foreign:
@@ -341,12 +349,33 @@ class Recorder:
                 pieces.grow_down(vma.start, vma.end, PRIVATE | WRITABLE | WRITTEN)
                 self._fault(process, vma.start)
 
-    def _layout(self, tid: int) -> Layout:
+    def _note_stacks(self, process: ThreadGroup, child: AddressSpace, tid: int) -> None:
+        """As _note_growth(), at a fork, whose *child* has the stacks as they are."""
+        if child.pagemap is None or not Pagemap.queries:
+            self._note_growth(process, self._layout(tid))
+            return
+        space = process.space
+        for end in space.stacks:
+            stack = child.pagemap.vma_at(end - 1)
+            if stack is not None and not space.pieces.covered(stack[0]):
+                space.pieces.grow_down(*stack, PRIVATE | WRITABLE | WRITTEN)
+                self._fault(process, stack[0])
+
+    def _layout(self, tid: int, wanted: re.Pattern[bytes] = _WANTED) -> Layout:
+        """What smaps shows of thread *tid*; not to be changed, for children often have the same."""
         lines = b""
         # Gone when it was killed meanwhile.
         with contextlib.suppress(OSError), open(f"/proc/{tid}/smaps", "rb") as smaps:
-            lines = b"\n".join(_WANTED.findall(smaps.read()))
-        return self.files.rename(parse_layout(lines.decode("utf-8", "backslashreplace")))
+            lines = b"\n".join(wanted.findall(smaps.read()))
+        key = (lines, self.files.renamed)
+        layout = self._layouts.get(key)
+        if layout is None:
+            text = lines.decode("utf-8", "backslashreplace")
+            layout = self.files.rename(parse_layout(text))
+            if len(self._layouts) == _KEPT:
+                self._layouts.clear()
+            self._layouts[key] = layout
+        return layout
 
 
 def load(space: AddressSpace, layout: Layout) -> None:
@@ -359,12 +388,8 @@ def load(space: AddressSpace, layout: Layout) -> None:
             flags |= WRITABLE
         if vma.faulted:
             flags |= WRITTEN
+        if vma.vm_flags & abi.VM_GROWSDOWN:
+            space.stacks.add(vma.end)
         space.pieces.add(vma.start, vma.end, flags)
         if vma.name == "[heap]":
             space.brk = vma.end
-
-
-def _in_words(name: str) -> str:
-    return {"prctl": "prctl(PR_SET_MM)", "arch_prctl": "arch_prctl(ARCH_SHSTK_ENABLE)"}.get(
-        name, f"{name}()"
-    )

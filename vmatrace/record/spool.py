@@ -15,9 +15,11 @@ from vmatrace.calls import BIRTHS
 from vmatrace.event import Event
 from vmatrace.layout import Layout
 from vmatrace.oracle.errors import Unavailable
-from vmatrace.trace.writer import event_line, expected_layout
+from vmatrace.trace.writer import event_line, expected_layout, scalar
 
 _COUNTED_APART: Final = "fault"
+#: Stands for a process in the text of a layout.
+_PID: Final = "PID"
 
 
 class Spool:
@@ -33,6 +35,8 @@ class Spool:
             )
         except OSError as error:
             raise _no_room(error) from None
+        #: The last layout, which the next process may have too, and its text.
+        self._last: tuple[Layout, str] = ([], "")
         self.events = 0
         self.faults = 0
         self.layouts = 0
@@ -50,7 +54,10 @@ class Spool:
 
     def expect(self, layout: Layout, pid: str, kernel: str) -> None:
         """The layout that process *pid* has here under *kernel*."""
-        self._put(expected_layout(layout, pid, kernel))
+        if layout is not self._last[0]:
+            self._last = layout, expected_layout(layout, _PID, kernel)
+        mine = "" if pid == "main" else f"      pid: {scalar(pid)}\n"
+        self._put(self._last[1].replace(f"      pid: {_PID}\n", mine, 1))
         self.layouts += 1
 
     def _put(self, text: str) -> None:

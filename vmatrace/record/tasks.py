@@ -36,8 +36,8 @@ class AddressSpace:
     """
 
     __slots__ = (
-        "brk", "owner", "pagemap", "pieces", "processes", "segments", "threads", "waiting",
-        "watchers",
+        "brk", "owner", "pagemap", "pieces", "processes", "segments", "stacks", "threads",
+        "waiting", "watchers",
     )  # fmt: skip
 
     def __init__(self, pieces: Pieces, pagemap: Pagemap | None = None) -> None:
@@ -49,6 +49,8 @@ class AddressSpace:
         self.processes: set[ThreadGroup] = set()
         #: Address to size of the System V segments that are attached.
         self.segments: dict[int, int] = {}
+        #: Where memory ends that grows down.
+        self.stacks: set[int] = set()
         #: Its userfaultfds.
         self.watchers: list[Watcher] = []
         #: How many threads run in it.

@@ -62,6 +62,10 @@ class Userfaultfds:
         self._files = files
         self._spool = spool
 
+    def group_of(self, tid: int) -> ThreadGroup | None:
+        """The process that has thread *tid*."""
+        return next((group for group in self.groups if tid in group.tasks), None)
+
     def made(self, process: ThreadGroup, fd: int) -> None:
         """*process* has made one, descriptor *fd*; -errno: it has not."""
         inode = identity(process.pid, fd) if fd >= 0 else None

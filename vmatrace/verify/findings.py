@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vmatrace import kernels
 from vmatrace.kernels import Kernel
-from vmatrace.oracle import Machine, Unavailable
-from vmatrace.oracle.lab import PAGE, RW, Lab
-from vmatrace.oracle.probe import probe
-from vmatrace.oracle.sandbox import Sandbox
+from vmatrace.oracle.errors import Unavailable
 from vmatrace.printable import Printable
+
+if TYPE_CHECKING:
+    from vmatrace.oracle import Machine
+    from vmatrace.oracle.lab import Lab
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Findings(Printable):
 
 def look(machine: Machine | None = None) -> Findings:
     """Make the experiments on *machine*, by default on the running kernel. Raises Unavailable."""
+    # Not above: whoever remembers the findings needs none of it.
+    from vmatrace.oracle.lab import Lab
+    from vmatrace.oracle.probe import probe
+    from vmatrace.oracle.sandbox import Sandbox
+
     found = probe(machine)
     with Sandbox(machine=machine) as sandbox:
         found["pkeys"] = _pkeys(Lab(sandbox))
@@ -48,6 +55,8 @@ def look(machine: Machine | None = None) -> Findings:
 
 
 def _pkeys(lab: Lab) -> bool:
+    from vmatrace.oracle.lab import PAGE, RW
+
     lab.map(0, 1)
     return lab.call("pkey_mprotect", lab.at(0), PAGE, RW, 0) == 0
 

@@ -126,10 +126,10 @@ def _record(
     from vmatrace.oracle import Unavailable
     from vmatrace.record.launch import CannotStart
     from vmatrace.record.session import Session
-    from vmatrace.verify import findings
+    from vmatrace.verify import remembered
 
     try:
-        kernel = findings.look().kernel
+        kernel = remembered.look().kernel
         session = Session(kernel.name)
         if pid is not None:
             return session, session.process(pid), kernel
@@ -180,10 +180,10 @@ def _can_be_met(paths: tuple[str, ...]) -> bool:
     from vmatrace.commands.record.budget import budget
     from vmatrace.oracle import Unavailable
     from vmatrace.trace.file import TraceError
-    from vmatrace.verify import findings
+    from vmatrace.verify import remembered
 
     try:
-        kernel = findings.look().kernel
+        kernel = remembered.look().kernel
         for path in paths:
             budget(path, kernel)
     except (TraceError, Unavailable) as error:

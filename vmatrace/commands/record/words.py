@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from vmatrace.calls import CALLS
 from vmatrace.event import format_result
-from vmatrace.render import summary, words
+from vmatrace.render import words
 
 if TYPE_CHECKING:
     from vmatrace.commands.record.budget import Budgeted
@@ -98,6 +98,8 @@ def _some(names: Sequence[str]) -> str:
 
 def write_differences(paper: Paper, result: Result) -> None:
     """Where the replay of a recording is not what was recorded."""
+    from vmatrace.render import summary
+
     for divergence in result.divergences[:_MOST]:
         event = divergence.event
         kind = CALLS[event.name].result
@@ -112,6 +114,8 @@ def write_differences(paper: Paper, result: Result) -> None:
 
 def write_budget(paper: Paper, budgeted: Budgeted, kernel: str) -> None:
     """The counts that are not as the budget has them."""
+    from vmatrace.render import summary
+
     for failure in budgeted.failures:
         summary.write_failure(paper, budgeted.path, failure, (kernel,))
 

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from vmatrace import cache
 from vmatrace.oracle.errors import Unavailable
 
 _SOURCE: Final = Path(__file__).with_name("guest.c")
@@ -25,12 +26,6 @@ _FLAGS: Final = (
 #: Traces' files are sparse, so little is enough.
 _DISK_BYTES: Final = 16 << 20
 _COMPILERS: Final = ("cc", "gcc", "clang")
-
-
-def cache() -> Path:
-    """The directory that vmatrace keeps what can be made again in (XDG Base Directory)."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "vmatrace"
 
 
 def archive() -> bytes:
@@ -45,7 +40,7 @@ def archive() -> bytes:
 
 def disk() -> Path | None:
     """A disk image with an empty ext4 file system, made once; None without mke2fs or a cache."""
-    place = cache() / "guest" / "ext4.img"
+    place = cache.folder() / "guest" / "ext4.img"
     if place.exists():
         return place
     program = shutil.which("mke2fs", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
@@ -69,7 +64,7 @@ def disk() -> Path | None:
 def _program() -> bytes:
     source = _SOURCE.read_bytes()
     key = hashlib.sha256(source + " ".join(_FLAGS).encode()).hexdigest()[:16]
-    place = cache() / "guest" / key
+    place = cache.folder() / "guest" / key
     with contextlib.suppress(OSError):
         return place.read_bytes()
     program = _compile()
