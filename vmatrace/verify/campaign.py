@@ -110,6 +110,8 @@ class Bench:
 
     def __init__(self, campaign: Campaign, machine: Machine | None = None) -> None:
         self.kernel = campaign.kernel
+        #: How often the machine had died and was booted anew.
+        self.revived = 0
         self._own = machine is None
         self.machine = machine or open_machine(campaign.boot)
         self._privileged = self.machine.privileged
@@ -152,11 +154,15 @@ class Bench:
     def start(self, index: int) -> Trace:
         """Set the sandbox back to where program *index* starts; that start."""
         try:
-            self.sandbox.reset()
-        except KernelDied:  # in the program before
+            return self._start(index)
+        except KernelDied:  # in the program before, or just now
             self.sandbox.close()
             self._open()
-            self.sandbox.reset()
+            self.revived += 1
+            return self._start(index)
+
+    def _start(self, index: int) -> Trace:
+        self.sandbox.reset()
         if index % 4 == 0:
             return self._full
         self._strip()
