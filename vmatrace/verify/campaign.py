@@ -148,8 +148,8 @@ class Bench:
             self.machine.close()
 
     def _strip(self) -> None:
-        for mapping in self._vdso:
-            self.sandbox.call("munmap", (mapping.start, mapping.end - mapping.start))
+        for vma in self._vdso:
+            self.sandbox.call("munmap", (vma.start, vma.end - vma.start))
 
     def start(self, index: int) -> Trace:
         """Set the sandbox back to where program *index* starts; that start."""
@@ -163,10 +163,9 @@ class Bench:
 
     def _start(self, index: int) -> Trace:
         self.sandbox.reset()
-        if index % 4 == 0:
-            return self._full
-        self._strip()
-        return self._lean
+        if index % 4:
+            self._strip()
+        return self._lean if index % 4 else self._full
 
     def events(self, campaign: Campaign, index: int) -> list[Event]:
         """Program *index*, without arguments that mean something else on this machine."""
@@ -347,16 +346,13 @@ def reduce(campaign: Campaign, machine: Machine, index: int, died: bool = False)
 
 def readable(events: Sequence[Event]) -> list[Event]:
     """The events with their text and the lines that they have in a trace of nothing else."""
-    made = []
-    for i, event in enumerate(events):
-        text = writer.call_text(event)
-        made.append(
-            Event(
-                event.name, event.args, text, i + 1, 1, event.pid, event.label, event.recorded,
-                event.symbolic,
-            )
-        )  # fmt: skip
-    return made
+    return [
+        Event(
+            event.name, event.args, writer.call_text(event), line, 1, event.pid, event.label,
+            event.recorded, event.symbolic,
+        )
+        for line, event in enumerate(events, 1)
+    ]  # fmt: skip
 
 
 def exhibit_text(campaign: Campaign, index: int, reduced: Reduced) -> str:
