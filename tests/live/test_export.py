@@ -57,3 +57,19 @@ def test_a_broken_expectation_makes_it_fail(kernel: Kernel, tmp_path: Path) -> N
     done = performed(trace, kernel, tmp_path)
     assert done.returncode == 1
     assert "# there are 2\nnot ok 5 line 10: vmas 3\n" in done.stdout
+
+
+def test_accesses_are_what_they_say(kernel: Kernel, tmp_path: Path) -> None:
+    """Executing is not reading: of each protection, and of pages that are there or not."""
+    both = "MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED"
+    lines = []
+    for i, prot in enumerate(("READ", "WRITE", "EXEC", "READ|PROT_EXEC", "NONE")):
+        at = 0x10000000 + i * 0x10000
+        lines.append(f"mmap({at:#x}, 3*PAGE_SIZE, PROT_{prot}, {both}, -1, 0)")
+        accesses = ("EXEC", "READ", "READ|PROT_EXEC", "WRITE", "WRITE|PROT_EXEC", "EXEC")
+        lines += [f"fault({at:#x}, 2*PAGE_SIZE, PROT_{access})" for access in accesses]
+        lines.append(f"mprotect({at:#x}, 3*PAGE_SIZE, PROT_READ|PROT_WRITE|PROT_EXEC)")
+        lines.append(f"fault({at:#x}, 3*PAGE_SIZE, PROT_WRITE|PROT_EXEC)")
+    done = performed(Trace.of(lines), kernel, tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("fault(") == 35

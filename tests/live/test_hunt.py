@@ -142,7 +142,8 @@ def test_a_guest_that_dies_is_booted_again_and_counted(mortal: Callable[[int], M
     (find,) = total.finds
     assert (find.call, find.what, find.calls) == ("mprotect", "the kernel died", 1)
     assert (total.programs, total.ended) == (12, "")
-    assert total.died >= machine.boots > 0
+    assert total.died - machine.boots in (0, 1)  # the last may not have been needed again
+    assert machine.boots > 0
 
 
 def test_a_guest_that_cannot_be_booted_again_ends_the_hunt_with_what_was_found(

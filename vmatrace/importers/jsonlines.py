@@ -5,14 +5,16 @@ Knows the keys (docs/reference/inputs.md has them); a call in it is spelled as i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, cast
 
 from vmatrace import abi
 from vmatrace.calls import CALLS
-from vmatrace.diagnostic import quoted, suggestion
+from vmatrace.diagnostic import TraceError, quoted, suggestion
 from vmatrace.importers.retold import (
     LogHeader,
     Passed,
@@ -24,14 +26,18 @@ from vmatrace.importers.retold import (
     retold,
     text_of,
 )
+from vmatrace.layout import Layout
+from vmatrace.trace.file import Trace
 
 #: What makes the first line a header, and its version.
 TITLE: Final = "vmatrace-events"
 VERSION: Final = 1
-_KEYS: Final = ("call", "args", "result", "pid", "tgid", "caller")
-_HEADER_KEYS: Final = (TITLE, "page_size", "arch", "accesses")
+_KEYS: Final = ("call", "args", "result", "pid", "tgid", "caller", "maps")
+_HEADER_KEYS: Final = (TITLE, "page_size", "arch", "accesses", "start")
+#: The keys of a trace file that may stand in start.
+START_KEYS: Final = ("kernel", "sysctl", "process", "files", "maps", "partial")
 _EVENT: Final = re.compile(r"""\s*\{.*"call"\s*:\s*".*\}\s*$""", re.ASCII)
-_HEADER: Final = re.compile(rf"""\s*\{{.*"{TITLE}"\s*:\s*\d.*\}}\s*$""", re.ASCII)
+_HEADER: Final = re.compile(rf"""\s*\{{.*"{TITLE}"\s*:\s*\d""", re.ASCII)  # it may be long
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,60}", re.ASCII)
 #: What is written as it is among the arguments: numbers, constants, descriptors with paths,
 #: structures, strings.
@@ -43,6 +49,7 @@ _PLAIN: Final = re.compile(
 )
 _ERROR: Final = re.compile(r"(?:-1 )?(?P<name>E[A-Z0-9]{1,20})\b", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f]", re.ASCII)
+_DESCRIPTOR: Final = re.compile(r"\d{1,10}", re.ASCII)
 _NO_RESULT: Final = ("exit", "exit_group", "fault")
 
 
@@ -60,7 +67,7 @@ class JsonLines(Teller):
 
     def tell(self, line: str) -> Told:
         """See Teller."""
-        self.caller = None
+        self.caller = self.maps = None
         if not line.strip():
             return Passed("blank")
         try:
@@ -94,16 +101,24 @@ class JsonLines(Teller):
         caller = found.get("caller")
         if isinstance(caller, str) and caller.isprintable():
             self.caller = caller
+        if "maps" in found:
+            self.maps = self._maps(found["maps"])
         return f"{pid} {text}" if pid is not None else text
 
-    @staticmethod
-    def _header(found: Mapping[str, Any]) -> Told:
+    def _maps(self, text: object) -> Layout:
+        if not isinstance(text, str):
+            raise _BadError("not a layout (expected the text of maps or smaps)", "maps")
+        return _started({"maps": text}, self.machine.page_size, "maps").maps
+
+    def _header(self, found: Mapping[str, Any]) -> Told:
         if found[TITLE] is True or found[TITLE] != VERSION:
             raise _BadError(f"unknown version (expected {VERSION})", TITLE)
         for key in found:
             if key not in _HEADER_KEYS:
                 hint = suggestion(key, _HEADER_KEYS)
                 raise _BadError(f"unknown key {quoted(key)}{hint or ''}", key)
+        if "start" in found:
+            _started(found["start"], self.machine.page_size)
         return Passed("header")
 
     def _call(self, call: str, found: Mapping[str, Any]) -> str:
@@ -219,11 +234,48 @@ def _header(lines: Sequence[str]) -> LogHeader:
     except ValueError:
         return LogHeader()
     size, arch = found.get("page_size"), found.get("arch")
+    size = size if size in abi.PAGE_SIZES else None
+    start = None
+    if "start" in found:
+        with contextlib.suppress(_BadError):  # which is said where the line is read
+            start = _started(found["start"], size or abi.PAGE_SIZES[0])
     return LogHeader(
-        size if size in abi.PAGE_SIZES else None,
+        size,
         arch if isinstance(arch, str) and arch in abi.TASK_SIZES else None,
         found.get("accesses") is True,
+        start,
     )
+
+
+def _started(found: object, page_size: int, key: str = "start") -> Trace:
+    """The start that *found* says, in the keys of a trace file. Raises _BadError."""
+    if not isinstance(found, dict):
+        raise _BadError("not a start (expected an object)", key)
+    for name in found:
+        if name not in START_KEYS:
+            hint = suggestion(name, START_KEYS) or f" (expected {', '.join(START_KEYS)})"
+            raise _BadError(f"unknown key {quoted(name)}{hint}", name)
+    given = dict(found)
+    if isinstance(given.get("files"), dict):  # the keys of JSON are texts
+        given["files"] = {
+            int(key) if _DESCRIPTOR.fullmatch(key) else key: value
+            for key, value in given["files"].items()
+        }
+    if not isinstance(given.get("maps", ""), str):
+        raise _BadError("not a layout (expected the text of maps or smaps)", "maps")
+    partial = given.pop("partial", False)
+    if not isinstance(partial, bool):
+        raise _BadError("expected true or false", "partial")
+    try:
+        start = Trace.of([], page_size=page_size, **given)
+    except TraceError as error:
+        raise _BadError(error.diagnostics[0].message, key) from None
+    except TypeError as error:
+        raise _BadError(str(error), key) from None
+    for name in start.files:
+        if not isinstance(name, int):
+            raise _BadError(f"{quoted(str(name))} is no descriptor (expected a number)", "files")
+    return replace(start, partial=partial)
 
 
 def _looks(lines: Sequence[str]) -> bool:

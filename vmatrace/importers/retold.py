@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Union
 
 from vmatrace import abi
@@ -21,6 +21,7 @@ from vmatrace.importers.prefixes import PART
 from vmatrace.importers.strace.line import UNFINISHED
 from vmatrace.importers.strace.reader import Reader
 from vmatrace.importers.text import LogText
+from vmatrace.layout import Layout
 from vmatrace.notes import Notes
 from vmatrace.trace.file import Trace
 
@@ -49,7 +50,7 @@ class Teller:
 
     ``groups``: the thread group of each thread, where the log shows it (Processes.groups). ``lost``
     counts events that the tracer says it has lost. ``caller`` is the function that made the call of
-    the line told last, where that is shown.
+    the line told last, where that is shown, and ``maps`` the layout after its exec.
     """
 
     def __init__(self, machine: LogMachine, head: Sequence[str] = ()) -> None:
@@ -58,6 +59,7 @@ class Teller:
         self.groups: dict[str, str] = {}
         self.lost = 0
         self.caller: str | None = None
+        self.maps: Layout | None = None
 
     def tell(self, line: str) -> Told:
         """*line* as one of strace's, or what else it is."""
@@ -156,11 +158,16 @@ def _escaped(character: str) -> str:
 
 @dataclass(frozen=True)
 class LogHeader:
-    """What a log says of itself: as Reading's, and ``accesses``: it has fault() events."""
+    """What a log says of itself: as Reading's, and ``accesses``: it has fault() events.
+
+    ``start``: a trace without events that says how the first process starts; with it nothing is
+    assumed that the log does not show, unless it is partial.
+    """
 
     page_size: int | None = None
     arch: str | None = None
     accesses: bool = False
+    start: Trace | None = None
 
 
 def retold(
@@ -174,9 +181,14 @@ def retold(
     """The Format of a tracer; *teller* gives what tells a log of that machine, which starts so."""
 
     def read(text: LogText, reading: Reading) -> Trace:
-        return _open(name, text, reading, teller, header(text.head))
+        return _open(name, text, reading, teller, header(_first_lines(text)))
 
     return Format(name, what, made, looks_like, read)
+
+
+def _first_lines(text: LogText) -> Sequence[str]:
+    """The head of a text; of one whose first line is longer than that, this line."""
+    return text.head if len(text.head) > 1 or not text.cut else next(text.chunks(), [])[:1]
 
 
 def _open(
@@ -194,6 +206,7 @@ def _open(
         reading.page_size or header.page_size or guessed.page_size,
     )
     machine = make(machine, text.head).machine  # it may know more
+    start = header.start or Trace(text.name, "", lambda: iter(()), partial=True)
 
     def read() -> Iterator[Event]:
         notes.reset()
@@ -203,9 +216,13 @@ def _open(
         reader = Reader(text.name, notes, faulted == "writable", machine, told.groups)
         if header.accesses:
             reader.take_accesses()
+        files = {n: f for n, f in start.files.items() if isinstance(n, int)}
+        reader.start_with(files, complete=not start.partial)
         for chunk in text.chunks():
             for line in chunk:
                 events = _read(reader, line if line == PART else told.tell(line), line)
+                if told.maps is not None and events and events[-1].name in EXECS:
+                    events[-1].maps = told.maps
                 if told.caller is not None and events:
                     events[-1 if events[-1].name != "fault" else 0].caller = told.caller
                 yield from events
@@ -213,9 +230,9 @@ def _open(
             notes.assumed.append(f"The tracer lost {told.lost} events, which are missing here.")
         yield from reader.end()
 
-    return Trace(
-        text.name, stem(text.name), read, page_size=machine.page_size, arch=machine.arch,
-        partial=True, notes=notes,
+    return replace(
+        start, path=text.name, name=stem(text.name), read=read, page_size=machine.page_size,
+        arch=machine.arch, files={}, notes=notes,
     )  # fmt: skip
 
 

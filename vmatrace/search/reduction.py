@@ -213,11 +213,13 @@ class Reducer:
         self._take(rewriting.processes_named(self._best))
 
     def _rewrite(self, anonymize: bool) -> None:
-        for model in reversed(self._goal.models):
-            if self._take(rewriting.concrete(self._best, model, self._goal.ksm)):
-                break
+        # Where that fails, results of the log say where things are.
+        given = any(
+            self._take(rewriting.concrete(self._best, model, self._goal.ksm))
+            for model in reversed(self._goal.models)
+        )
         places = any(self._take(rewriting.moved(self._best, squeeze)) for squeeze in (True, False))
-        if anonymize and not (places and self._take(rewriting.anonymous(self._best))):
+        if anonymize and not (given and places and self._take(rewriting.anonymous(self._best))):
             raise TellingError
 
     def _used_files(self) -> dict[int | str, File]:

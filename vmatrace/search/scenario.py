@@ -53,7 +53,7 @@ def text(
             remark = "; ".join([*([remark] if remark else []), "returns: " + ", ".join(said)])
         if remark:
             lines.append(writer.comment(remark, "  ").rstrip())
-        lines.append(writer.event_line(event, result=base.partial))
+        lines.append(writer.event_line(event, result=True))
     lines += _expectations(outcomes)
     return "\n".join(lines) + "\n"
 

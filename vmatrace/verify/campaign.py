@@ -110,6 +110,8 @@ class Bench:
 
     def __init__(self, campaign: Campaign, machine: Machine | None = None) -> None:
         self.kernel = campaign.kernel
+        #: How often the machine had died and was booted anew.
+        self.revived = 0
         self._own = machine is None
         self.machine = machine or open_machine(campaign.boot)
         self._privileged = self.machine.privileged
@@ -146,21 +148,24 @@ class Bench:
             self.machine.close()
 
     def _strip(self) -> None:
-        for mapping in self._vdso:
-            self.sandbox.call("munmap", (mapping.start, mapping.end - mapping.start))
+        for vma in self._vdso:
+            self.sandbox.call("munmap", (vma.start, vma.end - vma.start))
 
     def start(self, index: int) -> Trace:
         """Set the sandbox back to where program *index* starts; that start."""
         try:
-            self.sandbox.reset()
-        except KernelDied:  # in the program before
+            return self._start(index)
+        except KernelDied:  # in the program before, or just now
             self.sandbox.close()
             self._open()
-            self.sandbox.reset()
-        if index % 4 == 0:
-            return self._full
-        self._strip()
-        return self._lean
+            self.revived += 1
+            return self._start(index)
+
+    def _start(self, index: int) -> Trace:
+        self.sandbox.reset()
+        if index % 4:
+            self._strip()
+        return self._lean if index % 4 else self._full
 
     def events(self, campaign: Campaign, index: int) -> list[Event]:
         """Program *index*, without arguments that mean something else on this machine."""
@@ -341,16 +346,13 @@ def reduce(campaign: Campaign, machine: Machine, index: int, died: bool = False)
 
 def readable(events: Sequence[Event]) -> list[Event]:
     """The events with their text and the lines that they have in a trace of nothing else."""
-    made = []
-    for i, event in enumerate(events):
-        text = writer.call_text(event)
-        made.append(
-            Event(
-                event.name, event.args, text, i + 1, 1, event.pid, event.label, event.recorded,
-                event.symbolic,
-            )
-        )  # fmt: skip
-    return made
+    return [
+        Event(
+            event.name, event.args, writer.call_text(event), line, 1, event.pid, event.label,
+            event.recorded, event.symbolic,
+        )
+        for line, event in enumerate(events, 1)
+    ]  # fmt: skip
 
 
 def exhibit_text(campaign: Campaign, index: int, reduced: Reduced) -> str:

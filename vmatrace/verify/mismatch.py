@@ -19,7 +19,7 @@ from vmatrace.verify.witness import Mismatch, compare, program
 class KernelGoal(Goal):
     """Reached after the event at which a machine and *kernel* part, or at which the machine dies.
 
-    A machine that died is booted anew for the next program; ``deaths`` counts.
+    A machine that died is booted anew for the next program.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class KernelGoal(Goal):
         """*wanted*: what counts; a program that parts otherwise first does not reach it."""
         super().__init__(Named("mismatch"), [kernel])
         self._wanted = wanted
-        self.deaths = 0
+        self._dead = False
 
     @abstractmethod
     def begin(self, base: Trace) -> Trace | None:
@@ -38,6 +38,16 @@ class KernelGoal(Goal):
 
         Raises KernelDied where the machine cannot be booted any more.
         """
+
+    @property
+    @abstractmethod
+    def revived(self) -> int:
+        """How often the machine was booted anew."""
+
+    @property
+    def deaths(self) -> int:
+        """How often the machine died."""
+        return self.revived + self._dead
 
     @abstractmethod
     def sandbox(self) -> Sandbox:
@@ -57,6 +67,7 @@ class KernelGoal(Goal):
         Raises KernelDied where the machine cannot be booted any more.
         """
         start = self.begin(base)
+        self._dead = False
         if start is None:
             return None
         count = 0
@@ -69,7 +80,7 @@ class KernelGoal(Goal):
         except OracleError:
             return None
         except KernelDied as died:
-            self.deaths += 1
+            self._dead = True
             return (min(count + 1, len(events)), died) if self._wanted(died) else None
         return None
 
@@ -95,6 +106,7 @@ class MismatchGoal(KernelGoal):
         """Raises Skip where *trace* cannot be run there, and Unavailable."""
         super().__init__(kernel, wanted)
         self._machine = machine
+        self._revived = 0
         machine.ready()
         self._trace = trace
         self._knobs = setting.settle(trace, machine)
@@ -107,6 +119,11 @@ class MismatchGoal(KernelGoal):
     def __exit__(self, *_: object) -> None:
         self._sandbox.close()
         self._machine.restore_sysctls()
+
+    @property
+    def revived(self) -> int:
+        """See KernelGoal."""
+        return self._revived
 
     def sandbox(self) -> Sandbox:
         """See KernelGoal."""
@@ -122,6 +139,7 @@ class MismatchGoal(KernelGoal):
             self._sandbox.close()
             self._machine.ready()
             self._sandbox = setting.open_sandbox(self._trace, self._machine)
+            self._revived += 1
         try:
             return setting.begin(base, self._sandbox, self._knobs)
         except (OracleError, setting.Skip):

@@ -54,6 +54,11 @@ class _BenchGoal(KernelGoal):
         super().__init__(kernel, wanted)
         self._bench = bench
 
+    @property
+    def revived(self) -> int:
+        """See KernelGoal."""
+        return self._bench.revived
+
     def sandbox(self) -> Sandbox:
         """See KernelGoal."""
         return self._bench.sandbox

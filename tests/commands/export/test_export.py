@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from io import StringIO
 from pathlib import Path
@@ -10,13 +9,13 @@ from pathlib import Path
 import pytest
 from program import EXHIBITS, ROOT, RunProgram
 
-from vmatrace.commands.export import ktap, source
+from vmatrace.commands.export import jsonl, ktap, source
 from vmatrace.commands.export.program import UnperformableError, program
 from vmatrace.commands.export.spelling import quoted
 from vmatrace.importers import open_trace
 from vmatrace.kernels import get_kernel
 from vmatrace.replayer.run import replay
-from vmatrace.trace.file import load_trace
+from vmatrace.trace.file import Trace, load_trace
 
 ADJACENT = "traces/ksm-adjacent-anon.yaml"
 
@@ -137,25 +136,68 @@ def test_bad_input_and_a_file_that_cannot_be_written(run: RunProgram, tmp_path: 
     assert "cannot be written" in done.err
 
 
-@pytest.mark.parametrize("name", EXHIBITS)
-def test_json_lines_of_a_trace_lead_to_the_same_layout(
-    name: str, run: RunProgram, tmp_path: Path
-) -> None:
-    path = ROOT / "traces" / f"{name}.yaml"
-    trace, kernel = load_trace(path), get_kernel("post-patch")
-    out = tmp_path / "t.jsonl"
-    assert run("export", "jsonl", str(path), "-k", "post-patch", "-o", str(out)).status == 0
-    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    assert lines[0]["vmatrace-events"] == 1
-    # A log does not say how a machine and a process start, what is on which file system, and
-    # that nothing is below a stack.
-    default = load_trace(b"vmatrace: 1\nevents: [munlockall()]\n", "t.yaml")
-    if (trace.process, trace.sysctl, trace.maps) != (
-        default.process, default.sysctl, default.maps
-    ) or trace.files or "growsdown" in name:  # fmt: skip
-        return
-    ours, its = replay(trace, kernel), replay(open_trace(str(out)), kernel)
-    assert [p.layout for p in its.processes] == [p.layout for p in ours.processes]
+TRACES = [
+    str(path.relative_to(ROOT).with_suffix(""))
+    for path in sorted((ROOT / "traces").rglob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_json_lines_of_a_trace_lead_to_the_same(name: str, tmp_path: Path) -> None:
+    """Its start, its files and what an exec maps go with it, so that nothing has to be assumed."""
+    trace = load_trace(ROOT / f"{name}.yaml")
+    for model in ("pre-patch", "post-patch"):
+        kernel, path = get_kernel(model), tmp_path / "t.jsonl"
+        with path.open("w", encoding="utf-8") as out:
+            jsonl.write(trace, kernel, out)
+        ours, its = replay(trace, kernel), replay(open_trace(str(path)), kernel)
+        assert [p.layout for p in its.processes] == [p.layout for p in ours.processes]
+        assert (its.tally.merges, its.tally.blocked) == (ours.tally.merges, ours.tally.blocked)
+        assert its.errors == ours.errors
+        assert (its.diverged, its.assumed, its.cleared, its.believed) == (0, 0, 0, 0)
+
+
+def test_a_start_may_be_longer_than_what_is_looked_at_first(tmp_path: Path) -> None:
+    rows = "\n".join(f"{i:x}000-{i + 1:x}000 r--p 00000000 00:00 0" for i in range(0x10, 0x1800, 2))
+    trace, kernel = Trace.of(["munmap(0x10000, 0x3000)"], maps=rows), get_kernel("6.18")
+    path = tmp_path / "t.jsonl"
+    with path.open("w", encoding="utf-8") as out:
+        jsonl.write(trace, kernel, out)
+    assert replay(open_trace(str(path)), kernel).vmas == 0x17F0 // 2 - 2
+
+
+def test_a_log_stays_partial(tmp_path: Path) -> None:
+    path, kernel = tmp_path / "t.jsonl", get_kernel("6.18")
+    trace = open_trace(str(ROOT / "traces" / "logs" / "sort.log"))
+    with path.open("w", encoding="utf-8") as out:
+        jsonl.write(trace, kernel, out)
+    again = open_trace(str(path))
+    assert again.partial
+    assert replay(again, kernel).vmas == replay(trace, kernel).vmas
+
+
+@pytest.mark.parametrize(
+    ("start", "says"),
+    [
+        ("5", "not a start (expected an object)"),
+        ('{"map": ""}', "unknown key 'map' (did you mean 'maps'?)"),
+        ('{"maps": 5}', "not a layout (expected the text of maps or smaps)"),
+        ('{"process": {"ksm": 7}}', "true or false"),
+        ('{"files": {"x": {"path": "/x"}}}', "'x' is no descriptor (expected a number)"),
+        ('{"partial": 1}', "expected true or false"),
+        ('{"kernel": "6.99"}', "unknown kernel '6.99'"),
+    ],
+)
+def test_a_start_in_error_is_said(run: RunProgram, tmp_path: Path, start: str, says: str) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(
+        f'{{"vmatrace-events": 1, "start": {start}}}\n'
+        '{"call": "munlockall", "args": [], "result": 0}\n',
+        encoding="utf-8",
+    )
+    done = run("replay", str(path))
+    assert "t.jsonl:1" in done.out + done.err
+    assert says in done.out + done.err
 
 
 def test_every_exhibit_is_written_or_refused(tmp_path: Path) -> None:

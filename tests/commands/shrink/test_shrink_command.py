@@ -66,3 +66,21 @@ def test_bad_usage_is_said_and_nothing_is_printed(
     done = run("shrink", NEIGHBOUR, *options)
     assert (done.status, done.out) == (2, "")
     assert says in done.err
+
+
+HEAP = "".join(f"100 brk({at}) = {at}\n" for at in ("0x1e26c000", "0x1e28c000", "0x1e2ac000"))
+
+
+def test_a_log_whose_results_say_where_things_are_keeps_them(
+    run: RunProgram, tmp_path: Path
+) -> None:
+    log, small = tmp_path / "heap.log", tmp_path / "small.yaml"
+    log.write_text(f"100 brk(NULL) = 0x1e24a000\n{HEAP}", encoding="utf-8")
+    asked = ("shrink", str(log), "--ksm", "--kernel", "6.12", "--keep")
+    done = run(*asked, "blocked_only_by_mergeable >= 2", "-o", str(small))
+    assert (done.status, done.err) == (0, "")
+    assert "brk(NULL) = 0x1e24a000" in small.read_text(encoding="utf-8")
+    assert run("check", str(small), "--kernel", "6.12").status == 0
+    hidden = run(*asked, "blocked_only_by_mergeable >= 2", "--anonymize")
+    assert hidden.status == 2
+    assert "it cannot be anonymised" in hidden.err

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from itertools import count
 from typing import TextIO
 
 from vmatrace.calls import BIRTHS, CALLS
-from vmatrace.event import Arg, Event, Fd, format_arg, format_result
+from vmatrace.event import Arg, Event, Fd, File, format_arg, format_result
 from vmatrace.importers.jsonlines import TITLE, VERSION
 from vmatrace.kernels import Kernel
 from vmatrace.replayer.run import Replay
-from vmatrace.trace.file import Trace
+from vmatrace.trace.file import ProcessState, Sysctl, Trace
+from vmatrace.trace.writer import snapshot
 
 
 def write(trace: Trace, kernel: Kernel, out: TextIO) -> None:
@@ -20,15 +23,13 @@ def write(trace: Trace, kernel: Kernel, out: TextIO) -> None:
     Processes are numbers, since a log knows no labels: the first one is 1.
     """
     numbers = {"main": 1}
-    header = {TITLE: VERSION, "page_size": trace.page_size, "accesses": True}
-    out.write(json.dumps(header) + "\n")
-    descriptors = _descriptors(trace)
-    for key, file in trace.files.items():
-        if file.path.startswith("/"):
-            mode = {"r": "O_RDONLY", "w": "O_WRONLY"}.get(file.mode, "O_RDWR")
-            path = json.dumps(file.path, ensure_ascii=False)
-            told = f"openat(AT_FDCWD, {path}, {mode}) = {descriptors[key]}"
-            out.write(json.dumps({"pid": 1, "call": told}, ensure_ascii=False) + "\n")
+    files = _files(trace)
+    descriptors = _descriptors(files)
+    header: dict[str, object] = {TITLE: VERSION, "page_size": trace.page_size}
+    if trace.arch is not None:
+        header["arch"] = trace.arch
+    header |= {"accesses": True, "start": _start(trace, files, descriptors)}
+    out.write(json.dumps(header, ensure_ascii=False) + "\n")
     for step in Replay(trace, kernel).steps():
         event = step.event
         if event.name in BIRTHS and step.result > 0:
@@ -43,18 +44,55 @@ def write(trace: Trace, kernel: Kernel, out: TextIO) -> None:
                 for i, arg in enumerate(step.args)
             ],
         }
-        if event.name != "fault":
+        if event.name != "fault" or step.result < 0:
             line["result"] = (
                 step.result if step.result >= 0 else format_result(step.result).removeprefix("-1 ")
             )
+        if event.maps is not None:
+            line["maps"] = "\n".join(snapshot(event.maps))
         out.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def _descriptors(trace: Trace) -> dict[int | str, int]:
-    """A number for each file of the trace; those with names get some that nobody has."""
-    found: dict[int | str, int] = {key: key for key in trace.files if isinstance(key, int)}
+def _files(trace: Trace) -> dict[int | str, File]:
+    """All that the trace has open: what it says itself, and what the descriptors of a log are."""
+    found = dict(trace.files)
+    for item in trace.items():
+        for arg in item.args if isinstance(item, Event) else ():
+            if isinstance(arg, Fd) and arg.file is not None:
+                found[arg.key] = arg.file
+    return found
+
+
+def _start(
+    trace: Trace, files: Mapping[int | str, File], descriptors: Mapping[int | str, int]
+) -> dict[str, object]:
+    """How the first process starts, in the keys of a trace file; what is as usual is left out."""
+    found: dict[str, object] = {
+        "kernel": trace.kernel,
+        "sysctl": _unusual(trace.sysctl, Sysctl()),
+        "process": _unusual(trace.process, ProcessState()),
+        "files": {str(descriptors[key]): _described(file) for key, file in files.items()},
+        "maps": "\n".join(snapshot(trace.maps)),
+        "partial": trace.partial,
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _unusual(state: Sysctl | ProcessState, usual: Sysctl | ProcessState) -> dict[str, object]:
+    values = {field.name: getattr(state, field.name) for field in fields(state)}
+    return {name: value for name, value in values.items() if value != getattr(usual, name)}
+
+
+def _described(file: File) -> dict[str, object]:
+    found = {**asdict(file), "vmflags": " ".join(file.vmflags) or None}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _descriptors(files: Mapping[int | str, File]) -> dict[int | str, int]:
+    """A number for each file; those with names get some that nobody has."""
+    found: dict[int | str, int] = {key: key for key in files if isinstance(key, int)}
     free = count(max(found.values(), default=2) + 1)
-    return found | {key: next(free) for key in trace.files if isinstance(key, str)}
+    return found | {key: next(free) for key in files if isinstance(key, str)}
 
 
 def _argument(event: Event, i: int, arg: Arg) -> object:

@@ -74,6 +74,8 @@ class CProgram:
     uffds: dict[str, bool] = field(default_factory=dict)
     #: Whether it gives names to anonymous memory, where the model knows them.
     anon_names: bool = False
+    #: Whether it fetches instructions from memory of the trace.
+    executes: bool = False
 
     @property
     def tests(self) -> int:
@@ -210,6 +212,8 @@ class _Writer:
             else:
                 raise UnperformableError(f"{event.name}: no way to write the argument {arg!r} in C")
         if event.name == "fault":
+            access = event.args[2]
+            self._program.executes |= isinstance(access, int) and bool(access & abi.PROT_EXEC)
             return f"fault({', '.join(values)})"
         return f"CALL({event.name}, {', '.join(values) or '0'})"
 

@@ -59,22 +59,64 @@ TOOL void caught(int signal)
 	siglongjmp(way_out, signal);
 }
 
+#ifdef __x86_64__
+static unsigned long fetched;
+static int steps;
+
+/* The first trap comes after the jump, the second after the instruction that was fetched. */
+TOOL void stepped(int signal, siginfo_t *info, void *context)
+{
+	unsigned long at = (unsigned long)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+	bool refused = (signal == SIGSEGV || signal == SIGBUS) && at == fetched &&
+		       (unsigned long)info->si_addr == fetched;
+
+	if (signal != SIGTRAP || steps++)
+		siglongjmp(way_out, refused ? 2 : 1);
+}
+#endif
+
+/* Whether an instruction can be fetched from a page: one is executed, whatever it is. */
+TOOL bool execute(unsigned long page)
+{
+#ifdef __x86_64__
+	static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP };
+	struct sigaction action = { .sa_sigaction = stepped, .sa_flags = SA_SIGINFO };
+	static long scratch[8];
+	int how;
+
+	for (int i = 0; i < 5; i++)
+		sigaction(signals[i], &action, NULL);
+	fetched = page;
+	steps = 0;
+	how = sigsetjmp(way_out, 1);
+	if (how)
+		return how == 1;
+	__asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n\t"
+			 "jmp *%0" : : "D"(page), "a"(scratch) : "memory");
+	__builtin_unreachable();
+#else
+	return page == 0; /* can_execute() has skipped it */
+#endif
+}
+
 TOOL long fault(unsigned long addr, unsigned long length, int access)
 {
 	struct sigaction action = { .sa_handler = caught };
 	volatile unsigned long page = addr & ~(PAGE_SIZE - 1);
 
-	sigaction(SIGSEGV, &action, NULL);
-	sigaction(SIGBUS, &action, NULL);
-	if (sigsetjmp(way_out, 1))
-		return -EFAULT;
 	for (; page < addr + length; page += PAGE_SIZE) {
 		volatile char *byte = (volatile char *)page;
 
+		sigaction(SIGSEGV, &action, NULL);
+		sigaction(SIGBUS, &action, NULL);
+		if (sigsetjmp(way_out, 1))
+			return -EFAULT;
 		if (access & PROT_WRITE)
-			*byte = 1;
-		else
+			*byte = 0;
+		else if (access != PROT_EXEC)
 			(void)*byte;
+		if (access & PROT_EXEC && !execute(page))
+			return -EFAULT;
 	}
 	return 0;
 }
@@ -254,6 +296,13 @@ TOOL int uffd(int ready)
 	if (file < 0 || (ready && ioctl(file, UFFDIO_API, &api)))
 		skip("no userfaultfd here");
 	return file;
+}
+
+TOOL void can_execute(void)
+{
+#ifndef __x86_64__
+	skip("an instruction can be fetched from any page on x86-64 only");
+#endif
 }
 
 TOOL void names_are_kept(void)

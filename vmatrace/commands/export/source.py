@@ -18,7 +18,7 @@ _HEADERS: Final = (
     "errno.h", "fcntl.h", "linux/userfaultfd.h", "setjmp.h", "signal.h", "stdbool.h", "stdio.h",
     "stdlib.h", "string.h", "sys/ioctl.h", "sys/ipc.h", "sys/mman.h", "sys/personality.h",
     "sys/prctl.h", "sys/resource.h", "sys/shm.h", "sys/stat.h", "sys/statfs.h",
-    "sys/syscall.h", "sys/types.h", "sys/uio.h", "sys/wait.h", "unistd.h",
+    "sys/syscall.h", "sys/types.h", "sys/uio.h", "sys/wait.h", "ucontext.h", "unistd.h",
 )  # fmt: skip
 #: statfs.f_type of the file systems that a file can be asked to be on.
 _MAGIC: Final = {
@@ -223,6 +223,8 @@ def _setup(made: CProgram, opening: list[str], several: bool) -> Iterator[str]:
     body += [f"{name} = uffd({int(not asks)});" for name, asks in made.uffds.items()]
     if made.anon_names:
         body.append("names_are_kept();")
+    if made.executes:
+        body.append("can_execute();")
     if several:
         body += [
             "for (int i = 0; i < PROCESSES; i++)",

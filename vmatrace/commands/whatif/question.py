@@ -60,24 +60,26 @@ def whatif(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> WhatIf:
     """What each rewriting would save of *trace* under *kernel*. Raises TraceError."""
     start = Rewritten(trace, ksm)
     now, faults = _cost(start, kernel)
-    found: list[tuple[Change, ModuleType]] = []
-    for module in rewritings.ALL:
-        if not all(kernel.has(feature) for feature in module.FEATURES):
-            continue
-        other = rewrite(start, kernel, [module])
+    modules = [m for m in rewritings.ALL if all(kernel.has(f) for f in m.FEATURES)]
+    found: list[tuple[Change, ModuleType, Rewritten]] = []
+    for module, other in zip(modules, _each(start, kernel, modules), strict=True):
         if other.calls:
             cost, others = _cost(other, kernel)
             change = Change(module.NAME, module.RULE, module.MEANING, other.calls, cost)
             if others.beside(faults):
-                found.append((change, module))
-    found.sort(key=lambda pair: (pair[0].cost.peak, pair[0].cost.vmas))
+                found.append((change, module, other))
+    found.sort(key=lambda one: (one[0].cost.peak, one[0].cost.vmas))
     every, together = start, now
-    for _, module in found:
-        other = rewrite(every, kernel, [module])
-        cost, others = _cost(other, kernel)
-        if others.beside(faults) and (cost.peak, cost.vmas) <= (together.peak, together.vmas):
+    for change, module, alone in found:
+        other, cost = alone, change.cost
+        if every is not start:
+            other = rewrite(every, kernel, [module])
+            cost, others = _cost(other, kernel)
+            if not others.beside(faults):
+                continue
+        if (cost.peak, cost.vmas) <= (together.peak, together.vmas):
             every, together = other, cost
-    changes = [change for change, _ in found]
+    changes = [change for change, _, _ in found]
     shown = together if found else None
     return WhatIf(
         trace.name, trace.path, kernel.name, now, changes, shown, every.calls, every.trace
@@ -100,28 +102,36 @@ def rewrite(start: Rewritten, kernel: Kernel, modules: Sequence[ModuleType]) -> 
     """
     program = start
     for module in modules:
-        program = _rewrite(program, kernel, module.make())
+        (program,) = _each(program, kernel, [module])
     return program
 
 
-def _rewrite(program: Rewritten, kernel: Kernel, made: Rewriting) -> Rewritten:
-    trace, ksm, calls = program.trace, program.ksm, program.calls
-    if made.looks_ahead:
+def _each(program: Rewritten, kernel: Kernel, modules: Sequence[ModuleType]) -> list[Rewritten]:
+    """*program* after each of *modules* alone: two replays, however many there are."""
+    trace, ksm = program.trace, program.ksm
+    made: list[Rewriting] = [module.make() for module in modules]
+    if ahead := [one for one in made if one.looks_ahead]:
         for step in Replay(trace, kernel, ksm).steps():
-            made.seen(step)
-    start, start_ksm = made.started(trace, ksm)
-    events: list[Event] = []
+            for one in ahead:
+                one.seen(step)
+    starts = [one.started(trace, ksm) for one in made]
+    events: list[list[Event]] = [[] for _ in made]
+    calls = [program.calls for _ in made]
     run = Replay(trace, kernel, ksm)
     for step in run.steps():
-        made.places.note(step)
-        instead = made.rewritten(step)
-        if instead is None:
-            events.append(made.kept(step))
-        else:
-            calls += 1
-            events += instead
-    more = made.finished(run)
-    return Rewritten(with_events(start, events + more), start_ksm, calls + len(more))
+        for i, one in enumerate(made):
+            one.places.note(step)
+            instead = one.rewritten(step)
+            if instead is None:
+                events[i].append(one.kept(step))
+            else:
+                calls[i] += 1
+                events[i] += instead
+    found = []
+    for one, (start, start_ksm), mine, count in zip(made, starts, events, calls, strict=True):
+        more = one.finished(run)
+        found.append(Rewritten(with_events(start, mine + more), start_ksm, count + len(more)))
+    return found
 
 
 @dataclass(frozen=True)

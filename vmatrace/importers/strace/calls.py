@@ -7,7 +7,7 @@ be looked up: descriptors, segments, pidfds. Lines and processes are the reader'
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from vmatrace import abi, syscalls
@@ -89,6 +89,7 @@ class Adjuster:
         self.other_names = other_names(arch)
         self._names = Names()
         self._segments: dict[int, Fd] = {}
+        self._all_known = False
         self._changes: dict[str, Callable[[tuple[Arg, ...], Process], tuple[Arg, ...]]] = {
             "mmap": self._mmap,
             "shmat": self._shmat,
@@ -118,10 +119,12 @@ class Adjuster:
         change = self._changes.get(name)
         return args if change is None else change(args, process)
 
-    def _fd(self, fd: Arg, process: Process) -> Fd:
+    def _fd(self, fd: Arg, process: Process) -> Fd | int:
         number, path = (fd.key, fd.path) if isinstance(fd, Fd) else (fd, None)
         if not isinstance(number, int):
             raise NotShownError("the descriptor is no number")
+        if self._all_known and path is None and number not in process.table.opened:
+            return number
         return process.table.of(number, path, self._names)
 
     def _mmap(self, args: tuple[Arg, ...], process: Process) -> tuple[Arg, ...]:
@@ -135,11 +138,24 @@ class Adjuster:
             return (*args[:4], fd, args[5])
         return (*args[:4], self._fd(fd, process), args[5])
 
+    def describe(self, files: Mapping[int, File], complete: bool) -> dict[int, Open]:
+        """Take *files* for what is open, or a segment, at the start; *complete*: for all of it.
+
+        Returns the descriptors.
+        """
+        self._all_known = complete
+        opened = {number: Open(file.path, file.mode, shown=True) for number, file in files.items()}
+        for number, file in files.items():
+            self._segments[number] = opened[number].described(file, self._names)
+        return opened
+
     def _shmat(self, args: tuple[Arg, ...], process: Process) -> tuple[Arg, ...]:
         number = args[0]
         if not isinstance(number, int) or number < 0:
             return args
         if number not in self._segments:
+            if self._all_known:
+                return args
             self._remember(number, None)
         return (self._segments[number], *args[1:])
 

@@ -77,6 +77,11 @@ class Open:
         """Whether a mapping of it has been seen: its name stays what it was then."""
         return self._fd is not None
 
+    def described(self, file: File, names: Names) -> Fd:
+        """The same, of a file that somebody has described."""
+        self._fd = Fd(names.new(self.path), None, file)
+        return self._fd
+
     def fd(self, names: Names) -> Fd:
         """The argument that stands for it, the same each time."""
         if self._fd is None:

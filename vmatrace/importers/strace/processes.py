@@ -13,7 +13,7 @@ from typing import Final
 from vmatrace import abi
 from vmatrace.calls import BIRTHS, CALLS, shares_memory
 from vmatrace.event import Event
-from vmatrace.importers.strace.descriptors import Table
+from vmatrace.importers.strace.descriptors import Open, Table
 from vmatrace.importers.strace.line import without_comments
 from vmatrace.notes import Notes
 from vmatrace.trace.names import MAIN
@@ -77,6 +77,8 @@ class Processes:
         self._unnumbered: Process | None = None
         self._announced: set[str] = set()
         self._threads_of_main = False
+        #: The descriptors that the first process has at its start.
+        self.opened: dict[int, Open] = {}
         self._started = False
         self._births_seen = False
 
@@ -117,6 +119,7 @@ class Processes:
 
     def _first(self, number: str | None) -> Process:
         main = Process(MAIN, number)
+        main.table = Table(dict(self.opened))
         if number is None:
             self._unnumbered = main
         else:

@@ -14,7 +14,7 @@ from typing import Final, cast
 from vmatrace import abi
 from vmatrace.calls import ALIASES, BIRTHS, CALLS, EXECS, LIFE, used_by
 from vmatrace.diagnostic import Diagnostic
-from vmatrace.event import Arg, Event
+from vmatrace.event import Arg, Event, File
 from vmatrace.importers import native
 from vmatrace.importers.machine import LogMachine
 from vmatrace.importers.prefixes import PART
@@ -204,6 +204,10 @@ class Reader:
     def take_accesses(self) -> None:
         """Let the log have fault() events, which are no system calls."""
         self._handlers["fault"] = self._memory
+
+    def start_with(self, files: Mapping[int, File], complete: bool) -> None:
+        """The first process has *files* open at its start; *complete*: and no others."""
+        self._processes.opened = self._calls.describe(files, complete)
 
     # --- everything else -----------------------------------------------------------------------
 

@@ -77,7 +77,7 @@ class Channel:
         if self.in_memory:
             self._write(body + data, time.monotonic() + _SECONDS, _SECONDS)
         else:
-            self._line.sendall(body + data)
+            self._send(body + data)
 
     def receive(self, seconds: float = _SECONDS) -> bytes:
         """The next answer. Waits for it at most *seconds*."""
@@ -104,7 +104,7 @@ class Channel:
             data = data[len(part) :]
             head = head + len(part) & _WRAP
             _INDEX.pack_into(shared, _REQUEST_HEAD, head)
-            self._line.send(b"!")
+            self._send(b"!")
 
     def _take(self, size: int, deadline: float, seconds: float) -> bytes:
         received = self._received
@@ -133,6 +133,12 @@ class Channel:
         return True
 
     # --- the line -----------------------------------------------------------------------------
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._line.sendall(data)
+        except OSError:  # a virtual machine that has gone; no closed pipe of a reader of ours
+            self._silence(None)
 
     def _line_bytes(self, deadline: float, seconds: float) -> bytes:
         """The next bytes from the serial port."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from vmatrace.oracle.boot.channel import Channel
-from vmatrace.oracle.errors import SandboxLost, Unavailable
+from vmatrace.oracle.errors import KernelDied, SandboxLost, Unavailable
 from vmatrace.oracle.ptrace import CONT, CallRun, check_first_stop
 
 _RUN, _ADOPT, _SPAWN, _KILL, _SMAPS, _POKE, _CALL = range(1, 8)
@@ -75,8 +75,12 @@ class Guest:
 
     def forget(self) -> None:
         """Let the runs be that were foreseen and not asked for."""
-        while self._foreseen:
-            self._take_run(self._foreseen.popleft())
+        try:
+            while self._foreseen:
+                self._take_run(self._foreseen.popleft())
+        except KernelDied:  # which answers nothing more
+            self._foreseen.clear()
+            raise
 
     def _ask(
         self, words: tuple[int, ...], data: bytes = b"", seconds: float | None = None

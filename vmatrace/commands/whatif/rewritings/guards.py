@@ -9,6 +9,7 @@ from vmatrace.calls import Range
 from vmatrace.commands.whatif.rewritings.rewriting import Memories, Rewriting, new_event
 from vmatrace.engine import view
 from vmatrace.engine.mm import Mm
+from vmatrace.engine.ranges import Ranges
 from vmatrace.event import Event
 from vmatrace.replayer.result import Step
 from vmatrace.search.rewriting import changed
@@ -33,16 +34,16 @@ class Guards(Rewriting):
     def __init__(self) -> None:
         super().__init__()
         self._memories = Memories()
-        self._made: dict[int, list[Range]] = {}
+        self._made: dict[int, Ranges] = {}
         self._reserved: dict[int, dict[int, int]] = {}
 
     def rewritten(self, step: Step) -> list[Event] | None:
         """See Rewriting."""
         event, args = step.event, step.args
         memory = self._memories(step)
-        made = self._made.setdefault(memory, [])
+        made = self._made.setdefault(memory, Ranges())
         if step.born is not None and (child := self._memories.of(step.born)) != memory:
-            self._made[child] = list(made)
+            self._made[child] = made.copy()
         if step.result < 0 or event.name not in ("mmap", "mprotect"):
             return None
         if event.name == "mmap":
@@ -54,23 +55,19 @@ class Guards(Rewriting):
         if prot == abi.PROT_NONE:
             if not _is_guard(step.mm, start, end):
                 return None
-            made.append((start, end))
+            made.add(start, end)
             return [self._advice(event, start, end, abi.MADV_GUARD_INSTALL)]
         if around := self._around(memory, step.mm, start, end):
             low, high = around
             guards = [(a, b) for a, b in ((low, start), (end, high)) if a < b]
-            made += guards
+            for guard in guards:
+                made.add(*guard)
             whole = changed(event, args=(self.places.told(low), high - low, prot))
             return [whole, *(self._advice(event, a, b, abi.MADV_GUARD_INSTALL) for a, b in guards)]
-        inside = [(max(start, a), min(end, b)) for a, b in made if a < end and start < b]
+        inside = made.within(start, end)
         if not inside:
             return None
-        made[:] = [
-            part
-            for a, b in made
-            for part in ((a, min(b, start)), (max(a, end), b))
-            if part[0] < part[1]
-        ]
+        made.discard(start, end)
         return [*(self._advice(event, a, b, abi.MADV_GUARD_REMOVE) for a, b in inside), event]
 
     def _note(self, memory: int, step: Step) -> None:
