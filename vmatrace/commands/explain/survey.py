@@ -7,6 +7,7 @@ another address. Keeps nothing for each event but that.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from vmatrace.engine.mm import Mm
@@ -78,8 +79,8 @@ class Survey:
     ``uses`` is what the trace uses that kernels treat differently.
     """
 
-    def __init__(self, replay: Replay) -> None:
-        """Run *replay*. Raises TraceError."""
+    def __init__(self, replay: Replay, see: Callable[[Step], None] | None = None) -> None:
+        """Run *replay*, and show every step to *see*. Raises TraceError."""
         self.labels: dict[str, int] = {}
         self.forks: set[str] = set()
         self.mms: dict[str, Mm] = {"main": replay.process("main")}
@@ -90,6 +91,8 @@ class Survey:
         self.events = 0
         for step in replay.steps():
             self._see(step, replay)
+            if see is not None:
+                see(step)
         self.result = replay.result
 
     def _see(self, step: Step, replay: Replay) -> None:
