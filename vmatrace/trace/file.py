@@ -240,12 +240,19 @@ def _read_source(source: str | PathLike[str] | bytes | BinaryIO, path: str | Non
 
 def _read_all(file: BinaryIO) -> bytes:
     """Everything in *file*, but not much more after a null byte: /dev/zero has no end."""
-    chunks: list[bytes] = []
+    if file.seekable():  # looked through first: what is put together is there twice
+        start = file.tell()
+        length = sum(map(len, _chunks(file)))
+        file.seek(start)
+        return file.read(length)
+    return b"".join(_chunks(file))
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
     while chunk := file.read(1 << 20):
-        chunks.append(chunk)
+        yield chunk
         if b"\0" in chunk:
             break
-    return b"".join(chunks)
 
 
 class _Document:
