@@ -37,6 +37,8 @@ from vmatrace.trace.yamlstream import (
 __all__ = ["Diagnostic", "ProcessState", "Sysctl", "Trace", "TraceError", "load_trace"]
 
 Item = Union[Event, Expectation]
+#: In a file of more bytes what is under a key that no trace has is not read (30 s for 10 MB).
+_READ_ON: Final = 1 << 20
 #: How many times their text's memory nodes take.
 _NODES: Final = 16
 
@@ -277,7 +279,8 @@ class _Document:
         root = reader.root()
         self.line, self.column = position(root)
         if not reader.is_mapping(root):
-            node = reader.node(root)
+            # A list is not read: that would take minutes where it is long.
+            node = SequenceNode(*position(root)) if reader.is_list(root) else reader.node(root)
             if node is not None:
                 Values(errors).wrong(node, "a mapping with the keys vmatrace and events")
             raise BrokenError
@@ -286,6 +289,8 @@ class _Document:
         for key, value in reader.pairs():
             if key.value not in KEYS:
                 Values(errors).unknown_key(key, KEYS, "a trace")
+                if not reader.is_scalar(value) and len(self.source.data) > _READ_ON:
+                    raise BrokenError
             if key.value == "events" and self.column == 1 and reader.can_stream(value):
                 self.streaming = True
                 return

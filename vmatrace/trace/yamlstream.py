@@ -168,6 +168,12 @@ class YamlReader:
     def is_mapping(self, event: Any) -> bool:
         return isinstance(event, self._yaml.MappingStartEvent)
 
+    def is_list(self, event: Any) -> bool:
+        return isinstance(event, self._yaml.SequenceStartEvent)
+
+    def is_scalar(self, event: Any) -> bool:
+        return isinstance(event, self._yaml.ScalarEvent)
+
     def can_stream(self, event: Any) -> bool:
         """Whether *event*, the value of a top-level key in column 1, starts the last value.
 
