@@ -30,6 +30,9 @@ _PERMS: Final = re.compile(r"[r-][w-][x-][ps]?\Z")
 def parse_snapshot(text: str) -> Layout:
     """The layout in *text*, of whichever form. Raises LayoutError with the line."""
     lines = text.split("\n")
+    first = next(filter(str.strip, lines), "")
+    if _PROC.match(first) and not any(looks.match(first) for looks, _ in _FORMS):
+        return parse_layout(text)  # as nearly always, and there may be a million lines
     for looks, read in _FORMS:
         at = next((i for i, line in enumerate(lines) if looks.match(line)), None)
         if at is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -303,6 +304,31 @@ def test_nothing_is_given_after_the_first_error() -> None:
 )  # fmt: skip
 def test_yaml_that_a_trace_does_not_need_is_an_error(text: str, message: str) -> None:
     assert message in errors(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1,\n", "1:1: expected a mapping with the keys vmatrace and events, got a list"),
+        ("- 1\n", "1:1: expected a mapping with the keys vmatrace and events, got a list"),
+        ('{"stackWalk": [\n', "1:2: unknown key 'stackWalk' in a trace"),
+        ("a: 1\nb:\n", "1:1: unknown key 'a' in a trace\n2:1: unknown key 'b' in a trace"),
+    ],
+)
+def test_a_large_file_that_is_no_trace_is_refused_before_it_is_held(
+    text: str, message: str
+) -> None:
+    large = (text + '- {"a": 1},\n' * 100_000 + "? !").encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(TraceError) as caught:
+            load_trace(large, "t.yaml")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    told = [f"{d.line}:{d.column}: {d.message}" for d in caught.value.diagnostics]
+    assert "\n".join(told) == message
+    assert peak < 3 * len(large)
 
 
 def test_a_code_that_was_refused_is_not_refused_twice() -> None:

@@ -20,13 +20,13 @@ NO_EDGE: Final = 10_000
 
 
 #: Text of which each character is one column wide, as rich's tables say: Latin, arrows, frames.
-_NARROW: Final = re.compile(
+_NARROW: Final = (
     "[\x20-\x7e\u00a1-\u00ac\u00ae-\u02ff\u2012-\u2027\u2190-\u2193\u2260\u2500-\u257f]*"
 )
 
 
 def _narrow(text: str) -> bool:
-    return text.isascii() or _NARROW.fullmatch(text) is not None
+    return text.isascii() or re.fullmatch(_NARROW, text) is not None
 
 
 def columns(text: str) -> int:

@@ -18,7 +18,7 @@ from vmatrace.kernels import Kernel
 from vmatrace.replayer.alike import WatchedKernel, WatchedReplay, can_see
 from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
-from vmatrace.trace.file import Trace
+from vmatrace.trace.file import Item, Trace
 
 
 class Lockstep:
@@ -62,18 +62,25 @@ class Lockstep:
 
     def steps(self) -> Iterator[list[Step]]:
         """What each run does with each event, in the order of ``runs``. Raises TraceError."""
+        return filter(None, self._through(_step))
+
+    def run(self) -> list[Result]:
+        """Replay everything; the result of each model. Raises TraceError."""
+        for _ in self._through(Replay.feed):
+            pass
+        return self.results()
+
+    def _through(self, take: Callable[[Replay, Item], Step | None]) -> Iterator[list[Step]]:
+        """Every item, taken by each run."""
         for nth, item in enumerate(self._trace.items()):
             steps = []
             for place, run in enumerate(self.runs):  # which grow while they are walked
                 if place in self._behind:
                     self._make_up(place, nth)
-                if isinstance(item, Expectation):
-                    run.feed(item)
-                elif (step := run.step(item)) is not None:
+                if (step := take(run, item)) is not None:
                     steps.append(step)
                 self._part(place)
-            if steps:
-                yield steps
+            yield steps
         for place, run in enumerate(self.runs):
             if place in self._behind:
                 self._make_up(place, None)
@@ -121,6 +128,13 @@ class Lockstep:
             self.runs[place].feed(item)
             self._part(place)
         self.begin(place, old)
+
+
+def _step(run: Replay, item: Item) -> Step | None:
+    if isinstance(item, Expectation):
+        run.feed(item)
+        return None
+    return run.step(item)
 
 
 def together(replays: Sequence[Replay]) -> Iterator[list[Step]]:

@@ -37,6 +37,8 @@ from vmatrace.trace.yamlstream import (
 __all__ = ["Diagnostic", "ProcessState", "Sysctl", "Trace", "TraceError", "load_trace"]
 
 Item = Union[Event, Expectation]
+#: In a file of more bytes what is under a key that no trace has is not read (30 s for 10 MB).
+_READ_ON: Final = 1 << 20
 #: How many times their text's memory nodes take.
 _NODES: Final = 16
 
@@ -240,12 +242,19 @@ def _read_source(source: str | PathLike[str] | bytes | BinaryIO, path: str | Non
 
 def _read_all(file: BinaryIO) -> bytes:
     """Everything in *file*, but not much more after a null byte: /dev/zero has no end."""
-    chunks: list[bytes] = []
+    if file.seekable():  # looked through first: what is put together is there twice
+        start = file.tell()
+        length = sum(map(len, _chunks(file)))
+        file.seek(start)
+        return file.read(length)
+    return b"".join(_chunks(file))
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
     while chunk := file.read(1 << 20):
-        chunks.append(chunk)
+        yield chunk
         if b"\0" in chunk:
             break
-    return b"".join(chunks)
 
 
 class _Document:
@@ -270,7 +279,8 @@ class _Document:
         root = reader.root()
         self.line, self.column = position(root)
         if not reader.is_mapping(root):
-            node = reader.node(root)
+            # A list is not read: that would take minutes where it is long.
+            node = SequenceNode(*position(root)) if reader.is_list(root) else reader.node(root)
             if node is not None:
                 Values(errors).wrong(node, "a mapping with the keys vmatrace and events")
             raise BrokenError
@@ -279,6 +289,8 @@ class _Document:
         for key, value in reader.pairs():
             if key.value not in KEYS:
                 Values(errors).unknown_key(key, KEYS, "a trace")
+                if not reader.is_scalar(value) and len(self.source.data) > _READ_ON:
+                    raise BrokenError
             if key.value == "events" and self.column == 1 and reader.can_stream(value):
                 self.streaming = True
                 return

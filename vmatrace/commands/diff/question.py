@@ -46,7 +46,7 @@ from vmatrace.trace.file import Item, Trace
 #: What can be compared: a model, a real kernel, or a file that holds an outcome.
 Source = Union[Kernel, Baseline, RealKernel]
 #: A trace of more events is not replayed again to tell what --ksm would do.
-_MOST_TRIED: Final = 50_000
+_MOST_TRIED: Final = 20_000
 #: The models of both sides where neither is said.
 DEFAULTS: Final = ("pre-patch", "post-patch")
 
@@ -82,6 +82,9 @@ class Comparison:
         #: Beside a real kernel, a model starts where that did.
         self._trace = started[0] if started and beside_model else trace
         self._started = started[0] if started else None
+        self._ksm_on = trace.process.ksm
+        self._kept: list[Item] = []
+        self._noted = replace(self._trace, read=self._items)
         self._changed = any(self._is_of_other_calls(side) for side in self._saved if side)
         self._with_events = (
             not self._changed
@@ -125,14 +128,28 @@ class Comparison:
         """What --ksm would do, where two models are compared and nothing turned KSM on."""
         older, newer = self._sources
         models = isinstance(older, Kernel) and isinstance(newer, Kernel)
-        if not models or self._ksm is not None or older == newer or _turns_ksm_on(self._trace):
+        if not models or self._ksm is not None or older == newer or self._ksm_on:
             return None
         assert isinstance(older, Kernel)
         assert isinstance(newer, Kernel)
         if (from_.calls or 0) > _MOST_TRIED:
             return WithKsm()
-        totals = (of_result(Replay(self._trace, m, True).run()).totals for m in (older, newer))
-        return WithKsm(*totals)
+        items = self._kept  # reading a log takes longer than replaying it
+        trace = replace(self._trace, read=lambda: iter(items))
+        results = Lockstep.shared(trace, (older, newer), True).run()
+        return WithKsm(*(of_result(result).totals for result in results))
+
+    def _items(self) -> Iterator[Item]:
+        """The trace's items; for _with_ksm() the first are kept, and what turns KSM on noted."""
+        kept = self._kept = []
+        room = _MOST_TRIED
+        for item in self._trace.items():
+            if room >= 0:
+                kept.append(item)
+                room -= isinstance(item, Event)
+            if type(item) is Event and item.name == "prctl" and _turns_ksm_on(item):
+                self._ksm_on = True
+            yield item
 
     def _is_relative(self, diff: Diff) -> bool:
         if self._relative is not None:
@@ -181,16 +198,16 @@ class Comparison:
         from_, to = self._sources
         if not isinstance(from_, Kernel) or not isinstance(to, Kernel):
             return None
-        return alike(self._trace, from_, [to], self._ksm)[0]
+        return alike(self._noted, from_, [to], self._ksm)[0]
 
     def _replays(self) -> list[Replay | None]:
         return [
-            Replay(self._trace, source, self._ksm) if isinstance(source, Kernel) else None
+            Replay(self._noted, source, self._ksm) if isinstance(source, Kernel) else None
             for source in self._sources
         ]
 
     def _parted(self, runs: list[Replay | None]) -> Iterator[_Parted]:
-        calls, *items = tee(self._trace.items(), 1 + sum(run is not None for run in runs))
+        calls, *items = tee(self._noted.items(), 1 + sum(run is not None for run in runs))
         mask = None if self._saved == [None, None] else common_flags(self._saved)
         ours, theirs = (
             _recorded(cast(DiffSide, side), mask)
@@ -220,15 +237,9 @@ def _given(source: Source | None, other: Source | None, trace: Trace, which: int
     return model or get_kernel(DEFAULTS[which])
 
 
-def _turns_ksm_on(trace: Trace) -> bool:
-    """Whether KSM by default is on at the start of *trace*, or some call may turn it on."""
-    return trace.process.ksm or any(
-        isinstance(item, Event)
-        and item.name == "prctl"
-        and item.args[0] == abi.PR_SET_MEMORY_MERGE
-        and item.args[1] != 0
-        for item in trace.items()
-    )
+def _turns_ksm_on(prctl: Event) -> bool:
+    """Whether the call may turn KSM by default on."""
+    return prctl.args[0] == abi.PR_SET_MEMORY_MERGE and prctl.args[1] != 0
 
 
 def _saved(source: Source, trace: Trace, beside_model: bool) -> DiffSide | None:

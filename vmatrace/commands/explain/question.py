@@ -186,7 +186,9 @@ def explain(
 
     Raises TraceError, UnknownName, NoAddress, Ended.
     """
-    survey = Survey(Replay(trace, kernel, ksm))
+    replay = Replay(trace, kernel, ksm)
+    seen = Watch(replay, (), where) if isinstance(where, int) else None
+    survey = Survey(replay, None if seen is None else seen.see)
     name, mm = _process(survey, pid)
     address = _address(survey, where)
     vma = mm.vmas.find(address)
@@ -199,9 +201,13 @@ def explain(
         for edge, other in zip(edges, (below, above), strict=False)
         if other is not None and edge in (other.start, other.end)
     ]
-    watch, answers = _again(trace, kernel, ksm, survey, {name: touching}, address, models)
-    accounts = {edge: _border(survey, name, mm, edge, watch, answers) for edge in touching}
-    life = watch.address(name)
+    accounts = {}
+    if touching or seen is None:
+        wanted = address if seen is None else None
+        watch, answers = _again(trace, kernel, ksm, survey, {name: touching}, wanted, models)
+        accounts = {edge: _border(survey, name, mm, edge, watch, answers) for edge in touching}
+        seen = seen or watch
+    life = seen.address(name)
     return Account(
         survey.result, trace.notes, name, asked, address,
         view.mapping(mm, at) if at is not None else None,

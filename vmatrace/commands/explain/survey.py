@@ -6,7 +6,8 @@ another address. Keeps nothing for each event but that.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from vmatrace.engine.mm import Mm
@@ -38,34 +39,51 @@ class Origin(NamedTuple):
     offset: int
 
 
-class Placements:
-    """Which event of an address space, or of the ones it was forked from, placed which range."""
+class _Placed(NamedTuple):
+    """What the ``nth`` event, which returned ``result``, placed at [start, end)."""
 
-    __slots__ = ("_parent", "_placed", "_upto")
+    start: int
+    end: int
+    nth: int
+    result: int
+
+
+class Placements:
+    """Which event of an address space, or of the one it was forked from, placed which range last.
+
+    Disjoint ranges in address order, so that no more is kept than there is memory to place.
+    """
+
+    __slots__ = ("_placed", "_starts")
 
     def __init__(self, parent: Placements | None = None) -> None:
-        self._parent = parent
-        self._upto = len(parent._placed) if parent is not None else 0
-        self._placed: list[tuple[int, int, int, int]] = []
+        self._starts: list[int] = parent._starts.copy() if parent is not None else []
+        self._placed: list[_Placed] = parent._placed.copy() if parent is not None else []
 
     def add(self, start: int, end: int, nth: int, result: int) -> None:
         """The *nth* event, which returned *result*, placed memory at [start, end)."""
-        self._placed.append((start, end, nth, result))
+        starts, placed = self._starts, self._placed
+        first = bisect_left(starts, start)
+        if first and placed[first - 1].end > start:
+            first -= 1
+        last = bisect_left(starts, end, first)
+        now = [_Placed(start, end, nth, result)]
+        if first < last:
+            low, high = placed[first], placed[last - 1]
+            if low.start < start:
+                now.insert(0, low._replace(end=start))
+            if high.end > end:
+                now.append(high._replace(start=end))
+        starts[first:last] = [part.start for part in now]
+        placed[first:last] = now
 
     def origins(self, addresses: set[int]) -> dict[int, Origin]:
         """The last event that placed memory at each address; none for what was there before."""
-        rest = sorted(addresses)
         found: dict[int, Origin] = {}
-        lineage, upto = self, len(self._placed)
-        while rest:
-            for start, end, nth, result in reversed(lineage._placed[:upto]):
-                i = bisect_left(rest, start)
-                while i < len(rest) and rest[i] < end:
-                    address = rest.pop(i)
-                    found[address] = Origin(nth, address - result)
-            if lineage._parent is None:
-                break
-            lineage, upto = lineage._parent, lineage._upto
+        for address in addresses:
+            i = bisect_right(self._starts, address) - 1
+            if i >= 0 and address < self._placed[i].end:
+                found[address] = Origin(self._placed[i].nth, address - self._placed[i].result)
         return found
 
 
@@ -78,8 +96,8 @@ class Survey:
     ``uses`` is what the trace uses that kernels treat differently.
     """
 
-    def __init__(self, replay: Replay) -> None:
-        """Run *replay*. Raises TraceError."""
+    def __init__(self, replay: Replay, see: Callable[[Step], None] | None = None) -> None:
+        """Run *replay*, and show every step to *see*. Raises TraceError."""
         self.labels: dict[str, int] = {}
         self.forks: set[str] = set()
         self.mms: dict[str, Mm] = {"main": replay.process("main")}
@@ -90,6 +108,8 @@ class Survey:
         self.events = 0
         for step in replay.steps():
             self._see(step, replay)
+            if see is not None:
+                see(step)
         self.result = replay.result
 
     def _see(self, step: Step, replay: Replay) -> None:

@@ -210,7 +210,7 @@ def _huge_file(length: int, flags: int, file: VmFile | None) -> VmFile | int:
         return -abi.EINVAL
     if file is None:
         size = flags >> abi.MAP_HUGE_SHIFT & abi.MAP_HUGE_MASK
-        if size not in (0, *_HUGE_SIZES) or not length:
+        if (size and size not in _HUGE_SIZES) or not length:
             return -abi.EINVAL
         if size == _GIGANTIC:
             return -abi.ENOMEM
