@@ -69,7 +69,9 @@ def _run(folder: str, *options: str) -> float:
 @contextmanager
 def _cluster(workers: int) -> Iterator[str]:
     make: Any = LocalCluster
-    with make(workers, threads_per_worker=1, processes=True, dashboard_address=None) as found:
+    with make(
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as found:
         yield found.scheduler_address
 
 

@@ -50,7 +50,7 @@ CASES = [
     for verb, (room, _) in COMMANDS.items()
     for form in forms.names(room)
     for evil in range(len(EVIL))
-    # What is binary has no lines; its strings are read back in test_report_as_perfetto.py.
+    # What is binary has no lines; its strings are read back in report/test_series.py.
     if not (form.endswith("maps") and verb == "steps") and form != "perfetto"
 ]
 

@@ -38,7 +38,9 @@ def address() -> Iterator[str]:
     os.environ["PYTHONPATH"] = str(ROOT)
     try:
         make: Any = LocalCluster
-        with make(2, threads_per_worker=1, processes=True, dashboard_address=None) as found:
+        with make(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as found:
             yield found.scheduler_address
     finally:
         if path is None:
