@@ -18,6 +18,7 @@ from program import ROOT, RunProgram
 
 import vmatrace.commands.diff
 from vmatrace.commands import forms
+from vmatrace.commands.form import PICTURES
 
 ADJACENT = "traces/ksm-adjacent-anon.yaml"
 ROOMS = sorted(
@@ -31,7 +32,7 @@ EVERY = [(room, name) for room in ROOMS for name in forms.names(room)]
 
 #: A form that nobody knows of but its own file.
 TALLY = '''"""How many traces are equal."""
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 
 SUFFIXES = (".tally",)
 
@@ -127,7 +128,7 @@ def test_pictures_say_what_the_table_says(
     monkeypatch.setenv("COLUMNS", "80")
     table = run(*command)
     assert table.out
-    drawn, fragment = (run(*command, "--format", form) for form in forms.PICTURES)
+    drawn, fragment = (run(*command, "--format", form) for form in PICTURES)
     assert drawn.status == fragment.status == table.status
     root = ElementTree.fromstring(drawn.out)
     texts = " ".join(

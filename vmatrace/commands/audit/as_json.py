@@ -8,7 +8,7 @@ from vmatrace.commands.audit.bill import Bill
 from vmatrace.commands.audit.patterns import PatternUse
 from vmatrace.commands.audit.patternwords import PATTERNS
 from vmatrace.commands.audit.question import Audit, LookalikeRun
-from vmatrace.commands.forms import Each, Form
+from vmatrace.commands.form import Each, Form
 from vmatrace.groups import VmaGroup
 from vmatrace.render.jsonform import encode, mapping_json
 

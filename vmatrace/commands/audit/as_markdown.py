@@ -8,7 +8,7 @@ from typing import Final, TextIO
 from vmatrace.commands.audit import as_table, filltable
 from vmatrace.commands.audit.patternwords import PATTERNS
 from vmatrace.commands.audit.question import Audit
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.render import words
 from vmatrace.render.markdown import block, cell, comment, details, html_code, table
 from vmatrace.render.paper import Paper

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, TextIO
 
 from vmatrace.commands.audit.question import Audit
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.escape import visible
 
 SUFFIXES: Final = (".prom",)

@@ -16,7 +16,7 @@ from vmatrace.commands.audit.question import (
     by_cause,
 )
 from vmatrace.commands.audit.words import ACTIONS, BRIEFLY, SENTENCES, SERIES
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Mapping
 from vmatrace.render import layouts, words

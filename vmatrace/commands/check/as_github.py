@@ -7,7 +7,7 @@ from typing import TextIO
 from vmatrace.commands.check.problems import problems
 from vmatrace.commands.check.question import Checked
 from vmatrace.commands.check.words import columns, totals
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.escape import inert
 from vmatrace.render.github import problem_annotation
 

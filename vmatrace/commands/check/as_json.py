@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, TextIO
 
 from vmatrace.commands.check.question import Checked
-from vmatrace.commands.forms import Each, Form
+from vmatrace.commands.form import Each, Form
 from vmatrace.render import jsonform
 
 FORMAT: Final = "vmatrace-check/1"

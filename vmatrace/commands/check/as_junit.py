@@ -23,7 +23,7 @@ from vmatrace.commands.check.words import (
     permit,
     uncovered_text,
 )
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 
 Element = ElementTree.Element
 SUFFIXES: Final = (".xml",)

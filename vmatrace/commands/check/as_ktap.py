@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TextIO
 
 from vmatrace.commands.check.question import NO_EXPECTATIONS, Checked
 from vmatrace.commands.check.words import failure_text, nothing_expected, permit, uncovered_text
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.escape import visible
 
 SUFFIXES: Final = (".ktap", ".tap")

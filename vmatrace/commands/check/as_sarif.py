@@ -6,7 +6,7 @@ from typing import Final, TextIO
 
 from vmatrace.commands.check.problems import problems
 from vmatrace.commands.check.question import Checked
-from vmatrace.commands.forms import Form, Reports
+from vmatrace.commands.form import Form, Reports
 from vmatrace.render import sarif
 
 SUFFIXES: Final = (".sarif", ".sarif.json", ".json")

@@ -10,7 +10,7 @@ from typing import Final, TextIO
 
 from vmatrace.commands.check.question import Checked, UnderModel
 from vmatrace.commands.check.words import columns, totals, uncovered_text
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.escape import visible
 from vmatrace.render import streams, summary, words
 from vmatrace.render.paper import Paper, Span

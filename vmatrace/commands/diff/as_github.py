@@ -6,7 +6,7 @@ from typing import TextIO
 
 from vmatrace.commands.diff.answer import Diff
 from vmatrace.commands.diff.problems import problems
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.diagnostic import TraceError
 from vmatrace.render.github import problem_annotation
 from vmatrace.render.problems import of_error

@@ -7,7 +7,7 @@ from typing import Any, Final, TextIO
 from vmatrace import abi
 from vmatrace.commands.diff.answer import Did, Diff, EventDiff, ProcessDiff
 from vmatrace.commands.diff.sides import DiffSide
-from vmatrace.commands.forms import Each, Form
+from vmatrace.commands.form import Each, Form
 from vmatrace.layout import Layout
 from vmatrace.render.jsonform import attempts_json, encode, errno_name, layout_json
 

@@ -9,7 +9,7 @@ from typing import Final, TextIO
 from vmatrace.commands.diff import as_table
 from vmatrace.commands.diff.answer import Diff
 from vmatrace.commands.diff.words import COUNTS, change, limits
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.render import words
 from vmatrace.render.markdown import block, cell, code, comment, details, html_code, table
 from vmatrace.render.paper import Paper

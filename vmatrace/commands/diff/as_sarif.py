@@ -6,7 +6,7 @@ from typing import Final, TextIO
 
 from vmatrace.commands.diff.answer import Diff
 from vmatrace.commands.diff.problems import problems
-from vmatrace.commands.forms import Form, Reports
+from vmatrace.commands.form import Form, Reports
 from vmatrace.render import sarif
 
 SUFFIXES: Final = (".sarif", ".sarif.json", ".json")

@@ -11,7 +11,7 @@ from vmatrace.calls import CALLS
 from vmatrace.commands.diff import sidebyside
 from vmatrace.commands.diff.answer import Did, Diff, EventDiff, ProcessDiff
 from vmatrace.commands.diff.words import COUNTS, change, labels, limits, reasons
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.event import format_result
 from vmatrace.layout import FlagDifference, align, flag_differences
 from vmatrace.render import layouts, steps, words

@@ -18,7 +18,7 @@ from vmatrace.commands.explain.question import (
 )
 from vmatrace.commands.explain.survey import Moment
 from vmatrace.commands.explain.words import policy
-from vmatrace.commands.forms import Each, Form
+from vmatrace.commands.form import Each, Form
 from vmatrace.engine import merge
 from vmatrace.engine.merge import Side, blockers
 from vmatrace.event import Event

@@ -20,7 +20,7 @@ from vmatrace.commands.explain.question import (
 )
 from vmatrace.commands.explain.survey import Moment
 from vmatrace.commands.explain.words import contrasted, told
-from vmatrace.commands.forms import Form, Pages
+from vmatrace.commands.form import Form, Pages
 from vmatrace.event import Event
 from vmatrace.layout import Mapping
 from vmatrace.render import layouts, lognotes, words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TextIO
 
-from vmatrace.commands.forms import Form, Pages
+from vmatrace.commands.form import Form, Pages
 from vmatrace.commands.hunt.question import Hunted
 from vmatrace.kernels import FEATURES
 from vmatrace.render.paper import Paper

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, TextIO
 
 from vmatrace import kernels
-from vmatrace.commands.forms import Each, Form
+from vmatrace.commands.form import Each, Form
 from vmatrace.commands.kernels.question import Known
 from vmatrace.kernels import FEATURES, Feature, Kernel
 from vmatrace.render.jsonform import encode

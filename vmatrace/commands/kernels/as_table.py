@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Final, TextIO
 
 from vmatrace import kernels
-from vmatrace.commands.forms import Form, Pages
+from vmatrace.commands.form import Form, Pages
 from vmatrace.commands.kernels.question import Known
 from vmatrace.kernels import Feature, Kernel
 from vmatrace.render.paper import Paper

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TextIO
 
-from vmatrace.commands.forms import Each, Form
+from vmatrace.commands.form import Each, Form
 from vmatrace.commands.replay.question import Replayed
 from vmatrace.render import jsonform
 

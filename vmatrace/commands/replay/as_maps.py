@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TextIO
 
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.commands.replay.question import Replayed
 from vmatrace.escape import visible
 from vmatrace.layout import Layout, maps_text

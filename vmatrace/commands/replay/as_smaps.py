@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TextIO
 
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.commands.replay.as_maps import Proc
 from vmatrace.commands.replay.question import Replayed
 from vmatrace.layout import smaps_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, TextIO
 
 from vmatrace.calls import CALLS
-from vmatrace.commands.forms import Each, Form
+from vmatrace.commands.form import Each, Form
 from vmatrace.commands.report.patterns import Pattern
 from vmatrace.commands.report.question import Count, Landmark, ProcessReport, Report
 from vmatrace.commands.report.words import names, remarks

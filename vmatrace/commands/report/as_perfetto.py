@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final, TextIO
 
 from vmatrace.calls import CALLS
-from vmatrace.commands.forms import Each, Form
+from vmatrace.commands.form import Each, Form
 from vmatrace.commands.report.plot import in_scale
 from vmatrace.commands.report.protowire import message, number, text
 from vmatrace.commands.report.question import Report

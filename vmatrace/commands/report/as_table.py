@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TextIO
 
-from vmatrace.commands.forms import Form, Pages
+from vmatrace.commands.form import Form, Pages
 from vmatrace.commands.report import plot
 from vmatrace.commands.report.question import ProcessReport, Report
 from vmatrace.commands.report.words import (

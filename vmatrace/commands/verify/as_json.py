@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, TextIO
 
 from vmatrace import kernels
-from vmatrace.commands.forms import Each, Form
+from vmatrace.commands.form import Each, Form
 from vmatrace.commands.verify.question import OfRecording, Outcome, Verified
 from vmatrace.oracle import KernelDied
 from vmatrace.render.jsonform import encode, errno_name, layout_json

@@ -12,7 +12,7 @@ from typing import Final, TextIO
 
 from vmatrace import abi, kernels
 from vmatrace.calls import CALLS
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.commands.verify.question import OfRecording, Outcome, Played, Verified
 from vmatrace.escape import visible
 from vmatrace.event import format_result

@@ -6,7 +6,7 @@ from typing import Any, Final, TextIO
 
 from vmatrace.commands.audit.compare.question import MapChange, MapComparison
 from vmatrace.commands.audit.question import Audit
-from vmatrace.commands.forms import Each, Form
+from vmatrace.commands.form import Each, Form
 from vmatrace.render.jsonform import encode, layout_json
 
 FORMAT: Final = "vmatrace-compare/1"

@@ -8,7 +8,7 @@ from vmatrace.commands.audit import filltable
 from vmatrace.commands.audit.compare.question import MapChange, MapComparison
 from vmatrace.commands.audit.compare.words import KINDS, STRANGE
 from vmatrace.commands.audit.patternwords import PATTERNS
-from vmatrace.commands.forms import Form, Pages
+from vmatrace.commands.form import Form, Pages
 from vmatrace.render import layouts, words
 from vmatrace.render.paper import Paper
 

@@ -6,7 +6,7 @@ from typing import Any, Final, TextIO
 
 from vmatrace.commands.audit.pages.classes import Sharing
 from vmatrace.commands.audit.pages.question import Contents, Estimate
-from vmatrace.commands.forms import Each, Form
+from vmatrace.commands.form import Each, Form
 from vmatrace.render.jsonform import encode
 
 FORMAT: Final = "vmatrace-pages/1"

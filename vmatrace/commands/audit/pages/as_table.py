@@ -8,7 +8,7 @@ from vmatrace.commands.audit.bill import RECORD
 from vmatrace.commands.audit.pages.classes import Sharing
 from vmatrace.commands.audit.pages.cost import STEP
 from vmatrace.commands.audit.pages.question import Contents, Estimate
-from vmatrace.commands.forms import Form, Pages
+from vmatrace.commands.form import Form, Pages
 from vmatrace.render import words
 from vmatrace.render.paper import Paper
 

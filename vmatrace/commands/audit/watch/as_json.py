@@ -7,7 +7,7 @@ from typing import Any, Final, TextIO
 from vmatrace.commands.audit import as_json
 from vmatrace.commands.audit.watch.forecast import Forecast
 from vmatrace.commands.audit.watch.question import VmaSeries
-from vmatrace.commands.forms import Each, Form
+from vmatrace.commands.form import Each, Form
 from vmatrace.render.jsonform import encode
 
 FORMAT: Final = "vmatrace-watch/1"

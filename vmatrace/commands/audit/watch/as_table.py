@@ -11,7 +11,7 @@ from vmatrace.commands.audit.watch import words as said
 from vmatrace.commands.audit.watch.question import VmaSeries, forecast_of
 from vmatrace.commands.audit.watch.ratchet import Ratchet
 from vmatrace.commands.audit.watch.samples import About, Sample
-from vmatrace.commands.forms import Form, Pages
+from vmatrace.commands.form import Form, Pages
 from vmatrace.render import words
 from vmatrace.render.paper import Paper
 

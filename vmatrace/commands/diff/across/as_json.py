@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, TextIO
 
 from vmatrace.commands.diff.across.question import Across, Row
-from vmatrace.commands.forms import Each, Form
+from vmatrace.commands.form import Each, Form
 from vmatrace.render.jsonform import encode, errno_name
 from vmatrace.replayer.attribution import DiffCause, Parting
 

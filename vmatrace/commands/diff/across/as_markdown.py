@@ -8,7 +8,7 @@ from typing import Final, TextIO
 
 from vmatrace.commands.diff.across import as_table
 from vmatrace.commands.diff.across.question import Across
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.render import markdown, words
 from vmatrace.render.paper import Paper
 

@@ -7,7 +7,7 @@ from typing import Final, TextIO
 from vmatrace.calls import CALLS
 from vmatrace.commands.diff.across.question import Across, Row
 from vmatrace.commands.diff.as_table import write_total
-from vmatrace.commands.forms import Form, Pages
+from vmatrace.commands.form import Form, Pages
 from vmatrace.event import format_result
 from vmatrace.render.paper import Paper
 from vmatrace.render.streams import on
