@@ -20,14 +20,10 @@ _RING: Final = re.compile(rf"\[{_NUMBER}\]")
 _SIZE: Final = re.compile(rf"\blen={_NUMBER}")
 
 
-def _value(text: str) -> int:
-    return abi.c_integer(text)
-
-
 def iovec(text: object) -> list[tuple[int, int]]:
     """Base and length of each part of an iovec as strace prints it; none where it has no text."""
     parts = _IOVEC.findall(text) if isinstance(text, str) else ()
-    return [(_value(base), _value(length)) for base, length in parts]
+    return [(abi.c_integer(base), abi.c_integer(length)) for base, length in parts]
 
 
 def soft_limit(text: object) -> int | None:
@@ -37,7 +33,7 @@ def soft_limit(text: object) -> int | None:
         return None
     value = 1
     for factor in match[1].split("*"):
-        value *= abi.RLIM_INFINITY if factor.startswith("RLIM") else _value(factor)
+        value *= abi.RLIM_INFINITY if factor.startswith("RLIM") else abi.c_integer(factor)
     return min(value, abi.RLIM_INFINITY)
 
 
@@ -50,7 +46,7 @@ def format_limit(soft: int, hard: int) -> str:
 def ring(text: object) -> int | None:
     """The address that io_setup() wrote, from ``[0x…]`` as strace prints it; None without."""
     match = _RING.fullmatch(text.strip()) if isinstance(text, str) else None
-    return None if match is None else _value(match[1])
+    return None if match is None else abi.c_integer(match[1])
 
 
 def format_iovec(parts: Iterable[tuple[int, int]]) -> str:
@@ -66,7 +62,9 @@ def nodemask(text: str) -> list[int]:
 def uffdio_range(text: object) -> tuple[int, int] | None:
     """Start and length in a uffdio_range or uffdio_register as strace prints it, None without."""
     start, size = (p.search(text) if isinstance(text, str) else None for p in (_START, _SIZE))
-    return (_value(start[1]), _value(size[1])) if start is not None and size is not None else None
+    if start is None or size is None:
+        return None
+    return abi.c_integer(start[1]), abi.c_integer(size[1])
 
 
 def format_uffdio(start: int, length: int, mode: str = "") -> str:

@@ -8,7 +8,7 @@ from drawing import PAGE
 from vmatrace import abi
 from vmatrace.diagnostic import TraceError
 from vmatrace.kernels import get_kernel
-from vmatrace.replayer.lockstep import together
+from vmatrace.replayer.lockstep import Lockstep
 from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import DEFAULT_BRK, DEFAULT_MMAP_BASE, Replay, replay
 from vmatrace.trace.file import Trace, load_trace
@@ -297,7 +297,7 @@ def test_models_replayed_together_do_what_each_does_alone() -> None:
     events = trace(*(fixed(page) for page in range(6)), "munmap(0x10001000, 4096)", header=KSM)
     models = [get_kernel(name) for name in ("pre-patch", "post-patch", "6.12")]
     both = [Replay(events, model) for model in models]
-    counts = [tuple(step.vmas for step in steps) for steps in together(both)]
+    counts = [tuple(step.vmas for step in steps) for steps in Lockstep(both[0].trace, both).steps()]
     for i, model in enumerate(models):
         alone = Replay(events, model)
         assert [step.vmas for step in alone.steps()] == [row[i] for row in counts]

@@ -137,14 +137,6 @@ def _step(run: Replay, item: Item) -> Step | None:
     return run.step(item)
 
 
-def together(replays: Sequence[Replay]) -> Iterator[list[Step]]:
-    """Replay one trace under several models event by event, reading it once: their steps.
-
-    All *replays* are of the same trace. The results are complete when the iterator is exhausted.
-    """
-    return Lockstep(replays[0].trace, replays).steps()
-
-
 class SpacePair:
     """The memory of one process under both models, from its birth over every exec to its exit.
 

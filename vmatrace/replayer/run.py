@@ -122,7 +122,7 @@ class Replay:
     def steps(self, items: Iterable[Item] | None = None) -> Iterator[Step]:
         """Replay event by event; ``result`` is complete when the iterator is exhausted.
 
-        *items* are the trace's, where somebody else reads it (lockstep.together()).
+        *items* are the trace's, where somebody else reads it (lockstep.Lockstep).
         """
         for item in self.trace.items() if items is None else items:
             if isinstance(item, Expectation):

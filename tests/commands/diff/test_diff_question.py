@@ -19,7 +19,7 @@ from vmatrace.engine import view
 from vmatrace.kernels import get_kernel
 from vmatrace.layout import maps_text, smaps_text
 from vmatrace.render import jsonform
-from vmatrace.replayer.lockstep import together
+from vmatrace.replayer.lockstep import Lockstep
 from vmatrace.replayer.run import Replay, replay
 from vmatrace.trace.file import Trace, TraceError, load_trace
 
@@ -58,7 +58,7 @@ def test_the_events_that_differ_are_those_that_whole_layouts_show(name: str) -> 
     runs = [Replay(load(name), kernel) for kernel in (PRE, POST)]
     before = apart(runs)
     expected = []
-    for a, b in together(runs):
+    for a, b in Lockstep(runs[0].trace, runs).steps():
         after = apart(runs)
         # An exit ends a process, and with it what differed in it; that is no event of the diff.
         if not a.event.name.startswith("exit") and (a.result != b.result or before != after):

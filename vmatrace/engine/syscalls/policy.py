@@ -40,17 +40,21 @@ def mbind(
     mask = mm.world.page_mask
     if flags & ~_KNOWN_MF or addr & mask:
         return -abi.EINVAL
-    end = addr + (abi.page_align(length, mask) & abi.ULONG_MAX)
-    if end > abi.ULONG_MAX:
-        return -abi.EINVAL
-    if end == addr:
-        return 0
+    end = _end(addr, length, mask)
+    if end < 0 or end == addr:
+        return min(end, 0)
     policy = _policy(mode, mode_flags, nodes)
     if isinstance(policy, int):
         return policy
     if not _covered(mm, addr, end, holes_matter=mode != abi.MPOL_DEFAULT):
         return -abi.EFAULT
     return walk(mm, mm.vmas.find(addr), addr, end, Holes.SKIPPED, _bind, policy)
+
+
+def _end(addr: int, length: int, mask: int) -> int:
+    """Where the range ends, or -errno."""
+    end = addr + (abi.page_align(length, mask) & abi.ULONG_MAX)
+    return -abi.EINVAL if end > abi.ULONG_MAX else end
 
 
 def _nodes(nodemask: int | str, maxnode: int) -> int:
@@ -98,11 +102,9 @@ def set_home_node(mm: Mm, addr: int, length: int, node: int, flags: int) -> int:
     mask = mm.world.page_mask
     if addr & mask or flags or node:  # the machine has node 0 alone
         return -abi.EINVAL
-    end = addr + (abi.page_align(length, mask) & abi.ULONG_MAX)
-    if end > abi.ULONG_MAX:
-        return -abi.EINVAL
-    if end == addr:
-        return 0
+    end = _end(addr, length, mask)
+    if end < 0 or end == addr:
+        return min(end, 0)
     found = [vma for vma in mm.vmas.overlapping(addr, end) if _policy_of(vma) is not None]
     if not found:
         return -abi.ENOENT
