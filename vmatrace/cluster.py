@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -117,7 +117,7 @@ def version() -> str:
 
 # --- on the worker --------------------------------------------------------------------------------
 
-#: Paths, and how a worker has the file of each: the folder they are relative to, or its contents.
+#: What a worker is given: its paths, and the folder they are relative to, or what is in each.
 _Placed = tuple[Sequence[str], "str | Mapping[str, bytes]"]
 
 
@@ -128,35 +128,30 @@ def _told(folder: str, paths: Sequence[str]) -> _Placed:
 def _sent(paths: Sequence[str]) -> _Placed:
     contents = {}
     for path in paths:
-        try:
-            with open(path, "rb") as file:
-                contents[path] = file.read()
-        except OSError:
-            continue  # which the worker reports as it reports any file that is not there
+        # What cannot be read here the worker reports, as it reports any file that is not there.
+        with suppress(OSError), open(path, "rb") as file:
+            contents[path] = file.read()
     return paths, contents
 
 
 def _all(work: Callable[[str], _Result], placed: _Placed) -> list[_Result]:
     paths, where = placed
+    if isinstance(where, str):
+        return _each(work, paths, partial(os.path.join, where))
     with tempfile.TemporaryDirectory(prefix="vmatrace-") as folder:
-        if isinstance(where, str):
-            place = partial(os.path.join, where)
-        else:
-            place = partial(_unpacked, folder, where)
-        before = sources.placed.set(place)
-        try:
-            return [work(path) for path in paths]
-        finally:
-            sources.placed.reset(before)
+        files = {}
+        for number, (path, data) in enumerate(where.items()):
+            files[path] = os.path.join(folder, str(number))
+            with open(files[path], "wb") as file:
+                file.write(data)
+        return _each(work, paths, lambda path: files.get(path, path))
 
 
-def _unpacked(folder: str, contents: Mapping[str, bytes], path: str) -> str:
-    """Where the contents that were sent for *path* are: a file in *folder*."""
-    data = contents.get(path)
-    if data is None:
-        return path
-    name = os.path.join(folder, str(list(contents).index(path)))
-    if not os.path.exists(name):
-        with open(name, "wb") as file:
-            file.write(data)
-    return name
+def _each(
+    work: Callable[[str], _Result], paths: Sequence[str], place: Callable[[str], str]
+) -> list[_Result]:
+    before = sources.placed.set(place)
+    try:
+        return [work(path) for path in paths]
+    finally:
+        sources.placed.reset(before)
