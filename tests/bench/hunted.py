@@ -10,11 +10,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "verify"))
 
 from mutations import MUTATIONS, hunted, model
+from witnesses import summary
 
 
 def rows(seconds: float) -> Iterator[str]:
@@ -36,11 +36,7 @@ def rows(seconds: float) -> Iterator[str]:
         calls.append(len(find["calls"]))
         where = f"{find['call']}: {find['what']}"
         yield f"| {mutation.rule} | {found['programs']} | {took:.1f} | {calls[-1]} | {where} |"
-    short = sum(n <= 6 for n in calls)
-    yield (
-        f"\n{len(calls)} of {len(MUTATIONS)} found; median {median(times):.1f} s; {short} of them "
-        "have at most 6 calls"
-    )
+    yield "\n" + summary(len(MUTATIONS), times, calls)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 from vmatrace.kernels import FEATURES, Feature, Kernel, get_kernel
@@ -50,9 +50,14 @@ def rows(seconds: float) -> Iterator[str]:
             continue
         calls.append(find.calls)
         yield f"| `{name}` | {home} | {find.calls} | {took:.1f} | {find.call}: {find.what} |"
+    yield "\n" + summary(len(times), times, calls)
+
+
+def summary(total: int, times: Sequence[float], calls: Sequence[int]) -> str:
+    """What a table comes to: of how many one was found, how fast, and of how many calls."""
     short = sum(n <= 6 for n in calls)
-    yield (
-        f"\n{len(calls)} of {len(times)} found; median {median(times):.1f} s; {short} of them have "
+    return (
+        f"{len(calls)} of {total} found; median {median(times):.1f} s; {short} of them have "
         "at most 6 calls"
     )
 

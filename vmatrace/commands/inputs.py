@@ -33,7 +33,7 @@ def each(
 
     *reading* is for logs (importers.open_trace()); *refuse* is told of each error too.
     """
-    return _worst(sources, lambda source: show(opened(source, reading)), refuse)
+    return each_answer(sources, lambda source: show(opened(source, reading)), refuse)
 
 
 def each_answer(
@@ -41,19 +41,11 @@ def each_answer(
     show: Callable[[_Answer], int],
     refuse: Callable[[TraceError], None] = lambda _: None,
 ) -> int:
-    """The same of traces that were opened already: *answers* about them, or what is wrong."""
-    return _worst(answers, show, refuse)
-
-
-def _worst(
-    found: Iterable[_Answer | TraceError],
-    show: Callable[[_Answer], int],
-    refuse: Callable[[TraceError], None],
-) -> int:
+    """The same of anything else: *answers*, or whatever *show* finds one from, or what is wrong."""
     from vmatrace.trace.file import TraceError
 
     status = OK
-    for one in found:
+    for one in answers:
         try:
             if isinstance(one, TraceError):
                 raise one
@@ -87,10 +79,15 @@ def write_nowhere() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def check_stdin(named: Sequence[str]) -> None:
+    """Raises click.UsageError where standard input is *named* twice."""
+    if named.count("-") > 1:
+        raise click.UsageError("standard input ('-') can be read only once")
+
+
 def sources(traces: Sequence[str]) -> list[str | TraceError]:
     """The files that *traces* name, and an error for each that names none."""
-    if traces.count("-") > 1:
-        raise click.UsageError("standard input ('-') can be read only once")
+    check_stdin(traces)
     found: list[str | TraceError] = []
     for trace in traces:
         found += _below(trace) if os.path.isdir(trace) and trace != "-" else [trace]

@@ -18,16 +18,24 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
 class Rows:
-    """Writes rows under *columns* to *out*, the header first."""
+    """Writes rows under *columns* to *out*, the header first; *late*: not before there is a row."""
 
-    def __init__(self, out: TextIO, columns: Sequence[str]) -> None:
+    def __init__(self, out: TextIO, columns: Sequence[str], late: bool = False) -> None:
         self._columns = columns
         self._writer = csv.writer(out, lineterminator="\n")
-        self._writer.writerow(columns)
+        self._headed = False
+        if not late:
+            self._head()
+
+    def _head(self) -> None:
+        self._headed = True
+        self._writer.writerow(self._columns)
 
     def write(self, cells: Mapping[str, Cell]) -> None:
         """One row; a column that is not in *cells* is empty."""
         assert not set(cells) - set(self._columns)
+        if not self._headed:
+            self._head()
         self._writer.writerow([cell(cells.get(column)) for column in self._columns])
 
 

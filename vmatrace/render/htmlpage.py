@@ -16,7 +16,23 @@ def filled(template: str, parts: Mapping[str, str]) -> Iterator[str]:
         yield parts[name] + after
 
 
-def policy(style: str, script: str | None = None) -> str:
+def head(title: str, style: str, script: str | None = None) -> str:
+    """All before the body; *title* is escaped. *script* is the only one that may run."""
+    return f"""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+"""
+
+
+def _policy(style: str, script: str | None) -> str:
     """The Content-Security-Policy of a page with this style and script, and nothing else."""
     scripts = f"script-src {_hash(script)}; " if script is not None else ""
     return (

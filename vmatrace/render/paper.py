@@ -89,8 +89,13 @@ class Paper:
 
 def plain(stream: TextIO) -> Paper:
     """Paper without colour and frames, as wide as COLUMNS says, without an edge if it does not."""
+    return Paper(stream, asked_width())
+
+
+def asked_width() -> int | None:
+    """Columns as COLUMNS says, None where it does not."""
     given = os.environ.get("COLUMNS", "")
-    return Paper(stream, int(given) if given.isdecimal() and int(given) > 0 else None)
+    return int(given) if given.isdecimal() and int(given) > 0 else None
 
 
 def _has_unicode(stream: TextIO) -> bool:

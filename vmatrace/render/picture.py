@@ -6,7 +6,6 @@ Nothing in them is fetched from anywhere: the font is one that the reader has.
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterable
 from typing import Final
 
@@ -16,6 +15,7 @@ from rich.terminal_theme import DEFAULT_TERMINAL_THEME
 
 from vmatrace.render import theme
 from vmatrace.render.drawing import Drawing
+from vmatrace.render.paper import asked_width
 
 #: Columns where COLUMNS says nothing.
 _WIDTH: Final = 80
@@ -55,8 +55,7 @@ class Sheet(io.StringIO):
 
     def __init__(self) -> None:
         super().__init__()
-        given = os.environ.get("COLUMNS", "")
-        width = int(given) if given.isdecimal() and int(given) > 0 else _WIDTH
+        width = asked_width() or _WIDTH
         self._console = Console(
             file=io.StringIO(), record=True, width=width, theme=theme.theme(),
             force_terminal=True, color_system="truecolor", legacy_windows=False, no_color=False,

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
-from vmatrace.render.paper import Paper, plain
+from vmatrace.render.paper import Paper, asked_width, plain
 
 if TYPE_CHECKING:
     from rich.segment import Segment
@@ -51,9 +51,8 @@ def _terminal(stream: TextIO) -> Paper:
 
     colours = None if os.environ.get("NO_COLOR") else "auto"
     console = Console(file=stream, theme=theme.theme(), color_system=colours)  # type: ignore[arg-type]
-    given = os.environ.get("COLUMNS", "")
     width: int | None = console.width or 80
-    if not stream.isatty() and not (given.isdecimal() and int(given)):
+    if not stream.isatty() and asked_width() is None:
         width = None
     if not console.is_terminal:
         return Paper(stream, width)

@@ -24,7 +24,7 @@ from vmatrace.event import Event, File
 from vmatrace.importers import open_trace
 from vmatrace.kernels import get_kernel
 from vmatrace.layout import Layout
-from vmatrace.replayer.lockstep import together
+from vmatrace.replayer.lockstep import Lockstep
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace, load_trace
 
@@ -177,7 +177,9 @@ def test_the_frames_lead_to_the_layouts_of_the_replays(name: str) -> None:
     names = [process["name"].split(" ")[0].split(",")[0] for process in data["processes"]]
     checked = 0
     free = unlimited(trace)
-    for number, steps in enumerate(together([Replay(free, kernel) for kernel in PAIR]), 1):
+    for number, steps in enumerate(
+        Lockstep(free, [Replay(free, kernel) for kernel in PAIR]).steps(), 1
+    ):
         assert data["frames"][number][:2] == [number, steps[0].event.line]
         for side, step in enumerate(steps):
             if step.pid in names:

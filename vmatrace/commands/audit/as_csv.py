@@ -8,7 +8,7 @@ from typing import Final, TextIO
 from vmatrace import groups
 from vmatrace.commands.audit.patterns import assigned
 from vmatrace.commands.audit.question import Audit
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.groups import GroupKey
 from vmatrace.render.csvform import Rows
 
@@ -29,10 +29,9 @@ def form(out: TextIO, count: int) -> Form[Audit]:
 class _Table(Form[Audit]):
     def __init__(self, out: TextIO, count: int) -> None:
         super().__init__(out, count)
-        self._rows: Rows | None = None
+        self._rows = Rows(out, COLUMNS, late=True)
 
     def write(self, answer: Audit) -> None:
-        self._rows = self._rows or Rows(self.out, COLUMNS)
         snapshot = answer.snapshot
         vmas: Counter[_Kind] = Counter()
         sizes: Counter[_Kind] = Counter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +10,7 @@ import click
 from vmatrace.commands import forms, options
 from vmatrace.commands.audit.pages import options as paging
 from vmatrace.commands.audit.parameters import Below, BelowType, IntervalType
-from vmatrace.commands.inputs import BAD, DIFFERS, OK
+from vmatrace.commands.inputs import DIFFERS, OK, each_answer
 
 if TYPE_CHECKING:
     from vmatrace.commands.audit.question import Audit
@@ -109,13 +108,12 @@ def command(
         "--pages": pages, "--compare": compare, "--every": every is not None,
         "--fail-below": fail_below is not None, "--all": everything,
         "--max-map-count": max_map_count is not None, "--count": count is not None,
-        "--output": output is not None,
+        "--output": output is not None, "--sample": sample is not None, "--rate": rate is not None,
     })  # fmt: skip
     if pages:
         from vmatrace.commands.audit.pages.run import run
 
         return run(named(sources, everything), sample, rate, kernel, wanted)
-    paging.check_alone(sample, rate)
     if compare:
         from vmatrace.commands.audit.compare import asking as comparing
 
@@ -146,7 +144,7 @@ _NOT_WITH: Final = {
     "--compare": ("--every", "--fail-below", "--all", "--output"),
     "--every": ("--all",),
 }
-_ONLY_WITH: Final = {"--count": "--every"}
+_ONLY_WITH: Final = {"--count": "--every", "--sample": "--pages", "--rate": "--pages"}
 
 
 def _check_together(given: dict[str, bool]) -> None:
@@ -157,7 +155,7 @@ def _check_together(given: dict[str, bool]) -> None:
                 raise click.UsageError(f"{name} does not go with {other}")
     for name, other in _ONLY_WITH.items():
         if given[name] and not given[other]:
-            raise click.UsageError(f"{name} goes with {other}")
+            raise click.UsageError(f"{name} goes with {other} alone")
 
 
 def _snapshots(
@@ -173,27 +171,21 @@ def _snapshots(
     from vmatrace.commands.audit.sources import Lost
     from vmatrace.diagnostic import TraceError
 
-    status = OK
     lost = Lost(len(asked) > 1)
+
+    def show(source: Asked) -> int:
+        try:
+            found = audit(open_snapshot(source.name), kernel, max_map_count)
+        except TraceError as error:
+            if not lost.excuses(source, error):
+                raise
+            out.pass_over()
+            return OK
+        out.write(found)
+        lost.answered += 1
+        fails = found.savable > 0 if fail_below is None else fail_below.fails(found)
+        return DIFFERS if fails else OK
+
     with out:
-        for source in asked:
-            try:
-                if isinstance(source, TraceError):
-                    raise source
-                found = audit(open_snapshot(source.name), kernel, max_map_count)
-            except TraceError as error:
-                if not isinstance(source, TraceError) and lost.excuses(source, error):
-                    out.pass_over()
-                    continue
-                sys.stdout.flush()
-                click.echo(str(error), err=True)
-                out.refuse(error)
-                status = BAD
-                continue
-            out.write(found)
-            lost.answered += 1
-            fails = found.savable > 0 if fail_below is None else fail_below.fails(found)
-            status = max(status, DIFFERS if fails else OK)
-    for note in lost.notes():
-        click.echo(f"vmatrace: note: {note}", err=True)
-    return BAD if lost.all_forbidden else status
+        status = each_answer(asked, show, out.refuse)
+    return lost.close(status)

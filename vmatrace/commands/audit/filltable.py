@@ -10,7 +10,7 @@ from vmatrace.commands.audit.patterns import PatternUse
 from vmatrace.commands.audit.patternwords import PATTERNS
 from vmatrace.commands.audit.question import Audit
 from vmatrace.groups import VmaGroup
-from vmatrace.render import layouts, words
+from vmatrace.render import cells, layouts, words
 from vmatrace.render.cells import columns
 from vmatrace.render.paper import Paper
 
@@ -111,13 +111,13 @@ def write_columns(
 ) -> None:
     """A table: numbers to the right, the last column as wide as it is. ``styles``: of each row."""
     widths = [max(map(columns, column)) for column in zip(*rows, heads, strict=True)]
-    right = [all(cells[0] in _DIGITS for cells in column) for column in zip(*rows, strict=True)]
+    right = [all(each[0] in _DIGITS for each in column) for column in zip(*rows, strict=True)]
 
-    def padded(cells: Sequence[str]) -> str:
+    def padded(row: Sequence[str]) -> str:
         """All but the last."""
-        pairs = zip(cells[:-1], widths, right, strict=False)
+        pairs = zip(row[:-1], widths, right, strict=False)
         return "".join(
-            (cell.rjust(width) if number else cell.ljust(width)) + "  "
+            (cell.rjust(width) if number else cells.padded(cell, width)) + "  "
             for cell, width, number in pairs
         )
 

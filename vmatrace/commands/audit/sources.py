@@ -14,9 +14,11 @@ from vmatrace.commands.audit.snapshot import (
     GoneError,
     process_name,
 )
+from vmatrace.commands.inputs import BAD, check_stdin
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.importers.sources import Input
 from vmatrace.importers.text import LogText
+from vmatrace.render import words
 from vmatrace.snapshots import is_snapshot
 
 #: Where control groups are, of either version.
@@ -41,8 +43,7 @@ def named(sources: Sequence[str], everything: bool = False) -> list[Asked | Trac
 
     *everything*: all processes too.
     """
-    if sources.count("-") > 1:
-        raise click.UsageError("standard input ('-') can be read only once")
+    check_stdin(sources)
     found: list[Asked | TraceError] = []
     for source in sources:
         found += _named(source)
@@ -173,16 +174,13 @@ class Lost:
             return True
         return False
 
-    @property
-    def all_forbidden(self) -> bool:
-        """Whether nothing was answered because none may be read."""
-        return self._forbidden > 0 and not self.answered
-
-    def notes(self) -> Iterator[str]:
-        """What has to be said of them."""
-        if self._forbidden:
-            many = "1 process" if self._forbidden == 1 else f"{self._forbidden} processes"
-            yield f"{many} may not be read (expected processes of your own, or root)"
-        if self._gone:
-            many = "1 process" if self._gone == 1 else f"{self._gone} processes"
-            yield f"{many} exited meanwhile"
+    def close(self, status: int) -> int:
+        """Say what has to be said of them; the exit status of a run that came to *status*."""
+        for count, what in (
+            (self._forbidden, "may not be read (expected processes of your own, or root)"),
+            (self._gone, "exited meanwhile"),
+        ):
+            if count:
+                many = words.plural(count, "process", "processes")
+                click.echo(f"vmatrace: note: {many} {what}", err=True)
+        return BAD if self._forbidden and not self.answered else status

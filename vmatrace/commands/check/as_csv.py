@@ -7,7 +7,7 @@ from typing import Final, TextIO
 
 from vmatrace.commands.check.question import NO_EXPECTATIONS, Check, Checked
 from vmatrace.commands.check.words import nothing_expected, permit, uncovered_text
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.render import words
 from vmatrace.render.csvform import Cell, Rows
 from vmatrace.replayer.result import Failure

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vmatrace.commands import forms, options, sharing
-from vmatrace.commands.inputs import BAD, DIFFERS, OK, opened, sources
+from vmatrace.commands.inputs import BAD, DIFFERS, OK, sources
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -171,20 +171,15 @@ def _check_one(
 ) -> Checked:
     """What came of a trace, also of one in error."""
     from vmatrace.commands.check.question import Checked, check
-    from vmatrace.render import progress
-    from vmatrace.trace.file import TraceError
+    from vmatrace.diagnostic import TraceError
 
-    try:
-        if isinstance(source, TraceError):
-            raise source
-        trace = opened(source)
-        if not watch:
-            return check(trace, kernels, allowed, budgets)
-        with progress.watching(trace):
-            return check(trace, kernels, allowed, budgets)
-    except TraceError as error:
-        path = error.diagnostics[0].path
-        return Checked(path, path, error=error)
+    found = sharing.answer(
+        source, watch, None, lambda trace: check(trace, kernels, allowed, budgets)
+    )
+    if isinstance(found, TraceError):
+        path = found.diagnostics[0].path
+        return Checked(path, path, error=found)
+    return found
 
 
 def _report(results: Iterator[Checked], out: forms.Forms[Checked]) -> int:

@@ -6,7 +6,7 @@ from typing import Final, TextIO
 
 from vmatrace.commands.diff.answer import Diff
 from vmatrace.commands.diff.words import COUNTS
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.diagnostic import TraceError
 from vmatrace.render.csvform import Cell, Rows
 

@@ -118,11 +118,7 @@ def command(
         for given, name in ((steps, "--steps"), (relative is not None, "--relative, --absolute")):
             if given:
                 raise click.UsageError(f"--across does not go with {name}")
-        for form, _ in wanted:
-            if form not in (known := forms.names(_ACROSS)):
-                raise click.UsageError(
-                    f"--across does not go with --format {form} (expected {', '.join(known)})"
-                )
+        forms.check_known(_ACROSS, wanted, "--across does not go with")
         return _across(traces, across, _Means(ksm, reading, where), wanted)
     if relative and steps:
         raise click.UsageError("--relative compares the ends, so it does not go with --steps")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TextIO
 
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.commands.report.question import Report
 from vmatrace.commands.report.series import samples
 from vmatrace.commands.report.words import names

@@ -18,7 +18,7 @@ from vmatrace.commands.audit.patterns import assigned
 from vmatrace.commands.audit.patternwords import PATTERNS
 from vmatrace.commands.audit.question import LIKELY, Audit, by_cause
 from vmatrace.commands.audit.words import ACTIONS, SENTENCES
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.escape import visible
 from vmatrace.render import htmlpage, layouts, words
 
@@ -54,9 +54,7 @@ class _Page(Form[Audit]):
         title = f"{self._rows[0][2]}: what fills its map" if one else "vmatrace audit"
         style = _part(_REPORT, "page.css") + _part(str(__package__), "page.css")
         parts = {
-            "title": _text(title),
-            "policy": htmlpage.policy(style),
-            "style": style,
+            "head": htmlpage.head(_text(title), style),
             "body": self._rows[0][3] if one else "".join(self._several()),
             "footer": f"Made by vmatrace {__version__}. Nothing on this page is fetched, and "
             "nothing of what memory holds is in it.",

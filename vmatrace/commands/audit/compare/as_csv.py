@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, TextIO
 
 from vmatrace.commands.audit.compare.question import MapComparison
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.render.csvform import Rows
 
 SUFFIXES: Final = (".csv",)
@@ -22,10 +22,9 @@ def form(out: TextIO, count: int) -> Form[MapComparison]:
 class _Table(Form[MapComparison]):
     def __init__(self, out: TextIO, count: int) -> None:
         super().__init__(out, count)
-        self._rows: Rows | None = None
+        self._rows = Rows(out, COLUMNS, late=True)
 
     def write(self, answer: MapComparison) -> None:
-        self._rows = self._rows or Rows(self.out, COLUMNS)
         for change in answer.changes:
             self._rows.write({
                 "before": answer.before.snapshot.source,

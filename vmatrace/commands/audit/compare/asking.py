@@ -15,7 +15,7 @@ from vmatrace.commands.audit.snapshot import open_snapshot
 from vmatrace.commands.audit.sources import named
 from vmatrace.commands.audit.watch.samples import is_samples, open_samples
 from vmatrace.commands.audit.watch.words import time
-from vmatrace.commands.inputs import BAD, DIFFERS, OK
+from vmatrace.commands.inputs import BAD, DIFFERS, OK, check_stdin
 from vmatrace.diagnostic import Diagnostic, TraceError
 
 if TYPE_CHECKING:
@@ -29,11 +29,7 @@ def show(
     wanted: Sequence[forms.Wanted],
 ) -> int:
     """Compare the two that *sources* name: before, after."""
-    for form, _ in wanted:
-        if form not in (known := forms.names(str(__package__))):
-            raise click.UsageError(
-                f"--compare does not go with --format {form} (expected {', '.join(known)})"
-            )
+    forms.check_known(str(__package__), wanted, "--compare does not go with")
     try:
         before, after = _both(sources, kernel, limit)
         with forms.Forms[MapComparison](str(__package__), wanted) as out:
@@ -59,8 +55,7 @@ def _both(sources: Sequence[str], kernel: Kernel | None, limit: int | None) -> t
                 for number in (1, len(samples.taken))
             )
             return audit(before, kernel, limit), audit(after, kernel, limit)
-    if sources.count("-") > 1:
-        raise click.UsageError("standard input ('-') can be read only once")
+    check_stdin(sources)
     found = [each for source in sources for each in named([source])]
     problems = [each for each in found if isinstance(each, TraceError)]
     if problems:

@@ -49,10 +49,3 @@ def options(function: _F) -> _F:
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
-
-
-def check_alone(sample: float | None, rate: int | None) -> None:
-    """Raises click.UsageError where --pages is missing beside them."""
-    for given, name in ((sample, "--sample"), (rate, "--rate")):
-        if given is not None:
-            raise click.UsageError(f"{name} goes with --pages alone")

@@ -51,9 +51,7 @@ def run(
         if found.processes:
             out.write(found)
     lost.answered = len(found.processes)
-    for note in lost.notes():
-        click.echo(f"vmatrace: note: {note}", err=True)
-    return BAD if lost.all_forbidden else status
+    return lost.close(status)
 
 
 def _check(asked: Sequence[Asked | TraceError], wanted: Sequence[forms.Wanted]) -> None:
@@ -62,8 +60,4 @@ def _check(asked: Sequence[Asked | TraceError], wanted: Sequence[forms.Wanted]) 
             raise click.UsageError(
                 f"--pages looks into running processes (expected such as a PID, not {each.name})"
             )
-    for form, _ in wanted:
-        if form not in (known := forms.names(__package__)):
-            raise click.UsageError(
-                f"--pages does not go with --format {form} (expected {', '.join(known)})"
-            )
+    forms.check_known(__package__, wanted, "--pages does not go with")

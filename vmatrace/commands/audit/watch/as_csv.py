@@ -7,7 +7,7 @@ from typing import Final, TextIO
 from vmatrace.commands.audit.patterns import PATTERNS
 from vmatrace.commands.audit.watch import words
 from vmatrace.commands.audit.watch.question import VmaSeries
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.render.csvform import Rows
 
 SUFFIXES: Final = (".csv",)
@@ -24,10 +24,9 @@ def form(out: TextIO, count: int) -> Form[VmaSeries]:
 class _Table(Form[VmaSeries]):
     def __init__(self, out: TextIO, count: int) -> None:
         super().__init__(out, count)
-        self._rows: Rows | None = None
+        self._rows = Rows(out, COLUMNS, late=True)
 
     def write(self, answer: VmaSeries) -> None:
-        self._rows = self._rows or Rows(self.out, COLUMNS)
         for sample in answer.samples:
             counts = {name: sample.patterns.get(name, 0) for name in PATTERNS}
             self._rows.write({

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +12,7 @@ from vmatrace.commands.audit.parameters import Below
 from vmatrace.commands.audit.sources import Asked, named
 from vmatrace.commands.audit.watch.question import VmaSeries, series
 from vmatrace.commands.audit.watch.samples import IN_MEMORY, Samples, is_samples, open_samples
-from vmatrace.commands.inputs import BAD, DIFFERS, OK
+from vmatrace.commands.inputs import BAD, DIFFERS, OK, each_answer
 from vmatrace.diagnostic import Diagnostic, TraceError
 
 if TYPE_CHECKING:
@@ -38,24 +37,19 @@ def show(
     wanted: Sequence[forms.Wanted],
 ) -> int:
     """The series that the files hold, each with the audit of its last sample."""
-    _check(wanted)
-    status = OK
-    with forms.Forms[VmaSeries](_ROOM, wanted, len(sources)) as out:
-        for source in sources:
-            try:
-                with open_samples(source) as samples:
-                    if not samples.taken:
-                        raise TraceError([Diagnostic(source, 0, 0, "there is no sample in it")])
-                    found = series(samples, kernel)
-            except TraceError as error:
-                sys.stdout.flush()
-                click.echo(str(error), err=True)
-                out.refuse(error)
-                status = BAD
-                continue
-            out.write(found)
-            status = max(status, _status(found, fail_below))
-    return status
+    forms.check_known(_ROOM, wanted, "samples have no")
+    out = forms.Forms[VmaSeries](_ROOM, wanted, len(sources))
+
+    def one(source: str) -> int:
+        with open_samples(source) as samples:
+            if not samples.taken:
+                raise TraceError([Diagnostic(source, 0, 0, "there is no sample in it")])
+            found = series(samples, kernel)
+        out.write(found)
+        return _status(found, fail_below)
+
+    with out:
+        return each_answer(sources, one, out.refuse)
 
 
 def take(
@@ -71,7 +65,7 @@ def take(
     """Sample the one process that *sources* name, and sum up."""
     from vmatrace.commands.audit.watch import live
 
-    _check(wanted)
+    forms.check_known(_ROOM, wanted, "samples have no")
     try:
         about = live.about(_process(sources))
         quiet = any(name != forms.DEFAULT and path is None for name, path in wanted)
@@ -88,12 +82,6 @@ def take(
         click.echo(str(error), err=True)
         return BAD
     return _INTERRUPTED if interrupted else _status(found, fail_below)
-
-
-def _check(wanted: Sequence[forms.Wanted]) -> None:
-    for form, _ in wanted:
-        if form not in (known := forms.names(_ROOM)):
-            raise click.UsageError(f"samples have no --format {form} (expected {', '.join(known)})")
 
 
 def _process(sources: Sequence[str]) -> int:

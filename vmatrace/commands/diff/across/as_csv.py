@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, TextIO
 
 from vmatrace.commands.diff.across.question import Across
-from vmatrace.commands.forms import Form
+from vmatrace.commands.form import Form
 from vmatrace.diagnostic import TraceError
 from vmatrace.render.csvform import Rows, cells
 

@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any, Final, TextIO
 
 from vmatrace._version import __version__
-from vmatrace.commands.forms import Each, Form
+from vmatrace.commands.form import Each, Form
 from vmatrace.commands.report import words
 from vmatrace.commands.report.as_html.packing import Packer
 from vmatrace.commands.report.frames import Film
@@ -43,12 +43,10 @@ def write(out: TextIO, found: Report) -> None:
     """Write the page of *found*; replays its trace once more. Raises TraceError."""
     scripts = "\n".join(_part(name) for name in _SCRIPTS)
     script = "'use strict';\n(async () => {\n" + scripts + "})();\n"
-    style = _part("page.css")
+    title = f"{found.trace.name}: {' → '.join(words.names(found))}"
     kind, data = _data(json.dumps(pack(found), ensure_ascii=False, separators=(",", ":")))
     parts = {
-        "title": html.escape(f"{found.trace.name}: {' → '.join(words.names(found))}"),
-        "policy": htmlpage.policy(style, script),
-        "style": style,
+        "head": htmlpage.head(html.escape(title), _part("page.css"), script),
         "script": script,
         "kind": kind,
         "data": data,
