@@ -1,4 +1,4 @@
-"""Compile the hot modules with mypyc, in place: the same source, twice as fast.
+"""Compile the hot modules with mypyc, in place: the same source, 1.4 times as fast.
 
 The C extensions lie beside the modules and are found first; ``make clean`` removes them. Needs a C
 compiler, mypy and setuptools. What is compiled behaves the same: run the tests on it.
@@ -14,14 +14,16 @@ import tempfile
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent.parent / "vmatrace"
-#: Where the time of a replay goes. Others gain nothing, or use what mypyc does not know.
+#: Where the time of a replay goes. Others gain nothing, or use what mypyc does not know: a base or
+#: a child that is not compiled (merge, run), another class put in place (world), values that go
+#: from process to process (layout).
 MODULES = (
-    "abi", "layout", "trace/callstring", "trace/entries",
+    "abi", "trace/callstring", "trace/entries",
     *(f"engine/{name}" for name in (
-        "faults", "ksm", "limits", "merge", "mm", "placement", "ranges", "region", "view", "vma",
-        "walk", "world",
+        "faults", "ksm", "limits", "mm", "placement", "ranges", "region", "view", "vma",
+        "walk",
     )),
-    *(f"replayer/{name}" for name in ("files", "processes", "run")),
+    *(f"replayer/{name}" for name in ("files", "processes")),
     *(f"engine/syscalls/{name}" for name in (
         "advice", "control", "heap", "locking", "mapping", "policy", "protection", "remapping",
         "sharing", "uffd",

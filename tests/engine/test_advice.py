@@ -8,7 +8,8 @@ from drawing import BASE, KINDS, PAGE, at, draw, new_mm, strip, vma
 from vmatrace import abi
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls.advice import madvise
-from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.engine.vma import Vma
+from vmatrace.engine.vmfile import VmFile
 
 ADVICE = {name[5:]: number for name, number in abi.CONSTANTS.items() if name.startswith("MADV_")}
 

@@ -8,7 +8,8 @@ from drawing import PAGE, at, draw, new_mm, strip, vma
 from vmatrace import abi
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls.control import mseal, prctl
-from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.engine.vma import Vma
+from vmatrace.engine.vmfile import VmFile
 from vmatrace.kernels import KSM, get_kernel
 
 SET, GET = abi.PR_SET_MEMORY_MERGE, abi.PR_GET_MEMORY_MERGE

@@ -8,7 +8,8 @@ from drawing import BASE, KINDS, PAGE, at, draw, forked, new_mm, strip, vma
 from vmatrace import abi
 from vmatrace.engine.faults import fault, populate
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.engine.vma import Vma
+from vmatrace.engine.vmfile import VmFile
 
 READ, WRITE, EXEC = abi.PROT_READ, abi.PROT_WRITE, abi.PROT_EXEC
 

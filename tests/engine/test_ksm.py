@@ -7,7 +7,7 @@ from drawing import KINDS
 
 from vmatrace import abi
 from vmatrace.engine import ksm
-from vmatrace.engine.vma import VmFile
+from vmatrace.engine.vmfile import VmFile
 from vmatrace.kernels import get_kernel, mmap_hook
 
 

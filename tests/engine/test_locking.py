@@ -9,7 +9,8 @@ from vmatrace import abi
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls.locking import mlock, mlock2, mlockall, munlock, munlockall
 from vmatrace.engine.syscalls.mapping import mmap
-from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.engine.vma import Vma
+from vmatrace.engine.vmfile import VmFile
 
 CURRENT, FUTURE, ONFAULT = abi.MCL_CURRENT, abi.MCL_FUTURE, abi.MCL_ONFAULT
 

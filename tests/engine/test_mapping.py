@@ -10,7 +10,7 @@ from vmatrace.engine.limits import Limits
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls.heap import brk
 from vmatrace.engine.syscalls.mapping import mmap, munmap
-from vmatrace.engine.vma import VmFile
+from vmatrace.engine.vmfile import VmFile
 
 NONE, R, W, X = abi.PROT_NONE, abi.PROT_READ, abi.PROT_WRITE, abi.PROT_EXEC
 RW = R | W

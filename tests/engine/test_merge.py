@@ -12,7 +12,8 @@ from vmatrace.engine import merge
 from vmatrace.engine.merge import Blocker, MergeDecision
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls import protection
-from vmatrace.engine.vma import Extra, Vma, VmFile
+from vmatrace.engine.vma import Extra, Vma
+from vmatrace.engine.vmfile import VmFile
 
 RW = abi.VM_READ | abi.VM_WRITE | abi.VM_MAY_ALL | abi.VM_ACCOUNT
 

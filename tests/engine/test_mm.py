@@ -12,7 +12,8 @@ from drawing import BASE, KINDS, PAGE, at, draw, forked, new_mm, same_anon, stri
 from vmatrace import abi
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.region import brk_region, map_region, unmap
-from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.engine.vma import Vma
+from vmatrace.engine.vmfile import VmFile
 from vmatrace.replayer.processes import fork
 
 

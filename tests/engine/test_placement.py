@@ -10,7 +10,8 @@ from vmatrace.engine import placement
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.region import unmap
 from vmatrace.engine.syscalls.mapping import mmap
-from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.engine.vma import Vma
+from vmatrace.engine.vmfile import VmFile
 
 RW = abi.PROT_READ | abi.PROT_WRITE
 ANON = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS

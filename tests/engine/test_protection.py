@@ -8,7 +8,8 @@ from drawing import BASE, KINDS, PAGE, at, draw, new_mm, same_anon, strip, vma
 from vmatrace import abi
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls.protection import mprotect
-from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.engine.vma import Vma
+from vmatrace.engine.vmfile import VmFile
 
 NONE, R, W, X = abi.PROT_NONE, abi.PROT_READ, abi.PROT_WRITE, abi.PROT_EXEC
 RW = R | W

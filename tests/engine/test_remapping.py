@@ -9,7 +9,8 @@ from vmatrace import abi
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls.mapping import mmap
 from vmatrace.engine.syscalls.remapping import mremap
-from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.engine.vma import Vma
+from vmatrace.engine.vmfile import VmFile
 
 MAYMOVE, FIXED, DONTUNMAP = abi.MREMAP_MAYMOVE, abi.MREMAP_FIXED, abi.MREMAP_DONTUNMAP
 TO = MAYMOVE | FIXED

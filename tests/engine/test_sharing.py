@@ -10,7 +10,7 @@ from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls.mapping import mmap, munmap
 from vmatrace.engine.syscalls.protection import mprotect
 from vmatrace.engine.syscalls.sharing import msync, remap_file_pages, shmat, shmdt
-from vmatrace.engine.vma import VmFile
+from vmatrace.engine.vmfile import VmFile
 
 SEGMENT = VmFile("/SYSV00000000", "tmpfs", "legacy", size=4 * PAGE)
 

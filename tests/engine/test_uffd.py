@@ -10,7 +10,8 @@ from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls.mapping import mmap
 from vmatrace.engine.syscalls.remapping import mremap
 from vmatrace.engine.syscalls.uffd import ioctl, release
-from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.engine.vma import Vma
+from vmatrace.engine.vmfile import VmFile
 from vmatrace.replayer.processes import fork
 
 MISSING = "UFFDIO_REGISTER_MODE_MISSING"

@@ -9,7 +9,8 @@ from vmatrace import abi
 from vmatrace.engine import merge, view
 from vmatrace.engine.merge import blockers
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.vma import Extra, Vma, VmFile
+from vmatrace.engine.vma import Extra, Vma
+from vmatrace.engine.vmfile import VmFile
 from vmatrace.layout import Mapping, maps_text, parse_layout
 
 

@@ -6,7 +6,8 @@ import pytest
 from drawing import KINDS, PAGE, at, draw, vma
 
 from vmatrace import abi
-from vmatrace.engine.vma import Extra, Vma, VmFile, some
+from vmatrace.engine.vma import Extra, Vma, some
+from vmatrace.engine.vmfile import VmFile
 
 
 def test_find_gives_the_vma_around_or_above_and_at_only_the_one_around() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.engine.vma import VmFile
+from vmatrace.engine.vmfile import VmFile
 
 #: vma_ksm_compatible() up to 6.16, ksm_compatible() since 6.17: the same set in other words.
 INCOMPATIBLE: Final = (

@@ -15,7 +15,8 @@ from functools import cache
 from typing import Final, NamedTuple, Protocol
 
 from vmatrace import abi
-from vmatrace.engine.vma import NO_EXTRA, Extra, Vma, VmFile
+from vmatrace.engine.vma import NO_EXTRA, Extra, Vma
+from vmatrace.engine.vmfile import VmFile
 from vmatrace.event import Event
 from vmatrace.printable import Printable
 

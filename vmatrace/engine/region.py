@@ -12,7 +12,8 @@ from vmatrace import abi
 from vmatrace.engine import ksm, merge
 from vmatrace.engine.merge import Attributes
 from vmatrace.engine.mm import Mm, may_split
-from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.engine.vma import Vma
+from vmatrace.engine.vmfile import VmFile
 
 _new = tuple.__new__  # see merge.py
 #: From VM_READ to VM_MAYREAD, and so on.

@@ -14,7 +14,8 @@ from vmatrace import abi, kernels
 from vmatrace.engine import ksm
 from vmatrace.engine.merge import Border
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.vma import Extra, Vma, VmFile
+from vmatrace.engine.vma import Extra, Vma
+from vmatrace.engine.vmfile import VmFile
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout, Mapping
 

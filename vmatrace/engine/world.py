@@ -9,7 +9,7 @@ from typing import Final
 
 from vmatrace import abi, kernels
 from vmatrace.engine.merge import MergeDecision
-from vmatrace.engine.vma import VmFile
+from vmatrace.engine.vmfile import VmFile
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 

@@ -15,7 +15,8 @@ from vmatrace.calls import CALLS
 from vmatrace.engine import ksm
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.region import unmap
-from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.engine.vma import Vma
+from vmatrace.engine.vmfile import VmFile
 
 #: The name of assumed memory in a layout. It is private and merges with nothing but itself.
 NAME: Final = "[assumed]"

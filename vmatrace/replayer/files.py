@@ -10,7 +10,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from vmatrace import abi, kernels
-from vmatrace.engine.vma import VmFile
+from vmatrace.engine.vmfile import VmFile
 from vmatrace.event import Fd, File
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Mapping

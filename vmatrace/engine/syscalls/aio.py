@@ -11,7 +11,7 @@ from vmatrace import abi
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.region import unmap
 from vmatrace.engine.syscalls.mapping import mmap
-from vmatrace.engine.vma import VmFile
+from vmatrace.engine.vmfile import VmFile
 
 _NAME: Final = "/[aio] (deleted)"
 _FS: Final = "aio"

@@ -10,7 +10,8 @@ from typing import Final
 
 from vmatrace import abi, kernels
 from vmatrace.engine.mm import Mm
-from vmatrace.engine.vma import NO_EXTRA, Vma, VmFile, some
+from vmatrace.engine.vma import NO_EXTRA, Vma, some
+from vmatrace.engine.vmfile import VmFile
 from vmatrace.engine.walk import Holes, Visit, walk
 
 _NAME_MAX: Final = 80  # ANON_VMA_NAME_MAX_LEN, with the terminating NUL

@@ -14,7 +14,7 @@ from vmatrace.engine.limits import UNLIMITED
 from vmatrace.engine.limits import overlap as replaced
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.region import cut, map_region, may_unmap, permitted, split_borders, unmap
-from vmatrace.engine.vma import VmFile
+from vmatrace.engine.vmfile import VmFile
 
 _SHARED_TYPES: Final = (abi.MAP_SHARED, abi.MAP_SHARED_VALIDATE)
 _FIXED: Final = abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE

@@ -12,7 +12,8 @@ from vmatrace.engine.faults import populate
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.region import unmap
 from vmatrace.engine.syscalls.mapping import is_free, mmap
-from vmatrace.engine.vma import Vma, VmFile
+from vmatrace.engine.vma import Vma
+from vmatrace.engine.vmfile import VmFile
 from vmatrace.engine.walk import Holes, walk
 
 _KNOWN_MS: Final = abi.MS_ASYNC | abi.MS_INVALIDATE | abi.MS_SYNC
