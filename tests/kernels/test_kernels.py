@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -131,9 +132,30 @@ def test_every_feature_is_a_constant_of_both_modules() -> None:
         assert getattr(kernels, name) is feature
 
 
-def test_no_commit_is_cited_for_two_features() -> None:
-    commits = [feature.commit for feature in FEATURES.values() if feature.commit]
-    assert len(set(commits)) == len(commits)
+def test_only_mseals_commit_is_cited_twice_for_the_bug_that_came_with_it() -> None:
+    cited = Counter(feature.commit for feature in FEATURES.values() if feature.commit)
+    assert [commit for commit, times in cited.items() if times > 1] == [kernels.MSEAL.commit]
+    assert kernels.MSEAL_REFUSES_ADVICE.since == kernels.MSEAL.since
+
+
+def test_point_releases_are_those_of_the_stable_reviews() -> None:
+    """What came to 6.6.y and 6.7.y, and series where only kernels far apart had been run."""
+    assert kernels.get_kernel("6.6.114").has(kernels.KSM_UNMERGE_KEEPS_FLAGS)
+    assert not kernels.get_kernel("6.6.113").has(kernels.KSM_UNMERGE_KEEPS_FLAGS)
+    assert kernels.get_kernel("6.12.55").has(kernels.KSM_UNMERGE_KEEPS_FLAGS)
+    assert kernels.get_kernel("6.17.3").has(kernels.KSM_UNMERGE_KEEPS_FLAGS)
+    assert kernels.get_kernel("6.6.103").has(kernels.REMOVE_ASKS_MAYWRITE)
+    assert kernels.get_kernel("6.6.140").has(kernels.UFFD_BELOW_MIN_ADDR)
+    assert kernels.get_kernel("6.7.6").has(kernels.MAP_STACK_NOHUGEPAGE)
+    assert not kernels.get_kernel("6.7.5").has(kernels.MAP_STACK_NOHUGEPAGE)
+    assert not kernels.get_kernel("6.17.6").has(kernels.DONTUNMAP_UNACCOUNTS_SOURCE)
+    assert kernels.get_kernel("6.17.5").has(kernels.DONTUNMAP_UNACCOUNTS_SOURCE)
+    assert not kernels.get_kernel("6.18.21").has(kernels.MSEAL_STALE_START)
+    assert not kernels.get_kernel("6.19.11").has(kernels.MSEAL_STALE_START)
+    assert kernels.get_kernel("6.18.27").has(kernels.DROPPABLE_NEVER_LOCKED)
+    assert kernels.get_kernel("6.18.37").has(kernels.GUARD_ANON_ONLY)
+    assert not kernels.get_kernel("6.18.36").has(kernels.MAYBE_GUARD_FLAG)
+    assert not kernels.get_kernel("7.0.12").has(kernels.HUGETLBFS_MMAP_PREPARE)
 
 
 @given(rows, st.sets(names, max_size=4), st.sets(names, max_size=4))
@@ -202,7 +224,7 @@ def test_what_cannot_be_a_kernel_suggests_what_may_have_been_meant(
         ("6.12.43+deb13-amd64", "6.12.43", "'deb13-amd64' names a build"),
         ("6.8.0-45-generic", "6.8", "'45-generic' names a build"),
         ("6.6.87.2-microsoft-standard-WSL2", "6.6.87", "names a build"),
-        ("6.6.87", "6.6.87", "nothing is known of what 6.6.y got"),
+        ("6.6.87", "6.6.87", "nothing is known of what 6.6.y got beyond what"),
         ("6.12.999", "6.12.999", "nothing is known of what 6.12.y got after 6.12."),
         ("7.3.0-rc2", "7.3", "a release candidate is taken to have what 7.3 has"),
         ("6.17-rc1", "6.17", "a release candidate"),

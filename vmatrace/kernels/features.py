@@ -4,8 +4,9 @@ A table and nothing else. vmatrace.kernels.models says which kernel has which; w
 stands in the engine, where it is asked for. A behaviour older than 6.4, the first release
 modelled, has no name unless a later release dropped it.
 
-Where a point release is known from kernels that were run on both sides and not from its
-changelog, the first that has it is taken, and the note says which one had it not.
+Point releases are those of the stable review or of the changelog that has the commit. Where one is
+known from kernels that were run on both sides only, the first that has it is taken, and the note
+says which one had it not.
 """
 
 from __future__ import annotations
@@ -120,11 +121,11 @@ KSM_EXEC_INHERIT: Final = _feature(
     "PR_SET_MEMORY_MERGE survives execve().",
     "3c6f33b7273a", "mm/ksm: support fork/exec for prctl", matters=("execve",))
 KSM_UNMERGE_KEEPS_FLAGS: Final = _feature(
-    "ksm-unmerge-keeps-flags", "6.18 6.17.8 6.12.90", "ksm_madvise()",
+    "ksm-unmerge-keeps-flags", "6.18 6.17.3 6.12.55 6.6.114", "ksm_madvise()",
     "MADV_UNMERGEABLE takes away VM_MERGEABLE alone; before, all vm_flags above it, such as a seal "
     "or a protection key, which a 32-bit complement cut off.",
-    note="commit not established: mm/ksm: fix flag-dropping behavior in ksm_madvise; 6.16.12 drops "
-    "a seal, 6.12.90 and 6.17.8 do not; older point releases were not measured",
+    "f04aad36a07c", "mm/ksm: fix flag-dropping behavior in ksm_madvise",
+    "CVE-2025-40040; 6.16.12 drops a seal, 6.12.90 and 6.17.8 do not",
     matters=("madvise", "process_madvise"))
 KSM_BEFORE_MERGE: Final = _feature(
     "ksm-before-merge", "6.17", "__mmap_region(), do_brk_flags()",
@@ -143,9 +144,9 @@ FILL_NEXT_FIRST: Final = _feature(
     "fill-next-first", "6.1", "mmap_region()",
     "mmap() that fills a gap asks the VMA behind it first, and the one before it only whether it "
     "may merge with that one.",
-    note="commit not established: as old as the maple tree's mmap_region(), and measured on 6.1; "
-    "6.12 asks vma_merge_new_range() (cacded5e42b9, mm: avoid using vma_merge() for new VMAs)",
-    until="6.12")
+    "4dd1b84140c1", "mm/mmap: use advanced maple tree API for mmap_region()",
+    "measured on 6.1; 6.12 asks vma_merge_new_range() (cacded5e42b9, mm: avoid using vma_merge() "
+    "for new VMAs)", until="6.12")
 MERGE_UNFAULTED_TARGET: Final = _feature(
     "merge-unfaulted-target", "6.16", "is_mergeable_anon_vma()",
     "A range with an anon_vma may merge into a VMA without one.",
@@ -161,7 +162,7 @@ ANON_PGOFF: Final = _feature(
     "A private file mapping has a second page offset, that of its own pages: its address, kept "
     "when it moves after a write. Neighbours merge only where that offset goes on, too.",
     "6a993c7fbc3e", "mm: propagate VMA anonymous page offset on map, remap, split + merge",
-    "the commit of the series that makes merging look at it is not established", matters=_MREMAP)
+    "reverse mapping uses it from 93c0c8dc87f6 of the same series on", matters=_MREMAP)
 DRIVER_FLAGS_RETRY_NEW: Final = _feature(
     "driver-flags-retry-new", "5.9", "mmap_region()",
     "When .mmap() changed the flags and a VMA precedes, the merge is tried again as a new range's.",
@@ -177,10 +178,9 @@ DRIVER_FLAGS_RETRY_EXISTING: Final = _feature(
 # --- mmap ----------------------------------------------------------------------------------------
 
 MAP_STACK_NOHUGEPAGE: Final = _feature(
-    "map-stack-nohugepage", "6.8", "calc_vm_flag_bits()",
+    "map-stack-nohugepage", "6.8 6.7.6", "calc_vm_flag_bits()",
     "MAP_STACK sets VM_NOHUGEPAGE.",
-    "c4608d1bf7c6", "mm: mmap: map MAP_STACK to VM_NOHUGEPAGE",
-    "backported to 6.7.y, point release not established", matters=("stack",))
+    "c4608d1bf7c6", "mm: mmap: map MAP_STACK to VM_NOHUGEPAGE", matters=("stack",))
 THP_ALIGN_ANON: Final = _feature(
     "thp-align-anon", "6.7", "__get_unmapped_area()",
     "A private anonymous mapping of 2 MiB or more is placed on a 2 MiB boundary.",
@@ -211,7 +211,7 @@ DROPPABLE: Final = _feature(
     "9651fcedf7b9", "mm: add MAP_DROPPABLE for designating always lazily freeable mappings",
     matters=_DROPPABLE)
 DROPPABLE_NEVER_LOCKED: Final = _feature(
-    "droppable-never-locked", "7.1 7.0.4 6.18.35 6.12.86", "vma_supports_mlock()",
+    "droppable-never-locked", "7.1 7.0.4 6.18.27 6.12.86", "vma_supports_mlock()",
     "mlockall(MCL_FUTURE) does not set VM_LOCKED on a droppable VMA.",
     "d239462787b0", "mm: prevent droppable mappings from being locked",
     "not in 6.18.15, 6.19.14 nor 7.0-rc6", matters=_DROPPABLE)
@@ -254,12 +254,13 @@ SHMEM_MMAP_PREPARE: Final = _feature(
 HUGETLBFS_MMAP_PREPARE: Final = _feature(
     "hugetlbfs-mmap-prepare", "6.19", "hugetlbfs_file_mmap_prepare()",
     "hugetlbfs has .mmap_prepare() in place of .mmap().",
-    note="commit not established: of the series of shmem-mmap-prepare; taken back in 7.1",
-    until="7.1", matters=_FILES)
+    "ea52cb24cd3f", "mm/hugetlbfs: update hugetlbfs to use mmap_prepare",
+    "taken back by 83f9efcce93f (Revert of it)", until="7.1 7.0.12", matters=_FILES)
 DRIVERS_MMAP_PREPARE: Final = _feature(
     "drivers-mmap-prepare", "7.1", "file_operations.mmap_prepare",
     "hpet, stm, open-dice, mtdchar, VME and the new ntfs have .mmap_prepare().",
-    note="commit not established: one for each driver", matters=_FILES)
+    note="commit not established: one for each driver, 'replace deprecated mmap hook with "
+    "mmap_prepare', posted in March 2026; their mainline numbers were not found", matters=_FILES)
 ALL_MMAP_PREPARE: Final = _feature(
     "all-mmap-prepare", "", "file_operations.mmap_prepare",
     "Every driver has .mmap_prepare(), so that the late check for KSM is gone.",
@@ -275,12 +276,13 @@ VVAR_VCLOCK: Final = _feature(
 VVAR_MIXEDMAP: Final = _feature(
     "vvar-mixedmap", "7.1", "vdso_install_vvar_mapping()",
     "[vvar] and [vvar_vclock] have VM_MIXEDMAP in place of VM_PFNMAP.",
-    note="commit not established: 7.0.13 shows pf, 7.1.13 mm", matters=("execve", "maps"))
+    "05988dba1179", "vdso/datastore: Allocate data pages dynamically",
+    "7.0.13 shows pf, 7.1.13 mm", matters=("execve", "maps"))
 VVAR_NO_IO: Final = _feature(
     "vvar-no-io", "7.3", "vdso_install_vvar_mapping()",
     "[vvar] and [vvar_vclock] have no VM_IO.",
-    note="commit not established: vdso/datastore: Allow prefaulting by mlockall(); 7.2.12 shows "
-    "io, 7.3.4 does not", matters=("execve", "maps"))
+    "c27e727c9a60", "vdso/datastore: Allow prefaulting by mlockall()",
+    "7.2.12 shows io, 7.3.4 does not", matters=("execve", "maps"))
 
 # --- mprotect, mseal, madvise, prctl -------------------------------------------------------------
 
@@ -296,14 +298,15 @@ MSEAL: Final = _feature(
 MSEAL_REFUSES_ADVICE: Final = _feature(
     "mseal-refuses-advice", "6.10", "is_madv_discard()",
     "A sealed read-only VMA refuses nearly every advice, not only what discards memory.",
-    note="commit not established: a bug of 6.10, fixed by 'mseal: fix is_madv_discard()'",
+    "8be7258aad44", "mseal: add mseal syscall",
+    "a bug, fixed by e46bc2e7eb90 (mseal: fix is_madv_discard())",
     until="6.11 6.10.7", matters=("mseal", "maps"))
 MSEAL_ASKS_VM_OPS: Final = _feature(
     "mseal-asks-vm-ops", "6.17", "can_madvise_modify()",
     "A sealed read-only private /dev/zero refuses what discards memory, as anonymous memory does; "
     "before, any VMA with a file was free of that.",
-    note="commit not established: mm/mseal: move madvise() logic to mm/madvise.c; 6.12.117 and "
-    "6.16.12 ask for the file, 6.17.13 and later for the operations of the VMA",
+    "d0b47a6866f1", "mm/mseal: update madvise() logic",
+    "6.12.117 and 6.16.12 ask for the file, 6.17.13 and later for the operations of the VMA",
     matters=("mseal", "maps"))
 MSEAL_IN_LOOP: Final = _feature(
     "mseal-in-loop", "6.12", "can_modify_vma()",
@@ -317,7 +320,7 @@ MSEAL_STALE_START: Final = _feature(
     "6c2da14ae1e0", "mm/mseal: rework mseal apply logic",
     "a bug, fixed by 2697dd8ae721 ('mm/mseal: update VMA end correctly on merge'); in the source "
     "of 6.18.2 and 6.19.9 still, measured on 6.17.13 and 6.18.15",
-    until="7.0 6.19.14 6.18.35", matters=("mseal", "maps"))
+    until="7.0 6.19.11 6.18.21", matters=("mseal", "maps"))
 GUARD_REGIONS: Final = _feature(
     "guard-regions", "6.13", "madvise_guard_install()",
     "MADV_GUARD_INSTALL and MADV_GUARD_REMOVE work on anonymous memory.",
@@ -328,15 +331,15 @@ GUARD_FILES: Final = _feature(
     "f807123d578d", "mm: allow guard regions in file-backed and read-only mappings",
     matters=_GUARDS)
 MAYBE_GUARD_FLAG: Final = _feature(
-    "maybe-guard-flag", "6.19 6.18.44", "madvise_guard_install()",
+    "maybe-guard-flag", "6.19 6.18.37", "madvise_guard_install()",
     "MADV_GUARD_INSTALL sets VM_MAYBE_GUARD on the VMA, which merges ignore and keep.",
     "5dba5cc2e0ff", "mm: introduce VM_MAYBE_GUARD and make visible in /proc/$pid/smaps",
     "not in 6.18.35", matters=_GUARDS)
 GUARD_ANON_ONLY: Final = _feature(
-    "guard-anon-only", "6.19 6.18.44", "madvise_guard_install()",
+    "guard-anon-only", "6.19 6.18.37", "madvise_guard_install()",
     "MADV_GUARD_INSTALL gives an anon_vma to anonymous memory only, not to every VMA.",
-    note="commit not established: of the series of maybe-guard-flag; not in 6.18.35",
-    matters=_GUARDS)
+    "49e14dabed7a", "mm: set the VM_MAYBE_GUARD flag on guard region install",
+    "not in 6.18.35", matters=_GUARDS)
 PROCESS_MADVISE_SELF: Final = _feature(
     "process-madvise-self", "6.13", "vector_madvise()",
     "process_madvise() on the caller itself takes every advice, not the four for other processes.",
@@ -345,7 +348,8 @@ PROCESS_MADVISE_SELF: Final = _feature(
 PROCESS_MADVISE_ADVICE_FIRST: Final = _feature(
     "process-madvise-advice-first", "7.2", "process_madvise()",
     "process_madvise() refuses an unknown advice also where there is nothing to advise.",
-    note="commit not established: 7.1.13 grants it, 7.2.12 does not", matters=("process_madvise",))
+    "53556e6bfc50", "mm/madvise: reject invalid process_madvise() advice for zero-length vectors",
+    "7.1.13 grants it, 7.2.12 does not", matters=("process_madvise",))
 PIDFD_SELF: Final = _feature(
     "pidfd-self", "6.15", "pidfd_get_task()",
     "A pidfd of PIDFD_SELF (-10000, and one for the thread group) is the caller's own.",
@@ -354,14 +358,15 @@ PIDFD_SELF: Final = _feature(
 PIDFD_SELF_10001: Final = _feature(
     "pidfd-self-10001", "6.17", "PIDFD_SELF_THREAD_GROUP",
     "PIDFD_SELF_THREAD_GROUP is -10001, and -20000 no longer.",
-    note="commit not established: 6.16.12 takes -20000, 6.17.8 -10001",
+    "67fcec2919e4", "fcntl/pidfd: redefine PIDFD_SELF_THREAD_GROUP",
+    "6.16.12 takes -20000, 6.17.8 -10001",
     matters=("process_madvise",))
 DOFORK_SPECIAL_STRICT: Final = _feature(
     "dofork-special-strict", "7.0", "madvise_vma_behavior()",
     "MADV_DOFORK fails on every VM_SPECIAL VMA, not on VM_IO alone.",
     note="commit not established: 6.19.14 grants it, 7.0.13 does not", matters=_GUARDS)
 REMOVE_ASKS_MAYWRITE: Final = _feature(
-    "remove-asks-maywrite", "6.7", "madvise_remove()",
+    "remove-asks-maywrite", "6.7 6.6.103", "madvise_remove()",
     "MADV_REMOVE wants a shared mapping that may become writable, not one that is.",
     "e8e17ee90eaf", "mm: drop the assumption that VM_SHARED always implies writable",
     matters=("madvise",))
@@ -384,15 +389,15 @@ UFFD_UNREGISTER_STRICT: Final = _feature(
     "23ec90eb122f", "userfaultfd: prevent unregistering VMAs through a different userfaultfd",
     matters=_UFFD)
 UFFD_BELOW_MIN_ADDR: Final = _feature(
-    "uffd-below-min-addr", "7.1 7.0.4 6.18.44 6.12.86", "validate_range()",
+    "uffd-below-min-addr", "7.1 7.0.4 6.18.27 6.12.86 6.6.140", "validate_range()",
     "userfaultfd takes memory below vm.mmap_min_addr, too.",
     "161ce69c2c89", "userfaultfd: allow registration of ranges below mmap_min_addr",
     "not in 6.18.15 nor 6.19.14", matters=_UFFD)
 UFFD_REFUSES_SPECIAL: Final = _feature(
     "uffd-refuses-special", "7.2 7.1.6 6.18.44 6.12.105", "vma_can_userfault()",
     "userfaultfd refuses VM_SPECIAL memory also for asynchronous write protection.",
-    note="commit not established: userfaultfd: prevent registration of special VMAs "
-    "(CVE-2026-68166)", matters=_UFFD)
+    "3c58f641e813", "userfaultfd: prevent registration of special VMAs", "CVE-2026-68166",
+    matters=_UFFD)
 UFFD_MODE_STICKY: Final = _feature(
     "uffd-mode-sticky", "7.3", "userfaultfd_register()",
     "A second registration that would take write protection away fails (EBUSY).",
@@ -400,7 +405,8 @@ UFFD_MODE_STICKY: Final = _feature(
 UFFD_RWP: Final = _feature(
     "uffd-rwp", "7.3", "userfaultfd_register()",
     "UFFDIO_REGISTER_MODE_RWP tracks every access and sets VM_UFFD_RWP.",
-    note="commit not established: userfaultfd: working set tracking for VM guest memory",
+    note="commit not established: 'mm/userfaultfd: add RWP fault delivery and expose "
+    "UFFDIO_REGISTER_MODE_RWP'; only its numbers in trees that were rebased later were found",
     matters=_UFFD)
 UFFD_POISON: Final = _feature(
     "uffd-poison", "6.6", "userfaultfd_api()", "UFFDIO_API knows UFFD_FEATURE_POISON.",
@@ -426,8 +432,8 @@ MREMAP_TARGET_FIRST: Final = _feature(
     "mremap-target-first", "6.15", "check_mremap_params()",
     "mremap() looks whether a given new address is aligned, and at the number of VMAs, before it "
     "looks at the source.",
-    note="commit not established: of the series of b714ccb02a76 (mm/mremap: complete refactor of "
-    "move_vma()); measured on 6.12.117 and 6.16.3", matters=_MREMAP)
+    "85ea6bdd88a2", "mm/mremap: refactor mremap() system call implementation",
+    "measured on 6.12.117 and 6.16.3", matters=_MREMAP)
 MREMAP_CHECKS_FIRST: Final = _feature(
     "mremap-checks-first", "6.17", "check_mremap_params(), check_prep_vma()",
     "mremap() checks all its arguments before it looks at a VMA, and the source VMA before it "
@@ -444,7 +450,7 @@ DONTUNMAP_UNACCOUNTS_SOURCE: Final = _feature(
     "MREMAP_DONTUNMAP takes VM_ACCOUNT from the source VMA.",
     "b714ccb02a76", "mm/mremap: complete refactor of move_vma()",
     "a bug, fixed in 6.18 by 0e59f47c15ce (mm/mremap: correctly account old mapping after "
-    "MREMAP_DONTUNMAP remap); not yet in 6.17.5", until="6.18 6.17.8", matters=_MREMAP)
+    "MREMAP_DONTUNMAP remap)", until="6.18 6.17.6", matters=_MREMAP)
 DONTUNMAP_SPLITS_LOCKED: Final = _feature(
     "dontunmap-splits-locked", "7.3 7.2.11 6.12.114", "prep_move_vma()",
     "MREMAP_DONTUNMAP of a part of a locked VMA splits it, and only that part is unlocked.",

@@ -249,8 +249,8 @@ def _of_release(mainline: Release, point: int, rest: str) -> Kernel:
             "distribution may carry more changes"
         )
     if point > newest:
-        last = f" after {row.name}.{newest}" if newest else ""
-        assumed.append(f"nothing is known of what {row.name}.y got{last}")
+        limit = f"after {row.name}.{newest}" if newest else "beyond what `vmatrace kernels` lists"
+        assumed.append(f"nothing is known of what {row.name}.y got {limit}")
     kernel = row
     if point:
         release = (*mainline, point)
