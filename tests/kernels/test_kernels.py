@@ -201,7 +201,8 @@ def test_a_feature_cannot_be_switched_both_ways() -> None:
         ("post-pach", "post-patch"), ("serie-v2", "series-v2"), ("runing", "running"),
         ("nxt", "next"), ("6,12", "6.12"), ("6.12.x", "6.12"), ("linux-6.12.43", "6.12.43"),
         ("6.20", "6.19"), ("6.99.3", "6.19"), ("9.0", "next"), ("7.99", "next"), ("6.3", "6.4"),
-        ("5.15.0-105-generic", "6.4"),
+        ("5.15.0-105-generic", "6.4"), ("v7", "7.3"), ("8", "next"), ("3.x", "6.4"),
+        ("NEXT", "next"), ("Running", "running"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_a_kernel_suggests_what_may_have_been_meant(
@@ -211,6 +212,12 @@ def test_what_cannot_be_a_kernel_suggests_what_may_have_been_meant(
         get_kernel(wrong)
     with pytest.raises(ValueError, match=re.escape(f"did you mean {suggestion!r}")):
         kernels.check_spec(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["latest", "", "v", "６.17"])
+def test_what_is_like_no_name_is_told_where_the_names_are(wrong: str) -> None:
+    with pytest.raises(kernels.UnknownKernel, match="`vmatrace kernels` lists the models"):
+        get_kernel(wrong)
 
 
 @pytest.mark.parametrize(
@@ -227,6 +234,10 @@ def test_what_cannot_be_a_kernel_suggests_what_may_have_been_meant(
         ("6.6.87", "6.6.87", "nothing is known of what 6.6.y got beyond what"),
         ("6.12.999", "6.12.999", "nothing is known of what 6.12.y got after 6.12."),
         ("7.3.0-rc2", "7.3", "a release candidate is taken to have what 7.3 has"),
+        ("7.3.0-rc2-00012-gabcdef", "7.3", "a release candidate is taken to have what 7.3 has"),
+        ("7.3.0+", "7.3", "'+' marks a tree with changes of its own: it is taken as published"),
+        ("7.3+", "7.3", "'+' marks a tree with changes of its own"),
+        ("6.17.0-dirty", "6.17", "'dirty' names a build"),
         ("6.17-rc1", "6.17", "a release candidate"),
         ("6.12.0-55.9.1.el10_0.x86_64", "6.12", "names a build"),
     ],

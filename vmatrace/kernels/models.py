@@ -169,7 +169,8 @@ _future("converted", "next", "every driver on .mmap_prepare(), the late KSM chec
 # --- names ---------------------------------------------------------------------------------------
 
 _RELEASE_NAME: Final = re.compile(
-    r"v?(\d+)\.(\d+)(?:\.(\d+)(?P<rest>\.\d.*|[+~_-].*)?|(?P<tag>[+~_-]\D.*))?", re.DOTALL
+    r"v?(\d+)\.(\d+)(?:\.(\d+)(?P<rest>\.\d.*|[+~_-].*)?|(?P<tag>\+|[+~_-]\D.*))?",
+    re.DOTALL | re.ASCII,
 )
 _CANDIDATE: Final = re.compile(r"-rc\d+")
 
@@ -243,11 +244,13 @@ def _of_release(mainline: Release, point: int, rest: str) -> Kernel:
     assumed = []
     if _CANDIDATE.match(rest):
         assumed.append(f"a release candidate is taken to have what {row.name} has")
-    elif rest:
+    elif build := rest.strip(".+~_-"):
         assumed.append(
-            f"{rest.lstrip('.+~_-')!r} names a build: it is taken as published, though a "
-            "distribution may carry more changes"
+            f"{build!r} names a build: it is taken as published, though a distribution may carry "
+            "more changes"
         )
+    elif rest:
+        assumed.append(f"{rest!r} marks a tree with changes of its own: it is taken as published")
     if point > newest:
         limit = f"after {row.name}.{newest}" if newest else "beyond what `vmatrace kernels` lists"
         assumed.append(f"nothing is known of what {row.name}.y got {limit}")
@@ -275,14 +278,15 @@ def _not_a_release(mainline: Release) -> str:
 
 def _suggestion(name: str) -> str:
     """What may have been meant by what is not even written as a release."""
-    written = re.search(r"(\d+)(?:[.,](\d+))?(?:[.,](\d+))?", name)
+    written = re.search(r"([0-9]+)(?:[.,]([0-9]+))?(?:[.,]([0-9]+))?", name)
     digits = [int(digit) for digit in written.groups() if digit] if written else []
     if tuple(digits[:2]) in _NEWEST:
         return f" (did you mean {'.'.join(map(str, digits))!r}?)"
-    if name[:1].isdigit() and digits and any(release[0] == digits[0] for release in _NEWEST):
-        last = max(release for release in _NEWEST if release[0] == digits[0])
-        return f" (did you mean {_name(last)!r}?)"
-    return nearest(name, (*(n for n in KERNELS if not n[0].isdigit()), "running"))
+    if re.match("v?[0-9]", name):
+        series = [release for release in _NEWEST if release[0] == digits[0]]
+        return f" (did you mean {_name(max(series))!r}?)" if series else _not_a_release((digits[0],))
+    names = (*(n for n in KERNELS if not n[0].isdigit()), "running")
+    return nearest(name.lower(), names) or " (`vmatrace kernels` lists the models)"
 
 
 def _name(release: Release) -> str:
