@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from program import RunProgram
 
 from vmatrace.oracle import Unavailable
-from vmatrace.oracle.boot import guest, qemu
+from vmatrace.oracle.boot import guest, needs, qemu
+from vmatrace.oracle.boot.image import check_image
 
 
 def test_a_file_that_is_no_kernel_is_said_to_be_none(run: RunProgram, tmp_path: Path) -> None:
@@ -16,7 +18,9 @@ def test_a_file_that_is_no_kernel_is_said_to_be_none(run: RunProgram, tmp_path: 
     path.write_bytes(b"\x7fELF" + bytes(4096))
     done = run("verify", "--boot", str(path), "--probe")
     assert (done.status, done.out) == (2, "")
-    expected = "no bootable kernel image (expected a bzImage for x86-64)"
+    expected = (
+        "no bootable kernel image, but an ELF file, such as vmlinux (expected a bzImage for x86-64)"
+    )
     assert done.err in (
         f"vmatrace: error: {path}: {expected}\n",
         f"vmatrace: error: no {qemu.QEMU} (Debian: apt install qemu-system-x86)\n",
@@ -25,7 +29,81 @@ def test_a_file_that_is_no_kernel_is_said_to_be_none(run: RunProgram, tmp_path: 
 
 def test_an_image_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="vmlinuz: cannot be read: No such file"):
-        qemu.check_image(str(tmp_path / "vmlinuz"))
+        check_image(str(tmp_path / "vmlinuz"))
+
+
+def header(size: int, flags: int = 1, version: int = 0x20F) -> bytearray:
+    """The start of a bzImage of *size* bytes, three sectors of them setup code."""
+    head = bytearray(0x264)
+    head[0x1F1] = 2
+    head[0x1F4:0x1F8] = ((size - 3 * 512) // 16).to_bytes(4, "little")
+    head[0x202:0x206] = b"HdrS"
+    head[0x206:0x208] = version.to_bytes(2, "little")
+    head[0x236:0x238] = flags.to_bytes(2, "little")
+    return head
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "no bootable kernel image: it is empty (expected a bzImage for x86-64)"),
+        (b"x" * 600, "no bootable kernel image (expected a bzImage for x86-64)"),
+        (
+            b"MZ" + bytes(0x36) + b"ARM\x64" + bytes(600),
+            "no bootable kernel image, but a kernel for arm64 (expected a bzImage for x86-64)",
+        ),
+        (
+            b"\x1f\x8b" + bytes(600),
+            "no bootable kernel image, but compressed by gzip (expected a bzImage for x86-64)",
+        ),
+        (
+            header(8192) + bytes(4096),
+            "truncated: 4,708 bytes, of 8,192 that its header speaks of",
+        ),
+        (
+            header(8192, flags=0) + bytes(8192),
+            "a kernel for 32-bit x86 (expected one built with CONFIG_64BIT)",
+        ),
+    ],
+    ids=["empty", "garbage", "arm64", "gzip", "truncated", "32-bit"],
+)
+def test_what_cannot_boot_is_told_by_its_header(
+    tmp_path: Path, content: bytes, expected: str
+) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(content)
+    with pytest.raises(Unavailable, match=f"^{re.escape(f'{path}: {expected}')}$"):
+        check_image(str(path))
+
+
+@pytest.mark.parametrize("flags", [{}, {"flags": 0, "version": 0x20B}], ids=["now", "before 3.8"])
+def test_a_whole_image_is_one(tmp_path: Path, flags: dict[str, int]) -> None:
+    path = tmp_path / "bzImage"
+    path.write_bytes(header(8192, **flags).ljust(8192 + 100))
+    check_image(str(path))
+
+
+@pytest.mark.parametrize(
+    ("lines", "lack"),
+    [
+        (
+            ["[ 1.0] VFS: Cannot open root device", "[ 1.0] Kernel panic - not syncing: VFS: "
+             "Unable to mount root fs on unknown-block(0,0)"],
+            "CONFIG_BLK_DEV_INITRD",
+        ),
+        (
+            ["[ 1.0] Kernel panic - not syncing: Requested init /init failed (error -8)."],
+            "CONFIG_BINFMT_ELF",
+        ),
+        (["vmatrace: /proc cannot be mounted (CONFIG_PROC_FS)"], "CONFIG_PROC_FS"),
+        (["[ 1.0] Kernel panic - not syncing: Attempted to kill init!"], None),
+        ([], None),
+    ],
+    ids=["initrd", "elf", "ours", "another panic", "silence"],
+)  # fmt: skip
+def test_a_console_says_what_a_kernel_was_built_without(lines: list[str], lack: str | None) -> None:
+    found = needs.on_console(lines)
+    assert found is None if lack is None else found is not None and lack in found
 
 
 def test_without_qemu_it_is_said_how_to_get_it(

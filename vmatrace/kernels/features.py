@@ -276,13 +276,11 @@ VVAR_VCLOCK: Final = _feature(
 VVAR_MIXEDMAP: Final = _feature(
     "vvar-mixedmap", "7.1", "vdso_install_vvar_mapping()",
     "[vvar] and [vvar_vclock] have VM_MIXEDMAP in place of VM_PFNMAP.",
-    "05988dba1179", "vdso/datastore: Allocate data pages dynamically",
-    "7.0.13 shows pf, 7.1.13 mm", matters=("execve", "maps"))
+    "05988dba1179", "vdso/datastore: Allocate data pages dynamically", matters=("execve", "maps"))
 VVAR_NO_IO: Final = _feature(
     "vvar-no-io", "7.3", "vdso_install_vvar_mapping()",
     "[vvar] and [vvar_vclock] have no VM_IO.",
-    "c27e727c9a60", "vdso/datastore: Allow prefaulting by mlockall()",
-    "7.2.12 shows io, 7.3.4 does not", matters=("execve", "maps"))
+    "c27e727c9a60", "vdso/datastore: Allow prefaulting by mlockall()", matters=("execve", "maps"))
 
 # --- mprotect, mseal, madvise, prctl -------------------------------------------------------------
 
@@ -298,9 +296,8 @@ MSEAL: Final = _feature(
 MSEAL_REFUSES_ADVICE: Final = _feature(
     "mseal-refuses-advice", "6.10", "is_madv_discard()",
     "A sealed read-only VMA refuses nearly every advice, not only what discards memory.",
-    "8be7258aad44", "mseal: add mseal syscall",
-    "a bug, fixed by e46bc2e7eb90 (mseal: fix is_madv_discard())",
-    until="6.11 6.10.7", matters=("mseal", "maps"))
+    "8be7258aad44", "mseal: add mseal syscall", "a bug, fixed by e46bc2e7eb90 (mseal: fix "
+    "is_madv_discard())", until="6.11 6.10.7", matters=("mseal", "maps"))
 MSEAL_ASKS_VM_OPS: Final = _feature(
     "mseal-asks-vm-ops", "6.17", "can_madvise_modify()",
     "A sealed read-only private /dev/zero refuses what discards memory, as anonymous memory does; "
@@ -338,8 +335,7 @@ MAYBE_GUARD_FLAG: Final = _feature(
 GUARD_ANON_ONLY: Final = _feature(
     "guard-anon-only", "6.19 6.18.37", "madvise_guard_install()",
     "MADV_GUARD_INSTALL gives an anon_vma to anonymous memory only, not to every VMA.",
-    "49e14dabed7a", "mm: set the VM_MAYBE_GUARD flag on guard region install",
-    "not in 6.18.35", matters=_GUARDS)
+    "49e14dabed7a", "mm: set the VM_MAYBE_GUARD flag on guard region install", matters=_GUARDS)
 PROCESS_MADVISE_SELF: Final = _feature(
     "process-madvise-self", "6.13", "vector_madvise()",
     "process_madvise() on the caller itself takes every advice, not the four for other processes.",
@@ -349,7 +345,7 @@ PROCESS_MADVISE_ADVICE_FIRST: Final = _feature(
     "process-madvise-advice-first", "7.2", "process_madvise()",
     "process_madvise() refuses an unknown advice also where there is nothing to advise.",
     "53556e6bfc50", "mm/madvise: reject invalid process_madvise() advice for zero-length vectors",
-    "7.1.13 grants it, 7.2.12 does not", matters=("process_madvise",))
+    matters=("process_madvise",))
 PIDFD_SELF: Final = _feature(
     "pidfd-self", "6.15", "pidfd_get_task()",
     "A pidfd of PIDFD_SELF (-10000, and one for the thread group) is the caller's own.",
@@ -358,9 +354,7 @@ PIDFD_SELF: Final = _feature(
 PIDFD_SELF_10001: Final = _feature(
     "pidfd-self-10001", "6.17", "PIDFD_SELF_THREAD_GROUP",
     "PIDFD_SELF_THREAD_GROUP is -10001, and -20000 no longer.",
-    "67fcec2919e4", "fcntl/pidfd: redefine PIDFD_SELF_THREAD_GROUP",
-    "6.16.12 takes -20000, 6.17.8 -10001",
-    matters=("process_madvise",))
+    "67fcec2919e4", "fcntl/pidfd: redefine PIDFD_SELF_THREAD_GROUP", matters=("process_madvise",))
 DOFORK_SPECIAL_STRICT: Final = _feature(
     "dofork-special-strict", "7.0", "madvise_vma_behavior()",
     "MADV_DOFORK fails on every VM_SPECIAL VMA, not on VM_IO alone.",
@@ -432,8 +426,7 @@ MREMAP_TARGET_FIRST: Final = _feature(
     "mremap-target-first", "6.15", "check_mremap_params()",
     "mremap() looks whether a given new address is aligned, and at the number of VMAs, before it "
     "looks at the source.",
-    "85ea6bdd88a2", "mm/mremap: refactor mremap() system call implementation",
-    "measured on 6.12.117 and 6.16.3", matters=_MREMAP)
+    "85ea6bdd88a2", "mm/mremap: refactor mremap() system call implementation", matters=_MREMAP)
 MREMAP_CHECKS_FIRST: Final = _feature(
     "mremap-checks-first", "6.17", "check_mremap_params(), check_prep_vma()",
     "mremap() checks all its arguments before it looks at a VMA, and the source VMA before it "

@@ -284,7 +284,9 @@ def _suggestion(name: str) -> str:
         return f" (did you mean {'.'.join(map(str, digits))!r}?)"
     if re.match("v?[0-9]", name):
         series = [release for release in _NEWEST if release[0] == digits[0]]
-        return f" (did you mean {_name(max(series))!r}?)" if series else _not_a_release((digits[0],))
+        return (
+            f" (did you mean {_name(max(series))!r}?)" if series else _not_a_release((digits[0],))
+        )
     names = (*(n for n in KERNELS if not n[0].isdigit()), "running")
     return nearest(name.lower(), names) or " (`vmatrace kernels` lists the models)"
 

@@ -150,6 +150,9 @@ def _machine(boot: str | None) -> Iterator[Machine]:
     from vmatrace.oracle.boot import BootedKernel, open_machine
 
     with open_machine(boot) as machine:
+        if isinstance(machine, BootedKernel) and machine.why_emulated is not None:
+            said = f"no KVM ({machine.why_emulated}): the kernel is emulated (TCG), which is slower"
+            click.echo(f"vmatrace: note: {said}", err=True)
         yield machine
         if isinstance(machine, BootedKernel):
             for line in machine.warnings:

@@ -15,9 +15,10 @@ from typing import Final
 from vmatrace.layout import Layout
 from vmatrace.oracle import arch as archs
 from vmatrace.oracle.arch import Arch
+from vmatrace.oracle.boot import needs
 from vmatrace.oracle.boot.qemu import Qemu
 from vmatrace.oracle.boot.requests import ENDED, FAILED, STOPPED, WORD, Guest, as_text
-from vmatrace.oracle.errors import KernelDied, Unsupported
+from vmatrace.oracle.errors import KernelDied, Unavailable, Unsupported
 from vmatrace.oracle.machine import Machine
 from vmatrace.oracle.ptrace import CONT, CallRun, Tracee, stack_gone, under_stack
 from vmatrace.oracle.segments import IPC_RMID, SEGMENT_SIZE, SHM_RDONLY
@@ -185,6 +186,11 @@ class BootedKernel(Machine):
         return self._qemu.accelerator
 
     @property
+    def why_emulated(self) -> str | None:
+        """Why KVM is not used although it is there; None where it is used, or not there."""
+        return self._qemu.why_emulated
+
+    @property
     def warnings(self) -> list[str]:
         """What the kernel has complained about on its console."""
         return self._qemu.warnings
@@ -210,6 +216,10 @@ class BootedKernel(Machine):
     def _prepare(self) -> None:
         _, name = self._guest.call(_UNAME, bytes(390), wanted=390)
         self.release = name[130:195].split(b"\0")[0].decode(errors="replace")
+        if lack := list(needs.lacking(self._guest)):
+            raise Unavailable(
+                f"{self.image}: the kernel {self.release} cannot be verified: {', '.join(lack)}"
+            )
         many = struct.pack("<2Q", 1 << 16, 1 << 16)
         self._guest.call(_PRLIMIT, 0, 7, many, 0)  # the guest program keeps smaps of each process
         self._mount("tmpfs", "tmpfs", "/tmp")

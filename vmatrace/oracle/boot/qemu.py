@@ -18,11 +18,14 @@ import time
 from collections import deque
 from typing import Final, NoReturn
 
-from vmatrace.oracle.boot import guest
+from vmatrace.escape import visible
+from vmatrace.oracle.boot import guest, needs
 from vmatrace.oracle.boot.channel import SHARED_BYTES, Channel
+from vmatrace.oracle.boot.image import check_image
 from vmatrace.oracle.errors import KernelDied, Unavailable
 
 QEMU: Final = "qemu-system-x86_64"
+KVM: Final = "/dev/kvm"
 #: Enough for heuristic overcommit to grant what traces map; taken from the host when touched.
 _MEMORY: Final = "4G"
 #: Seconds until the guest program has to say its first word. With KVM it takes about one.
@@ -63,6 +66,9 @@ class Qemu:
         self._process: subprocess.Popen[bytes] | None = None
         self._console: deque[str] = deque(maxlen=_CONSOLE_LINES)
         self.dead: KernelDied | None = None
+        #: Why KVM is not used although it is there; None where it is used, or not there.
+        self.why_emulated: str | None = None
+        self._is_up = False
         #: Warnings that the kernel printed: "WARNING: …", "BUG: …".
         self.warnings: list[str] = []
         try:
@@ -99,15 +105,16 @@ class Qemu:
     # --- starting -------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        if _kvm_may_work():
+        self.why_emulated = _why_no_kvm()
+        if self.why_emulated is None and os.path.exists(KVM):
             self.accelerator = "kvm"
             try:
                 self._launch()
                 return
-            except KernelDied:
+            except KernelDied as died:
                 if self._saw_kernel():
                     raise
-            _kvm_does_not_work()
+                self.why_emulated = _kvm_does_not_work(died)
             self.close()
             self._console.clear()
             self.dead = None
@@ -140,6 +147,7 @@ class Qemu:
         self._reader.start()
         self.channel = Channel(ours, shared, self._silence)
         self.channel.wait_for_greeting(_BOOT_SECONDS[self.accelerator])
+        self._is_up = True
 
     def _command(self, line: int, memory: int, archive: int) -> list[str]:
         assert self.program is not None
@@ -195,32 +203,37 @@ class Qemu:
             time.sleep(0.1)  # the last lines of the console are still under way
             panic = next((line for line in self._console if "Kernel panic" in line), None)
             why = "panicked" if panic is not None else "ended the virtual machine"
-        self.dead = KernelDied(why, self.console)
+        lines = self.console
+        if not self._is_up and (lack := needs.on_console(lines)) is not None:
+            shown = "".join(f"\n    {visible(line)}" for line in lines)
+            raise Unavailable(f"{self.image}: the kernel cannot be a guest: {lack}{shown}")
+        if not self._is_up and not lines:
+            why += f"; {needs.SILENT}"
+        self.dead = KernelDied(why, lines)
         raise self.dead
-
-
-def check_image(path: str) -> None:
-    """Raise Unavailable unless *path* is a kernel image by Linux's boot protocol ("HdrS")."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(0x206)
-    except OSError as error:
-        raise Unavailable(f"{path}: cannot be read: {error.strerror}") from None
-    if start[0x202:0x206] != b"HdrS":
-        raise Unavailable(f"{path}: no bootable kernel image (expected a bzImage for x86-64)")
 
 
 def _end_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-_kvm_failed = False
+#: What KVM failed with in this process, so that it is not tried for every machine.
+_kvm_failed: str | None = None
 
 
-def _kvm_may_work() -> bool:
-    return not _kvm_failed and os.access("/dev/kvm", os.R_OK | os.W_OK)
+def _why_no_kvm() -> str | None:
+    """Why KVM is there and of no use; None where it may work, and where there is none."""
+    if _kvm_failed is not None or not os.path.exists(KVM):
+        return _kvm_failed
+    try:
+        os.close(os.open(KVM, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"{KVM}: {error.strerror}"
+    return None
 
 
-def _kvm_does_not_work() -> None:
+def _kvm_does_not_work(died: KernelDied) -> str:
     global _kvm_failed
-    _kvm_failed = True
+    said = next((line for line in died.console if "vm" in line.lower()), f"the kernel {died.how}")
+    _kvm_failed = f"{KVM}: {said.removeprefix(f'{QEMU}: ')}"
+    return _kvm_failed
