@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -159,7 +160,9 @@ def test_a_kernel_that_says_nothing_more_is_given_up(machine: BootedKernel) -> N
 def test_the_command_verifies_an_exhibit(run: RunProgram) -> None:
     trace = str(ROOT / "traces" / "ksm-adjacent-anon.yaml")
     done = run("verify", trace, "--boot", str(images()[-1]))
-    assert (done.status, done.err) == (0, "")
+    assert done.status == 0
+    # A machine may have a KVM that does not work.
+    assert re.fullmatch(r"(vmatrace: note: no KVM \(.*\): the kernel is emulated.*\n)?", done.err)
     assert "exact" in done.out
 
 
