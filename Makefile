@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format golden bench scaling verify-6.12 kernels verify-kernels compiled \
-	conformance mutations mutants browser pythons lowest newest elsewhere lock docs man peers picture clean
+	conformance mutations mangled mutants browser pythons lowest newest elsewhere lock docs man peers picture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,10 @@ conformance: $(STAMP) ## write traces/ as C programs with a runner (KERNEL_MODEL
 
 mutations: $(STAMP) ## break the model's rules one at a time; verify has to catch each (2 minutes)
 	$(BIN)/python tests/verify/mutations.py
+
+mangled: $(STAMP) ## damaged inputs of every format must be read or refused in words (INPUTS=1000000)
+	$(BIN)/python tests/mangle.py --inputs $(INPUTS)
+INPUTS ?= 20000
 
 mutants: $(STAMP) ## break the code in a fixed sample of places; tests have to catch each (an hour)
 	@$(BIN)/python -m pip install --quiet 'mutmut>=3.8,<4'

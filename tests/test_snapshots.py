@@ -100,6 +100,38 @@ def test_a_tombstone_s_flags_are_its_mappings() -> None:
     assert layout[1].codes == ("rd", "mr", "mw", "me", "bt")
 
 
+PAGED = "--Type <RET> for more, q to quit, c to continue without paging--\n"
+
+
+def test_gdbs_pager_may_have_asked_in_between() -> None:
+    head, last = GDB.rsplit("      0x7f", 1)
+    assert lines(f"{head}{PAGED}      0x7f{last}") == lines(GDB)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "why"),
+    [
+        (GDB.replace(" 0x5644c00ed000 ", " 5644c00ed000 "), 6, "not a mapping of gdb's"),
+        (GDB + GDB, 13, "a second list"),
+        (LLDB.replace(" r-x ", " rx "), 4, "not a region of lldb's"),
+        (RR.replace(" rw-p ", " rwp "), 3, "not a mapping of rr's"),
+        (TOMBSTONE.replace(" r--  ", " r-   "), 6, "not a line of a memory map"),
+        (
+            TOMBSTONE.replace("\n    00000071'12c01000", "\nabc\n    00000071'12c01000"),
+            6,
+            "not a l",
+        ),
+        (TOMBSTONE + TOMBSTONE, 14, "a second list"),
+        ("".join(reversed(GDB.splitlines(True)[3:5])) + GDB, 1, "before the list"),
+        (f"{RR}1000-2000 rw-p 00000000 00:00 0\n", 4, "not a mapping of rr's"),
+    ],
+)
+def test_no_mapping_is_dropped_silently(text: str, line: int, why: str) -> None:
+    with pytest.raises(LayoutError, match=why) as error:
+        parse_snapshot(text)
+    assert error.value.line == line
+
+
 def test_m11_a_tombstone_is_a_layout() -> None:
     layout = parse_snapshot((CASES / "M11-tombstone.txt").read_text("utf-8"))
     assert [(m.start, m.end) for m in layout] == [

@@ -66,6 +66,33 @@ def _mapping(
     )  # fmt: skip
 
 
+#: What somebody means for a mapping, in any of the forms.
+_MEANT: Final = re.compile(
+    rf"{_PROC.pattern}|\s*[0-9a-f]{{8,16}} [r-][w-][x-]"
+    r"|\s*(?:-+>)?\s*[0-9a-f']{8,17}-[0-9a-f']{8}"
+    r"|\s*\[?0x[0-9a-f]{1,16}(?:-|\s+)0x[0-9a-f]{1,16}[\s)]"
+)
+
+
+def _table(
+    lines: list[str], at: int, header: re.Pattern[str] | None = None, fields: bool = False
+) -> Iterator[tuple[int, str]]:
+    """The numbered lines from the one after *at* to the last that is meant for a mapping.
+
+    LayoutError for what would be dropped silently: mappings before that, or a second list.
+    """
+    numbers = [n for n, line in enumerate(lines, 1) if _MEANT.match(line)]
+    if numbers and numbers[0] <= at:
+        raise LayoutError(numbers[0], "a mapping before the list of mappings starts")
+    last = numbers[-1] if numbers else 0
+    while fields and last < len(lines) and is_field(lines[last].strip()):
+        last += 1  # what is said of the last mapping
+    for number in range(at + 2, last + 1):
+        if header is not None and header.match(lines[number - 1]):
+            raise LayoutError(number, "a second list of mappings (expected that of one process)")
+    yield from enumerate(lines[at + 1 : last], at + 2)
+
+
 # --- pmap -------------------------------------------------------------------------------------
 
 _PMAP: Final = re.compile(r"\s*Address\s+Perm\s+Offset\s+Device\s+Inode\s+Size\s")
@@ -75,11 +102,9 @@ def _pmap(lines: list[str], at: int) -> _Lines:
     """Pmap -X or -XX: columns under their names, as wide as what is in them."""
     names = lines[at].split()
     counters = names.index("VmFlags") if "VmFlags" in names else len(names) - 1
-    for number, line in enumerate(lines[at + 1 :], at + 2):
+    for number, line in _table(lines, at, _PMAP):
         words = line.split()
-        if not words or words[0].startswith("=") or (len(words) < 5 and words[0].isdecimal()):
-            if words and words[0].startswith("="):
-                return
+        if not words or words[0].startswith("="):
             continue
         if len(words) < counters or not _PERMS.match(words[1]):
             raise LayoutError(number, "not a line of pmap -X (ADDRESS PERM OFFSET DEVICE INODE …)")
@@ -113,7 +138,7 @@ _BUILD_ID: Final = re.compile(r"(?: \(BuildId: [0-9a-f]+\))?(?: \(load bias 0x[0
 
 def _tombstone(lines: list[str], at: int) -> _Lines:
     """The memory map of a tombstone, the ends of which are the last bytes."""
-    for number, line in enumerate(lines[at + 1 :], at + 2):
+    for number, line in _table(lines, at, _TOMBSTONE, fields=True):
         match = _TOMBSTONE_LINE.match(line)
         if match is not None:
             end = int(match["end"].replace("'", ""), 16) + 1
@@ -123,7 +148,9 @@ def _tombstone(lines: list[str], at: int) -> _Lines:
         elif is_field(line.strip()):
             yield number, None, line.strip()
         elif line.strip() and not line.lstrip().startswith("--->"):
-            return
+            raise LayoutError(
+                number, "not a line of a memory map (expected START-END PERMS OFFSET SIZE NAME)"
+            )
 
 
 # --- debuggers ----------------------------------------------------------------------------------
@@ -133,17 +160,20 @@ _GDB_LINE: Final = re.compile(
     r"\s*0x(?P<start>[0-9a-f]+)\s+0x(?P<end>[0-9a-f]+)\s+0x[0-9a-f]+\s+0x(?P<offset>[0-9a-f]+)"
     r"(?:\s+(?P<perms>[r-][w-][x-][ps]))?(?:\s+(?P<name>.*?))?\s*\Z"
 )
+_GDB_PAGER: Final = re.compile(r"-+Type <\w+> ")
 
 
 def _gdb(lines: list[str], at: int) -> _Lines:
     """Gdb's `info proc mappings`; before gdb 12 it has no permissions."""
     if "Perms" not in lines[at]:
         raise LayoutError(at + 1, "this gdb printed no permissions (expected those of gdb 12)")
-    for number, line in enumerate(lines[at + 1 :], at + 2):
+    for number, line in _table(lines, at, _GDB):
         match = _GDB_LINE.match(line)
         if match is None:
-            if line.strip():
-                return
+            if line.strip() and not _GDB_PAGER.match(line):
+                raise LayoutError(
+                    number, "not a mapping of gdb's (expected START END SIZE OFFSET PERMS NAME)"
+                )
             continue
         if match["perms"] is None:
             raise LayoutError(number, "the mapping has no permissions")
@@ -161,9 +191,11 @@ _LLDB_NAME: Final = re.compile(r"\s*(.*?)(?: PT_[A-Z]+\[[0-9]+\]| \.\w+)*\s*\Z")
 
 def _lldb(lines: list[str], at: int) -> _Lines:
     """Lldb's `memory region --all`, which shows holes as memory without permissions or a name."""
-    for number, line in enumerate(lines[at:], at + 1):
+    for number, line in _table(lines, at - 1):
         match = _LLDB.match(line)
         if match is None:
+            if _MEANT.match(line):
+                raise LayoutError(number, "not a region of lldb's (expected [START-END) PERMS)")
             continue
         name = _LLDB_NAME.match(line, match.end())
         shown = name[1] if name else ""
@@ -181,14 +213,19 @@ _RR: Final = re.compile(
 
 def _rr(lines: list[str], at: int) -> _Lines:
     """Rr's own list of what is mapped."""
-    for number, line in enumerate(lines[at:], at + 1):
+    for number, line in _table(lines, at - 1):
         match = _RR.match(line)
-        if match is not None:
-            end = int(match["end"], 16)
-            yield number, _mapping(
-                number, match["start"], end, match["perms"], match["offset"], match["name"],
-                device=match["device"], inode=match["inode"],
-            ), ""  # fmt: skip
+        if match is None:
+            if _MEANT.match(line):
+                raise LayoutError(
+                    number, "not a mapping of rr's (expected START-END PERMS OFFSET DEVICE INODE)"
+                )
+            continue
+        end = int(match["end"], 16)
+        yield number, _mapping(
+            number, match["start"], end, match["perms"], match["offset"], match["name"],
+            device=match["device"], inode=match["inode"],
+        ), ""  # fmt: skip
 
 
 # --- what is none -------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Other tracers' logs: what one program did, recorded by each of them here, comes out the same.
 
 The recordings in ``tracers/`` are of ``tracers/program.c``, run without address randomization on
-Linux 6.18.44 by strace 6.1, perf 6.1, ftrace, bpftrace 0.17 with vmatrace's script, and by
-qemu-user 7.2. gvisor.log has lines of a public report (gVisor issue 10625), without an end.
+Linux 6.18.44 by strace 6.1, perf 6.1, ftrace, bpftrace 0.17 with vmatrace's script, by qemu-user
+7.2, and, linked statically, in gVisor (gvisor-run.log: runsc 20221219, --platform=ptrace, less what
+it says of its files). gvisor.log has lines of a public report (gVisor issue 10625), without an end.
 """
 
 from __future__ import annotations
@@ -84,6 +85,54 @@ def test_qemus_log_is_read_where_threads_and_children_cut_its_lines(name: str) -
     assert result.diverged == 0
     first = {(m.start, m.perms) for m in result.processes[0].layout}
     assert {(0x600000000000, "rw-p"), (0x600000004000, "r--p"), (0x600000040000, "rw-p")} <= first
+
+
+#: Where the program puts its own memory, which is the same whoever places the rest.
+OWN: Final = range(0x600000000000, 0x610000000000)
+
+
+def test_a_program_in_gvisor_has_the_memory_that_straces_log_of_it_has() -> None:
+    trace, result = outcome(TRACERS / "gvisor-run.log")
+    assert misread(trace) == []
+    assert result.diverged == 0
+    assert trace.notes is not None
+    assert not any("whose birth" in said for said in trace.notes.assumed)
+    assert [process.exited for process in result.processes] == [True]
+    _, expected = outcome(TRACERS / "strace.log")
+
+    def own(of: Result) -> list[tuple[int, int, str, int]]:
+        layout = of.processes[0].layout
+        return [(m.start, m.end, m.perms, m.offset) for m in layout if m.start in OWN]
+
+    assert own(result) == own(expected)
+    kinds = {event.name for event in trace.items() if isinstance(event, Event)}
+    assert {"clone", "execve", "exit", "mremap", "mlock"} <= kinds
+
+
+def test_what_gvisor_says_else_may_have_many_lines_and_a_damaged_call_is_none(
+    tmp_path: Path,
+) -> None:
+    text = (TRACERS / "gvisor-run.log").read_text()
+    call = "X munmap(0x60000000e000, 0x1000) = 0 (0x0)"
+    assert call in text
+    for damaged in ("munmap(0x60000000e000, 0x1000) = 0 (0x0)", "X munmap(0x60000000e"):
+        trace, _ = opened(tmp_path, text.replace(call, damaged))
+        assert len(misread(trace)) == 1
+
+
+@pytest.mark.parametrize("name", ["gvisor-run", "strace", "perf-trace", "ftrace", "bpftrace"])
+def test_a_log_may_start_behind_much_else(name: str, tmp_path: Path) -> None:
+    text = (TRACERS / f"{name}.log").read_text()
+    noise = "checking for gcc... yes\n" * 10_000
+    if name == "gvisor-run":  # which says much before the first call
+        noise = text[: text.index("\n") + 1] * 3000
+    path = tmp_path / "log"
+    path.write_text(noise + text)
+    trace, result = outcome(path)
+    assert trace.notes is not None
+    check_counts(trace.notes)
+    assert trace.notes.misread_count == (0 if name == "gvisor-run" else 10_000)
+    assert memory(result) == memory(outcome(TRACERS / f"{name}.log")[1])
 
 
 def test_gvisors_log_is_read(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -25,6 +26,8 @@ _EXPECTED: Final = (
     " another tracer (expected lines such as 'brk(NULL) = 0x55d0c8a5f000'; vmatrace import --list)"
 )
 _NAMES: Final = (".yaml", ".yml")
+#: What stands in each log that is worth the name.
+_CALLS: Final = re.compile(r"mmap|munmap|mprotect|brk|sys_(?:enter|exit)|execve|vmatrace")
 _NESTED: Final = 3  # prefixes before one line: a name, a time, a quotation
 
 
@@ -101,11 +104,15 @@ def _refusal(text: LogText, like: object) -> str:
 
 
 def recognised(text: LogText) -> tuple[Format, LogText] | None:
-    """The format of *text*, and the text without what stands before each of its lines."""
-    for dressed in _undressed(text):
-        for form in formats():
-            if form.looks_like(dressed.head):
-                return form, dressed
+    """The format of *text*, and the text without what stands before each of its lines.
+
+    A log may start late: behind a build's output, a program's, its own tracer's.
+    """
+    for known in (text, *(text.later(_CALLS) if text.cut else ())):
+        for dressed in _undressed(known):
+            for form in formats():
+                if form.looks_like(dressed.head):
+                    return form, dressed
     return None
 
 

@@ -10,13 +10,27 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from vmatrace.importers.retold import EXECS, Halves, Passed, Told, Wrong, failure, retold, text_of
+from vmatrace.importers.machine import LogMachine
+from vmatrace.importers.prefixes import PART
+from vmatrace.importers.retold import (
+    EXECS,
+    NEVER_RETURN,
+    Halves,
+    Passed,
+    Told,
+    Wrong,
+    failure,
+    result_of,
+    retold,
+    text_of,
+)
 
 #: ``I0705 23:27:43.245972  1 strace.go:567] [ 1: 1] registry E brk(0x0)``; the thread group first.
 _LEADER: Final = (
     r"\s*(?:[IWDEF]\d{4} [\d:.]+\s+\d+ )?(?:\S+\.go:\d+\] )?"
     r"(?:time=\S+ level=\S+ msg=\"?)?"
 )
+_DATED: Final = re.compile(r"[IWDEF]\d{4} \d\d:\d\d:\d\d[\d.]*\s+\d+ \w+\.go:\d+\] ", re.ASCII)
 _LINE: Final = re.compile(
     _LEADER + r"\[\s*(?P<tgid>\d{1,7})(?:\(\s*\d+\))?:\s*(?P<tid>\d{1,7})(?:\(\s*\d+\))?\] "
     r"(?P<comm>.{0,80}?) (?P<half>[EX]) (?P<name>[a-z_]\w*)\((?P<args>.*)",
@@ -28,7 +42,11 @@ _EXIT: Final = re.compile(
     re.ASCII,
 )
 _OTHER: Final = re.compile(
-    r"\s*(?:[IWDEF]\d{4} \d\d:\d\d:\d\d|\S+\.go:\d+\] |goroutine |\*\*\*\*)", re.ASCII
+    r"\s*(?:[IWDEF]\d{4} \d\d:\d\d:\d\d|(?!strace)\S+\.go:\d+\] |goroutine |\*\*\*\*)", re.ASCII
+)
+#: What is left of a call's line where it is damaged.
+_DAMAGED: Final = re.compile(
+    r"strace\.go:\d|(?:^|[\s\]])[EX] [a-z_]\w*\(|\]\s.*\(.*\) = \d", re.ASCII
 )
 #: ``0x3 /lib/x.so``, ``0xffffffffffffffff (bad FD)``, ``AT_FDCWD /``
 _DESCRIPTOR: Final = re.compile(
@@ -43,14 +61,23 @@ _PATHS: Final = {"open": 0, "openat": 1, "creat": 0, "execve": 0, "execveat": 1,
 class GVisor(Halves):
     """Tells the lines of one."""
 
+    def __init__(self, machine: LogMachine, head: Sequence[str] = ()) -> None:
+        super().__init__(machine, head)
+        #: Whether each message starts with its date, so that other lines go on with it.
+        self._dated = False
+        #: What each thread called last.
+        self._called: dict[str, str] = {}
+
     def tell(self, line: str) -> Told:
         """See Teller."""
         found = _LINE.fullmatch(line)
         if found is None:
             if not line.strip():
                 return Passed("blank")
-            if _OTHER.match(line):
-                return Passed("gVisor's messages")
+            if _DAMAGED.search(line) is None:
+                self._dated = self._dated or _DATED.match(line) is not None
+                if self._dated or _OTHER.match(line):
+                    return Passed("gVisor's messages")
             return Wrong("not a line of gVisor (expected [PID: TID] NAME E call(…), or X)")
         tid, name = found["tid"], found["name"]
         self.groups.setdefault(tid, found["tgid"])
@@ -58,21 +85,24 @@ class GVisor(Halves):
             inside, closed, _ = found["args"].rpartition(")")
             if not closed:
                 return Wrong("the line is cut (expected ')')", len(line))
+            self._called[tid] = name
             return self.begins(tid, name, _arguments(name, inside))
         done = _EXIT.fullmatch(found["args"])
         if done is None:
             return Wrong("the line is cut (expected ' = ' and a result)", len(line))
-        result = _result(done)
+        if name in NEVER_RETURN and self._called.get(tid) == name:
+            return PART
+        result = _result(done, name)
         if self._begun.get(tid) != name and not (name in EXECS and result == "0"):
             arguments = ", ".join(_arguments(name, done["args"]))
             return f"{tid} {name}({arguments}) = {result}"
         return self.returns(tid, name, result)
 
 
-def _result(done: re.Match[str]) -> str:
+def _result(done: re.Match[str], name: str) -> str:
     if done["errno"] is not None:
         return failure(int(done["errno"]))
-    return done["hex"] or done["result"]
+    return result_of(int(done["hex"] or done["result"], 0), name)
 
 
 def _arguments(name: str, text: str) -> list[str]:

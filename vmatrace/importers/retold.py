@@ -82,7 +82,7 @@ class Halves(Teller):
     def begins(self, tid: str, name: str, arguments: Sequence[str]) -> str:
         """Thread *tid* makes the call."""
         call = f"{tid} {name}({', '.join(arguments)}"
-        if name in _NEVER_RETURN:
+        if name in NEVER_RETURN:
             return f"{call}) = ?"
         self._begun[tid] = name
         return call + UNFINISHED
@@ -98,7 +98,8 @@ class Halves(Teller):
         return f"{tid} <... {name} resumed>) = {result}"
 
 
-_NEVER_RETURN: Final = ("exit", "exit_group")
+#: The system calls that do not return; some tracers say that they do.
+NEVER_RETURN: Final = ("exit", "exit_group")
 #: The system calls that make a new image.
 EXECS: Final = ("execve", "execveat")
 

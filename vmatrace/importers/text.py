@@ -12,10 +12,11 @@ from functools import reduce
 from typing import Final
 
 from vmatrace.importers.prefixes import Prefix
-from vmatrace.importers.sources import Input
+from vmatrace.importers.sources import BLOCK, Input
 
 #: So much of an input is looked at to see what it is.
 HEAD: Final = 1 << 16
+_FAR: Final = 1 << 24
 _LONGEST: Final = 1 << 20  # a longer line is cut there
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;:]*[A-Za-z]")
 _BOM: Final = "\ufeff"
@@ -40,12 +41,18 @@ class LogText:
 
     def without(self, prefix: Prefix) -> LogText:
         """The same text without *prefix* before its lines."""
-        other = LogText.__new__(LogText)
-        other.source, other.name, other.cut = self.source, self.name, self.cut
-        other.prefixes = (*self.prefixes, prefix)
-        other._whole_head = self._whole_head
-        other.head = prefix.cut(self.head)
-        return other
+        return self._like((*self.prefixes, prefix), self._whole_head, prefix.cut(self.head))
+
+    def later(self, pattern: re.Pattern[str]) -> Iterator[LogText]:
+        """The same text, with later lines for ``head``: those of a block where *pattern* is found.
+
+        So far as _FAR goes. Raises TraceError.
+        """
+        for number, lines in enumerate(self.chunks()):
+            if number * BLOCK >= _FAR:
+                return
+            if any(map(pattern.search, lines)):
+                yield self._like(self.prefixes, lines, lines)
 
     @property
     def dressed(self) -> str:
@@ -59,6 +66,14 @@ class LogText:
             return chunks
         cutters = [prefix.cutter() for prefix in self.prefixes]
         return (reduce(lambda lines, cut: cut(lines), cutters, chunk) for chunk in chunks)
+
+    def _like(
+        self, prefixes: tuple[Prefix, ...], whole_head: list[str], head: list[str]
+    ) -> LogText:
+        other = LogText.__new__(LogText)
+        other.source, other.name, other.cut = self.source, self.name, self.cut
+        other.prefixes, other._whole_head, other.head = prefixes, whole_head, head
+        return other
 
     def _cut(self, lines: list[str]) -> list[str]:
         for prefix in self.prefixes:
