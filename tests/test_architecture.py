@@ -90,7 +90,7 @@ LARGE = {
     "importers.strace.reader": (660, "the halves of a call and its process are one thought"),
     "kernels.features": (500, "a table"),
     "process": (420, "a method for each call of the table"),
-    "record.tracer": (480, "every stop of a thread ends in its going on, here and nowhere else"),
+    "record.tracer": (500, "every stop of a thread ends in its going on, here and nowhere else"),
     "trace.yamlstream": (450, "all that is known of yaml is here"),
 }
 

@@ -336,14 +336,17 @@ def shares_memory(name: str, args: Sequence[object]) -> bool:
 
 # --- which bytes --------------------------------------------------------------------------------
 
+#: Of each parameter the bits that the kernel looks at, and of them the sign, 0 for none.
+_WIDTHS: Final = {
+    call.name: tuple(((1 << p.bits) - 1, p.signed << p.bits - 1) for p in call.params)
+    for call in CALLS.values()
+}
+
 
 def numbers(name: str, args: Sequence[object]) -> list[int]:
     """The arguments as the kernel sees them, 0 for what is no number."""
-    params = CALLS[name].params
-    return [
-        param.number(arg) if isinstance(arg, int) else 0
-        for param, arg in zip(params, args, strict=False)
-    ]
+    widths = zip(_WIDTHS[name], args, strict=False)
+    return [(arg & m ^ sign) - sign if isinstance(arg, int) else 0 for (m, sign), arg in widths]
 
 
 def _range(start: object, length: object) -> Range:

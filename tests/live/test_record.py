@@ -195,6 +195,18 @@ def test_signals_reach_the_program_and_job_control_stops_it(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
 
 
+def test_signals_that_were_ignored_or_blocked_are_so_in_the_program(tmp_path: Path) -> None:
+    shown = ("grep", "-E", "Sig(Ign|Blk)", "/proc/self/status")
+    kinds = "ALRM,CHLD,HUP,USR1"
+    before = ("env", f"--ignore-signal={kinds}", "--block-signal=CHLD,WINCH")
+    alone, recorded = (
+        subprocess.run((*before, *words), cwd=tmp_path, env=ENVIRONMENT, capture_output=True,
+                       text=True, check=True, timeout=LIMIT)
+        for words in (shown, (*RECORD, "-o", "trace.yaml", "--", *shown))
+    )  # fmt: skip
+    assert recorded.stdout == alone.stdout
+
+
 @pytest.mark.parametrize(
     ("command", "why"),
     [("no-such-program", "command not found"), ("/etc/passwd", "Permission denied"),

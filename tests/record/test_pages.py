@@ -168,3 +168,28 @@ def test_a_stack_grows_down_to_what_is_below() -> None:
     assert pieces.within(0, 1 << 40) == [
         (5 * PAGE, (8 * PAGE, PRIVATE | WRITTEN, None)), (8 * PAGE, (9 * PAGE, PRIVATE, None)),
     ]  # fmt: skip
+
+
+@given(st.lists(steps, max_size=30), pages, lengths)
+def test_what_is_open_in_a_touching_vma_is_not_overlooked(
+    program: list[tuple[object, ...]], page: int, count: int
+) -> None:
+    pieces, naive = Pieces(lambda file, change: None), Naive()
+    for step in program:
+        apply(pieces, naive, step)
+    low, high = page, page + count
+    while low - 1 in naive.pages:
+        low -= 1
+    while high in naive.pages:
+        high += 1
+    reachable = any(naive.pages.get(p, (0, None))[0] & 7 == 3 for p in range(low, high))
+    assert pieces.has_open_near(page * PAGE, (page + count) * PAGE) or not reachable
+
+
+def test_far_away_what_is_open_may_be_in_the_same_vma() -> None:
+    pieces = Pieces(lambda file, change: None)
+    pieces.add(0, PAGE, PRIVATE | WRITABLE)
+    for page in range(1, 100):
+        pieces.add(page * PAGE, (page + 1) * PAGE, PRIVATE | WRITABLE | WRITTEN)
+    assert pieces.has_open_near(100 * PAGE, 101 * PAGE)
+    assert not pieces.has_open_near(102 * PAGE, 103 * PAGE)

@@ -31,12 +31,12 @@ class Memory:
     """The memory of a stopped thread, read through /proc/TID/mem."""
 
     def __init__(self, tid: int) -> None:
-        self._path = f"/proc/{tid}/mem"
+        self._tid = tid
 
     def read(self, address: int, size: int) -> bytes:
         """At most *size* bytes at *address*; fewer, or none, where there are no more."""
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(f"/proc/{self._tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return b""
         try:
@@ -48,7 +48,10 @@ class Memory:
 
     def write(self, address: int, data: bytes) -> None:
         """Write *data* at *address*, if that is possible."""
-        with contextlib.suppress(OSError), open(self._path, "r+b", buffering=0) as memory:
+        with (
+            contextlib.suppress(OSError),
+            open(f"/proc/{self._tid}/mem", "r+b", buffering=0) as memory,
+        ):
             memory.seek(address)
             memory.write(data)
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from vmatrace import abi
 from vmatrace.calls import Range, given, touched
-from vmatrace.record.pages import PRIVATE, WIPED, WRITABLE, Pieces
+from vmatrace.layout import Layout
+from vmatrace.record.pages import PRIVATE, WIPED, WRITABLE, WRITTEN, Pieces
 from vmatrace.record.tasks import AddressSpace, Pending
 
 
@@ -25,6 +26,8 @@ def reach(space: AddressSpace, pending: Pending, page: int) -> list[Range] | Non
             return None
         ends = (space.brk, args[0] or space.brk)
         ranges = [(min(ends), max(ends))]
+    elif name == "mmap" and not args[3] & abi.MAP_FIXED:
+        return []
     else:
         found = touched(name, pending.event.args, -abi.ENOMEM)
         if found is None:
@@ -125,3 +128,20 @@ def _segment(space: AddressSpace, pending: Pending, result: int, up: Callable[[i
         pieces.add(result, result + size, 0)
     elif pending.name == "shmdt" and result == 0:
         pieces.clear(at, at + space.segments.pop(at, 0))
+
+
+def load(space: AddressSpace, layout: Layout) -> None:
+    """Fill *space* with what a layout shows."""
+    for vma in layout:
+        flags = 0 if vma.vm_flags & abi.VM_MAYSHARE else PRIVATE
+        if vma.vm_flags & (abi.VM_PFNMAP | abi.VM_IO):
+            flags = 0
+        if vma.vm_flags & abi.VM_WRITE:
+            flags |= WRITABLE
+        if vma.faulted:
+            flags |= WRITTEN
+        if vma.vm_flags & abi.VM_GROWSDOWN:
+            space.stacks.add(vma.end)
+        space.pieces.add(vma.start, vma.end, flags)
+        if vma.name == "[heap]":
+            space.brk = vma.end

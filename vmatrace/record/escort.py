@@ -8,11 +8,9 @@ as long as such a process lives.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import select
-import signal
 import struct
 import threading
 from typing import Final
@@ -85,8 +83,6 @@ class Escort:
                     self._poll.unregister(fd)
                     os.close(fd)
                     self._open -= 1
-                    with contextlib.suppress(ProcessLookupError):  # wake who waits for it
-                        os.kill(os.getpid(), signal.SIGCHLD)
 
     @staticmethod
     def _let_pass(fd: int, identity: bytes) -> None:

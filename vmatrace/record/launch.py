@@ -15,6 +15,7 @@ from typing import Final
 
 from vmatrace.abi import PR_GET_MEMORY_MERGE, PR_SET_MEMORY_MERGE
 from vmatrace.record.filter import SyscallTable, program
+from vmatrace.record.stops import Waiter
 
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _SECCOMP_SET_MODE_FILTER: Final = 1
@@ -41,8 +42,8 @@ class Launched:
     """A child that runs *command* when it is let ``go``. Raises CannotStart where there is none.
 
     ``pid`` can be traced from the start. The filter is *table*'s. With *ksm*, PR_SET_MEMORY_MERGE
-    is in force in it. *mask*: the signals that are blocked in it. With *still*, its addresses are
-    not randomized; with *aside*, what it prints goes to standard error.
+    is in force in it. Signals are blocked and ignored in it as they were before *waiter*. With
+    *still*, its addresses are not randomized; with *aside*, what it prints goes to standard error.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Launched:
         command: Sequence[str],
         table: SyscallTable,
         ksm: bool,
-        mask: set[int],
+        waiter: Waiter,
         still: bool = False,
         aside: bool = False,
     ) -> None:
@@ -74,7 +75,7 @@ class Launched:
                         os.dup2(2, 1)
                     if still:
                         _keep_still()
-                    _become(path, command, code, number, ksm, mask)
+                    _become(path, command, code, number, ksm, waiter)
             except BaseException as error:  # nothing may return into a second copy of us
                 with contextlib.suppress(BaseException):
                     os.write(writing, str(getattr(error, "strerror", None) or error).encode())
@@ -107,12 +108,14 @@ def _keep_still() -> None:
 
 
 def _become(
-    path: str, command: Sequence[str], code: bytes, number: int, ksm: bool, mask: set[int]
+    path: str, command: Sequence[str], code: bytes, number: int, ksm: bool, waiter: Waiter
 ) -> None:
     # What Python changes for itself is as it was before; its handlers do not outlive the exec.
     for changed in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(changed, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    for ignored in waiter.ignored:
+        signal.signal(ignored, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, waiter.before)
     if ksm and _libc.prctl(PR_SET_MEMORY_MERGE, 1, 0, 0, 0):
         raise OSError(0, "this kernel has no KSM by default (PR_SET_MEMORY_MERGE, 6.4)")
     filters = ctypes.create_string_buffer(code, len(code))

@@ -8,6 +8,7 @@ through /proc/PID/pagemap. Knows addresses and pages; nothing of processes and e
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -23,6 +24,9 @@ WRITTEN: Final = 4
 WIPED: Final = 8
 _MAY_BE_WRITTEN: Final = PRIVATE | WRITABLE
 _WHAT: Final = PRIVATE | WRITABLE | WRITTEN
+
+#: So many pieces that touch are gone through before the kernel is asked which are one VMA.
+_FAR: Final = 16
 
 #: What lies in a range: end, flags, the file it maps (anything hashable) or None.
 Piece = tuple[int, int, object]
@@ -46,14 +50,23 @@ class Pieces:
     def copy(self) -> Pieces:
         """What fork() leaves in the child."""
         child = Pieces(self._count)
+        child._starts, child._pieces = self._starts[:], self._pieces.copy()
+        child.open, child._open_ends = self.open.copy(), self._open_ends.copy()
+        child.borders = self.borders.copy()
         for start, (end, flags, file) in self._pieces.items():
-            child._put(start, end, flags & ~WRITTEN if flags & WIPED else flags, file)
-        child._starts = self._starts[:]
+            if file is not None:
+                self._count(file, 1)
+            if flags & WIPED:
+                child._pieces[start] = (end, flags & ~WRITTEN, file)
+                child._note(start, end, flags & ~WRITTEN)
         return child
 
     def forget(self) -> None:
-        """The address space is gone."""
-        self.clear(0, 1 << 64)
+        """The address space is gone, and nothing is asked of it any more."""
+        for _, _, file in self._pieces.values():
+            if file is not None:
+                self._count(file, -1)
+        self._pieces, self._starts = {}, []
 
     def add(self, start: int, end: int, flags: int, file: object = None) -> None:
         """Something new is mapped at [start, end), whatever was there."""
@@ -142,6 +155,28 @@ class Pieces:
         last = bisect_left(self._starts, end)
         found = ((at, self.open.get(at, 0)) for at in self._starts[first:last])
         return [(at, stop) for at, stop in found if stop > start]
+
+    def has_open_near(self, start: int, end: int) -> bool:
+        """Whether ``open`` may have anything in the VMAs that overlap or touch [start, end)."""
+        starts, first = self._starts, bisect_right(self._starts, start) - 1
+        last = bisect_left(starts, end)
+        if any(at in self.open for at in starts[max(first, 0) : last]):
+            return True
+        return self._leads_to_open(first, start, -1) or self._leads_to_open(last, end, 1)
+
+    def _leads_to_open(self, index: int, border: int, step: int) -> bool:
+        """Whether what touches *border*, and so on, may be open: piece *index* and those behind."""
+        for _ in range(_FAR):
+            if not 0 <= index < len(self._starts):
+                return False
+            start = self._starts[index]
+            end = self._pieces[start][0]
+            if (end < border) if step < 0 else (start > border):
+                return False
+            if start in self.open:
+                return True
+            index, border = index + step, start if step < 0 else end
+        return True
 
     def covered(self, address: int) -> bool:
         """Whether something is known to be mapped at *address*."""
@@ -237,7 +272,7 @@ _ioctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p]
 class Pagemap:
     """The pages of one address space, also while another image takes its process over.
 
-    Raises OSError where /proc/PID/pagemap may not be read.
+    It is opened when it is needed, or when open() says so: as long as *pid* has this memory.
     """
 
     #: Whether the kernel has PAGEMAP_SCAN (6.7); otherwise pagemap itself is read.
@@ -247,18 +282,24 @@ class Pagemap:
     queries = True
 
     def __init__(self, pid: int, page_size: int) -> None:
-        self._fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-        self._maps = os.open(f"/proc/{pid}/maps", os.O_RDONLY | os.O_CLOEXEC)
-        if self.vma_at(0) is None and ctypes.get_errno() == errno.ENOTTY:
-            Pagemap.queries = False
+        self._pid = pid
+        self._fd = self._maps = -1
         self._page = page_size
         self._huge = page_size * page_size // 8  # what one page of page table entries maps
 
+    def open(self) -> None:
+        """Keep it open from now on. Raises OSError where /proc/PID/pagemap may not be read."""
+        if self._fd < 0:
+            self._fd = os.open(f"/proc/{self._pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+            self._maps = os.open(f"/proc/{self._pid}/maps", os.O_RDONLY | os.O_CLOEXEC)
+            if self.vma_at(0) is None and ctypes.get_errno() == errno.ENOTTY:
+                Pagemap.queries = False
+
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            os.close(self._maps)
-            self._fd = -1
+        for fd in (self._fd, self._maps):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._maps = -1
 
     def fresh(self, pieces: Pieces) -> Iterator[int]:
         """Pages written to since the last time: one address of each piece, noted as written."""
@@ -277,11 +318,15 @@ class Pagemap:
             self.settle(pieces, list(pieces.borders))
             yield from self._look(pieces, pieces.touching())
         for start, end in ranges:
-            before, behind = self.vma_at(start - 1), self.vma_at(end)
-            low, high = start, end
-            if before is not None:
+            if not pieces.has_open_near(start, end):
+                continue
+            low, high, behind = start, end, None
+            if pieces.covered(start - 1) and (before := self.vma_at(start - 1)) is not None:
                 low = before[0]
                 pieces.join(low, start)
+                behind = before if before[1] > end else None
+            if behind is None and pieces.covered(end):
+                behind = self.vma_at(end)
             if behind is not None:
                 high = behind[1]
                 pieces.join(end, high)
@@ -293,7 +338,14 @@ class Pagemap:
             if (vma := self.vma_at(address)) is not None:
                 pieces.join(*vma)
 
+    def _open_late(self) -> None:
+        # Where that fails somebody has killed the process, and there is nothing to be seen.
+        with contextlib.suppress(OSError):
+            self.open()
+
     def _look(self, pieces: Pieces, candidates: list[tuple[int, int]]) -> Iterator[int]:
+        if self._fd < 0 and candidates:
+            self._open_late()
         for start, end in candidates:
             page = self._find(start, end)
             if page is not None:
@@ -302,6 +354,8 @@ class Pagemap:
 
     def vma_at(self, address: int) -> tuple[int, int] | None:
         """The VMA around *address*, None if there is none."""
+        if self._fd < 0:
+            self._open_late()
         _query[2] = address & (1 << 64) - 1
         if _ioctl(self._maps, _PROCMAP_QUERY, _query_at):
             return None

@@ -7,8 +7,6 @@ end, by looking at the memory that has become writable and has had no page of it
 
 from __future__ import annotations
 
-import contextlib
-import re
 from typing import Final, cast
 
 from vmatrace import abi
@@ -17,8 +15,9 @@ from vmatrace.event import Event, Fd
 from vmatrace.layout import Layout, parse_layout
 from vmatrace.record import decode, effects
 from vmatrace.record.files import OpenFiles
-from vmatrace.record.filter import in_words, is_unfollowed
+from vmatrace.record.filter import UNFOLLOWED, in_words, is_unfollowed
 from vmatrace.record.pages import PRIVATE, WRITABLE, WRITTEN, Pagemap, Pieces
+from vmatrace.record.smaps import ranges_and_flags
 from vmatrace.record.spool import Spool
 from vmatrace.record.status import binds_nobody, exe, is_short, start_brk
 from vmatrace.record.tasks import AddressSpace, Pending, Task, ThreadGroup
@@ -26,9 +25,8 @@ from vmatrace.record.userfaultfds import Userfaultfds, is_made_by, learn
 
 #: mmap() of what cannot be mapped: the reason is not memory's, and no model knows it.
 _NOT_MEMORY: Final = (-19, -6, -95)  # ENODEV, ENXIO, EOPNOTSUPP
-#: Lines of smaps: ranges and flags, and at the start what has pages.
-_WANTED: Final = re.compile(rb"^(?:[0-9a-f]+-|VmFlags:).*", re.MULTILINE)
-_WITH_PAGES: Final = re.compile(rb"^(?:[0-9a-f]+-|Anonymous:|VmFlags:).*", re.MULTILINE)
+#: Calls that are no events with some arguments.
+_NOT_ALWAYS: Final = frozenset({"userfaultfd", "ioctl", "setrlimit", "prlimit64", *UNFOLLOWED})
 #: So many layouts are kept, in case the next is one of them.
 _KEPT: Final = 64
 
@@ -92,7 +90,7 @@ class Recorder:
             if not pending.birth & abi.CLONE_VM:  # what the parent has written to, the child has
                 self._note_faults(process)
         else:
-            if (
+            if name in _NOT_ALWAYS and (
                 is_made_by(name, args)
                 or is_unfollowed(name, args)
                 or binds_nobody(name, args, process.pid)
@@ -122,7 +120,8 @@ class Recorder:
                 process = pending.watcher[0].first()
                 values[0] = Fd(pending.watcher[1].key)
             pending.event = Event(name, tuple(values), "", pid=process.name)
-            self._note_faults_near(process, effects.reach(process.space, pending, self._page))
+            pending.reach = effects.reach(process.space, pending, self._page)
+            self._note_faults_near(process, pending.reach)
 
     def leave(self, task: Task, pending: Pending, result: int | None) -> None:
         """*task* has made its call; *result* None: it was not made, or will be made again."""
@@ -156,13 +155,21 @@ class Recorder:
                 space.pieces.clear(*new)
                 self._note_faults_near(process, [new])
             elif space.threads > 1:
-                self._note_faults_near(process, effects.reach(space, pending, self._page))
+                self._note_faults_near(process, pending.reach)
             if not (event.name == "mmap" and result in _NOT_MEMORY):
                 event.recorded = result
                 self.spool.add(event)
-            effects.apply(space, pending, result, self._page)
+            pending.result = result
             if pending.watcher is not None and result == 0:
                 learn(pending.watcher[1], event)
+
+    def left(self, task: Task, pending: Pending) -> None:
+        """After leave(), where *task* may run again: what its call did to its memory."""
+        if pending.result is not None:
+            space = task.process.space
+            if pending.watcher is not None:
+                space = pending.watcher[0]
+            effects.apply(space, pending, pending.result, self._page)
         if pending.opened is not None:
             self.files.release(pending.opened)
 
@@ -174,16 +181,17 @@ class Recorder:
         recorded = self.recording(process)
         space = old
         if not shared:
-            space = AddressSpace(old.pieces.copy(), self._pagemap(tid))
+            space = AddressSpace(old.pieces.copy(), Pagemap(tid, self._page))
             space.brk = old.brk
             space.segments = dict(old.segments)
             if recorded:
-                # What the child has got, the parent had.
-                self._note_faults(process, space)
-                self._note_stacks(process, space, tid)
+                if old.threads > 1:  # what the child has got, the parent had
+                    self._note_faults(process, space)
+                self._note_stacks(process, space if old.threads > 1 else old, tid)
             space.stacks = set(old.stacks)
         child = ThreadGroup(tid, str(tid), space)
         child.foreign = process.foreign
+        child.vforked = bool(pending.birth & abi.CLONE_VFORK)
         self._userfaultfds.groups.add(child)
         if old.watchers and not shared:
             self._userfaultfds.inherit(old, space)
@@ -232,20 +240,22 @@ class Recorder:
 
     def _meet(self, process: ThreadGroup, tid: int) -> Layout:
         """The layout of an address space that is new to us; *tid* is a thread in it."""
-        space, layout = process.space, self._layout(tid, _WITH_PAGES)
+        space, layout = process.space, self._layout(tid, with_pages=True)
         space.pagemap = self._pagemap(tid)
         process.foreign = is_short(tid) or space.pagemap is None
         if process.foreign:
             self.foreign.append(exe(tid) or process.name)
         self.files.describe(layout, tid)
-        load(space, layout)
+        effects.load(space, layout)
         return layout
 
     def _pagemap(self, tid: int) -> Pagemap | None:
+        found = Pagemap(tid, self._page)
         try:
-            return Pagemap(tid, self._page)
+            found.open()
         except OSError:  # it runs a program that nobody may read
             return None
+        return found
 
     def ending(self, task: Task, status: int) -> None:
         """The last thread of a process is about to end with wait status *status*."""
@@ -280,8 +290,13 @@ class Recorder:
         """The recording of *process* ends here: all its threads are stopped, and will be let go."""
         self._userfaultfds.groups.discard(process)
         if self.recording(process):
-            self.surrendered.append(process.name)
             self.frozen(process.space)
+            # Who shares its memory does not know any more what happens to it.
+            for other in sorted(process.space.processes, key=lambda p: p.pid):
+                alone = process.vforked and other is not process
+                if not (alone or other.exited or other.foreign):
+                    self.surrendered.append(other.name)
+                    other.foreign = True
         process.foreign = process.exited = True
         process.close()
         process.space.processes.discard(process)
@@ -329,6 +344,8 @@ class Recorder:
         if ranges is None:
             self._note_faults(process)
             return
+        if not ranges and not space.pieces.borders:
+            return
         for page in space.pagemap.near(space.pieces, ranges):
             self._fault(process, page)
 
@@ -349,24 +366,21 @@ class Recorder:
                 pieces.grow_down(vma.start, vma.end, PRIVATE | WRITABLE | WRITTEN)
                 self._fault(process, vma.start)
 
-    def _note_stacks(self, process: ThreadGroup, child: AddressSpace, tid: int) -> None:
-        """As _note_growth(), at a fork, whose *child* has the stacks as they are."""
-        if child.pagemap is None or not Pagemap.queries:
+    def _note_stacks(self, process: ThreadGroup, seen: AddressSpace, tid: int) -> None:
+        """As _note_growth(), at a fork: *seen*, its parent or child, has the stacks as they are."""
+        if seen.pagemap is None or not Pagemap.queries:
             self._note_growth(process, self._layout(tid))
             return
         space = process.space
         for end in space.stacks:
-            stack = child.pagemap.vma_at(end - 1)
+            stack = seen.pagemap.vma_at(end - 1)
             if stack is not None and not space.pieces.covered(stack[0]):
                 space.pieces.grow_down(*stack, PRIVATE | WRITABLE | WRITTEN)
                 self._fault(process, stack[0])
 
-    def _layout(self, tid: int, wanted: re.Pattern[bytes] = _WANTED) -> Layout:
+    def _layout(self, tid: int, with_pages: bool = False) -> Layout:
         """What smaps shows of thread *tid*; not to be changed, for children often have the same."""
-        lines = b""
-        # Gone when it was killed meanwhile.
-        with contextlib.suppress(OSError), open(f"/proc/{tid}/smaps", "rb") as smaps:
-            lines = b"\n".join(wanted.findall(smaps.read()))
+        lines = ranges_and_flags(tid, with_pages)
         key = (lines, self.files.renamed)
         layout = self._layouts.get(key)
         if layout is None:
@@ -376,20 +390,3 @@ class Recorder:
                 self._layouts.clear()
             self._layouts[key] = layout
         return layout
-
-
-def load(space: AddressSpace, layout: Layout) -> None:
-    """Fill *space* with what a layout shows."""
-    for vma in layout:
-        flags = 0 if vma.vm_flags & abi.VM_MAYSHARE else PRIVATE
-        if vma.vm_flags & (abi.VM_PFNMAP | abi.VM_IO):
-            flags = 0
-        if vma.vm_flags & abi.VM_WRITE:
-            flags |= WRITABLE
-        if vma.faulted:
-            flags |= WRITTEN
-        if vma.vm_flags & abi.VM_GROWSDOWN:
-            space.stacks.add(vma.end)
-        space.pieces.add(vma.start, vma.end, flags)
-        if vma.name == "[heap]":
-            space.brk = vma.end

@@ -85,7 +85,7 @@ class Session:
             raise CannotStart("--ksm: KSM by default does not survive execve() before Linux 6.7")
         self._ksm = inherited and (ksm or launch.ksm_by_default())
         with Waiter(_ENDING) as waiter:
-            child = Launched(command, self._calls, ksm, waiter.before, still, aside)
+            child = Launched(command, self._calls, ksm, waiter, still, aside)
             _want_descriptors()
             try:
                 stops.seize(child.pid, stops.OPTIONS | stops.EXITKILL)

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
+import struct
+import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -18,10 +22,13 @@ from vmatrace.oracle.errors import Unavailable
 #: How a thread goes on: to the next stop it has anyway, or to the next boundary of a call as well.
 CONT, SYSCALL = 7, 24
 _SEIZE, _INTERRUPT, _LISTEN, _DETACH = 0x4206, 0x4207, 0x4208, 17
+_SETOPTIONS: Final = 0x4200
 _GETEVENTMSG, _GETREGSET, _SETREGSET, _GET_SYSCALL_INFO = 0x4201, 0x4204, 0x4205, 0x420E
 _NT_PRSTATUS: Final = 1
 #: PTRACE_O_TRACE{SYSGOOD,FORK,VFORK,CLONE,EXEC,EXIT,SECCOMP}.
 OPTIONS: Final = 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80
+#: The one of them for stops at the end.
+AT_EXIT: Final = 0x40
 #: The kernel kills what is traced when the tracer is gone.
 EXITKILL: Final = 1 << 20
 FORK, VFORK, CLONE, EXEC, EXIT, SECCOMP, STOP = 1, 2, 3, 4, 6, 7, 128
@@ -31,6 +38,8 @@ AT_CALL: Final = signal.SIGTRAP | 0x80
 #: ``op`` of ptrace_syscall_info.
 ENTRY, LEAVE, FILTERED = 1, 2, 3
 _WALL: Final = 0x40000000
+#: Seconds after which it is looked for signals again, and between two looks while there is a limit.
+_AGAIN, _SOON = 0.1, 0.001
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _ptrace = _libc.ptrace
@@ -38,8 +47,14 @@ _ptrace.restype = ctypes.c_long
 _ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 
 # struct ptrace_syscall_info: op and arch, ip, sp, then number and arguments, or the result.
-_info = (ctypes.c_uint64 * 12)()
+_info = ctypes.create_string_buffer(96)
 _info_size, _info_at = ctypes.sizeof(_info), ctypes.addressof(_info)
+_entered = struct.Struct("=B3xI16xQ6Q").unpack_from
+_left = struct.Struct("=B23xq").unpack_from
+_status = ctypes.c_int()
+_status_at = ctypes.addressof(_status)
+_waitpid = _libc.waitpid
+_waitpid.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
 _message = ctypes.c_ulong()
 _message_at = ctypes.addressof(_message)
 
@@ -53,6 +68,11 @@ def seize(pid: int, options: int) -> None:
     if _ptrace(_SEIZE, pid, 0, options) == -1:
         why = os.strerror(ctypes.get_errno())
         raise Unavailable(f"process {pid} cannot be traced (is it yours?): {why}")
+
+
+def set_options(tid: int, options: int) -> None:
+    """Change what a stopped thread stops at."""
+    _ptrace(_SETOPTIONS, tid, 0, options)
 
 
 def resume(tid: int, how: int, sig: int = 0) -> None:
@@ -86,8 +106,8 @@ def call(tid: int) -> tuple[int, int, int, tuple[int, ...]]:
     """At a call: op, AUDIT_ARCH, number, six arguments. Raises Gone."""
     if _ptrace(_GET_SYSCALL_INFO, tid, _info_size, _info_at) <= 0:
         raise Gone
-    words = _info[:10]
-    return words[0] & 0xFF, words[0] >> 32, words[3], tuple(words[4:10])
+    op, audit, number, *args = _entered(_info)
+    return op, audit, number, tuple(args)
 
 
 def is_stopped(tid: int) -> bool:
@@ -99,15 +119,15 @@ def result(tid: int) -> tuple[int, int]:
     """At a call's boundary: op, and at its end the result, -errno for a failure. Raises Gone."""
     if _ptrace(_GET_SYSCALL_INFO, tid, _info_size, _info_at) <= 0:
         raise Gone
-    value = _info[3]
-    return _info[0] & 0xFF, value - (1 << 64) if value >> 63 else value
+    op, value = _left(_info)
+    return op, value
 
 
 def at(tid: int) -> int:
     """Where in a call a stopped thread is: ENTRY, LEAVE, FILTERED, or 0. Raises Gone."""
     if _ptrace(_GET_SYSCALL_INFO, tid, _info_size, _info_at) <= 0:
         raise Gone
-    return int(_info[0] & 0xFF)
+    return _info.raw[0]
 
 
 def registers(tid: int, count: int) -> list[int]:
@@ -133,30 +153,48 @@ def register(tid: int, index: int, count: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
+def _nothing() -> None:
+    pass
+
+
 class Waiter:
     """Waits for stops and for signals to this process, in one place, so that none gets lost.
 
-    While it is open, SIGCHLD and *signals* are blocked and are seen by ``next`` alone.
+    While it is open, *signals* are seen by ``next`` alone; those that are ignored stay ignored.
     """
 
     def __init__(self, signals: frozenset[signal.Signals]) -> None:
-        self._signals = signals | {signal.SIGCHLD}
+        self._signals = signals
+        #: The signals that were blocked before, and of ours those that were ignored.
         self.before: set[int] = set()
+        self.ignored: set[int] = set()
         #: Whether to go on waiting when there is nobody to wait for.
         self.patient: Callable[[], bool] = bool
-        self._handler: Any = None
+        #: Whether there is something to do while nobody stops, and what does a little of it.
+        self.more: Callable[[], bool] = bool
+        self.meanwhile: Callable[[], None] = _nothing
+        self._caught: deque[int] = deque()
+        self._handlers: dict[signal.Signals, Any] = {}
+        self._timer = (0.0, 0.0)
 
     def __enter__(self) -> Waiter:
-        self.before = set(signal.pthread_sigmask(signal.SIG_BLOCK, self._signals))
-        # Who started us may have it ignored; then ends would not be reported.
-        self._handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for sig in self._signals:
+            if signal.getsignal(sig) != signal.SIG_IGN:
+                self._handlers[sig] = signal.signal(sig, lambda got, _: self._caught.append(got))
+        # Who started us may have it ignored; then ends would not be reported. By default a stop
+        # sends no signal at all.
+        self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._handlers[signal.SIGALRM] = signal.signal(signal.SIGALRM, lambda *_: None)
+        self.ignored = {sig for sig, was in self._handlers.items() if was == signal.SIG_IGN}
+        self.before = set(signal.pthread_sigmask(signal.SIG_UNBLOCK, set(self._handlers)))
+        # A signal right before waitpid() would not end it: the next of these does.
+        self._timer = signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A signal that came too late must not end the program now.
-        while signal.sigtimedwait(self._signals, 0) is not None:
-            pass
-        signal.signal(signal.SIGCHLD, self._handler or signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, *self._timer)
+        for sig, handler in self._handlers.items():
+            signal.signal(sig, handler or signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, self.before)
 
     def next(self, seconds: float | None = None) -> tuple[int, int]:
@@ -164,24 +202,33 @@ class Waiter:
 
         (0, 0) when nobody is left to wait for, or after *seconds* without anything.
         """
+        if seconds is not None:
+            return self._next_within(seconds)
         while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG | _WALL)
-            except ChildProcessError:
+            while self._caught:
+                return 0, self._caught.popleft()
+            pid = _waitpid(-1, _status_at, _WALL | os.WNOHANG if self.more() else _WALL)
+            if pid > 0:
+                return pid, _status.value
+            if pid == 0:
+                self.meanwhile()
+            if pid < 0 and ctypes.get_errno() == errno.ECHILD:
                 if not self.patient():
                     return 0, 0
-                pid = 0
-            if pid:
-                return pid, status
-            if seconds is None:
-                got = signal.sigwait(self._signals)
-            else:
-                info = signal.sigtimedwait(self._signals, seconds)
-                if info is None:
-                    return 0, 0
-                got = signal.Signals(info.si_signo)
-            if got != signal.SIGCHLD:
-                return 0, got
+                time.sleep(_AGAIN)
+
+    def _next_within(self, seconds: float) -> tuple[int, int]:
+        end = time.monotonic() + seconds
+        while True:
+            if self._caught:
+                return 0, self._caught.popleft()
+            pid = _waitpid(-1, _status_at, _WALL | os.WNOHANG)
+            if pid > 0:
+                return pid, _status.value
+            left = end - time.monotonic()
+            if left <= 0 or (pid < 0 and not self.patient()):
+                return 0, 0
+            time.sleep(min(left, _SOON))
 
     def reap(self, pid: int) -> None:
         """Wait for a child that was killed."""

@@ -74,6 +74,7 @@ class ThreadGroup:
         "pid",
         "space",
         "tasks",
+        "vforked",
     )
 
     def __init__(self, pid: int, name: str, space: AddressSpace) -> None:
@@ -85,6 +86,8 @@ class ThreadGroup:
         #: It runs a program whose calls cannot be recorded: of 32 bits, or not readable.
         self.foreign = False
         self.exited = False
+        #: Who shares its memory waits until it has an image of its own.
+        self.vforked = False
         #: Its last layout has been written.
         self.expected = False
         self._pidfd = -1
@@ -106,14 +109,15 @@ class ThreadGroup:
 
 
 class Task:
-    """One thread. ``pending`` is the recorded call it is in."""
+    """One thread. ``pending`` is the recorded call it is in, ``asks`` one that it waits to make."""
 
-    __slots__ = ("held", "pending", "process", "restore", "stopped", "tid")
+    __slots__ = ("asks", "held", "pending", "process", "restore", "stopped", "tid")
 
     def __init__(self, tid: int, process: ThreadGroup) -> None:
         self.tid = tid
         self.process = process
         self.pending: Pending | None = None
+        self.asks: Pending | None = None
         #: Stopped and not yet let go.
         self.stopped = True
         #: The signal to go on with after a freeze.
@@ -127,10 +131,14 @@ class Pending:
 
     ``birth``: the CLONE_* flags of a call that makes a process. ``layout``: what an execve ends.
     ``size``: bytes of the segment of a shmat. ``watcher``: of an ioctl, the userfaultfd, and the
-    memory that it is for.
+    memory that it is for. ``reach``: where it will work. ``result``: of a call that
+    was made and is an event.
     """
 
-    __slots__ = ("args", "birth", "event", "layout", "name", "opened", "size", "watcher")
+    __slots__ = (
+        "args", "birth", "event", "layout", "name", "opened", "reach", "result",
+        "size", "watcher",
+    )  # fmt: skip
 
     def __init__(self, name: str, args: tuple[int, ...]) -> None:
         self.name = name
@@ -140,4 +148,6 @@ class Pending:
         self.birth = 0
         self.layout: Layout | None = None
         self.size = 0
+        self.reach: list[Range] | None = None
+        self.result: int | None = None
         self.watcher: tuple[AddressSpace, Watcher] | None = None

@@ -22,6 +22,7 @@ from vmatrace.record.escort import Escort
 from vmatrace.record.filter import (
     BEYOND_STRICT,
     OTHER_ABI,
+    STRICT,
     SyscallTable,
     is_strict,
     strict_program,
@@ -68,6 +69,7 @@ class Tracer:
         self._waiter = waiter
         self._every = every
         self._go = stops.SYSCALL if every else stops.CONT
+        self._options = stops.OPTIONS if every else stops.OPTIONS | stops.EXITKILL
         #: Threads that stopped before the birth of them was reported.
         self._early: dict[int, int] = {}
         #: Wait statuses of the processes that ended, by pid.
@@ -79,12 +81,18 @@ class Tracer:
         #: Whether a thread is in strict mode.
         self._strict = False
         waiter.patient = lambda: self._escort.busy
+        waiter.more, waiter.meanwhile = recorder.spool.much_waits, recorder.spool.write_some
 
     def adopt(self, process: ThreadGroup, tid: int) -> Task:
         """Note a new thread of *process*."""
         task = self.tasks[tid] = Task(tid, process)
         process.tasks.add(tid)
-        process.space.threads += 1
+        space = process.space
+        space.threads += 1
+        if space.threads > 1 and space.pagemap is not None:
+            # The thread that it would be opened by may be the first to go.
+            with contextlib.suppress(OSError):
+                space.pagemap.open()
         return task
 
     def attach(self, process: ThreadGroup) -> None:
@@ -144,9 +152,10 @@ class Tracer:
         else:
             task = task or self._stranger(tid)
             task.stopped = True
-            # Killed while it was stopped: its end will be reported.
-            with contextlib.suppress(Gone):
+            try:  # noqa: SIM105 - at every stop
                 self._stopped(task, status)
+            except Gone:  # killed while it was stopped: its end will be reported
+                pass
 
     def _stranger(self, tid: int) -> Task:
         """A thread that nobody has to know more of than that it must go on."""
@@ -201,15 +210,18 @@ class Tracer:
 
     def _stopped(self, task: Task, status: int) -> None:
         event, sig = status >> 16, status >> 8 & 0xFF
-        if event not in stops.BIRTHS:
+        if task.restore is not None and event not in stops.BIRTHS:
             self._restore(task)
-        if self.passive and event not in (stops.STOP, stops.SECCOMP, 0):
-            self._resume(task)
-        elif event == stops.SECCOMP and self._strict and stops.message(task.tid) == BEYOND_STRICT:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(task.process.pid, signal.SIGKILL)
-        elif event == stops.SECCOMP or (event == 0 and sig == stops.AT_CALL):
+        if event == 0 and sig == stops.AT_CALL:
             self._at_call(task)
+        elif event == stops.SECCOMP:
+            if self._strict and stops.message(task.tid) == BEYOND_STRICT:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(task.process.pid, signal.SIGKILL)
+            else:
+                self._at_call(task)
+        elif self.passive and event not in (stops.STOP, 0):
+            self._resume(task)
         elif event in stops.BIRTHS:
             self._birth(task)
         elif event == stops.EXEC:
@@ -241,8 +253,13 @@ class Tracer:
         if op != stops.LEAVE:
             self._resume(task)
             return
-        self._leave(task, result)
+        pending = task.pending
+        task.pending = None
+        self._recorder.leave(task, pending, None if result in _NOT_MADE else result)
+        # What is left to do needs no look at its memory.
         self._resume(task)
+        self._recorder.left(task, pending)
+        self._release(task)
 
     def _enter(self, task: Task) -> None:
         op, audit, number, args = stops.call(task.tid)
@@ -251,7 +268,7 @@ class Tracer:
         if name == "ptrace" and ours and wanted(name, args):
             self._traces(task, args)
             return
-        if ours and is_strict(name, args) and not self._every:
+        if name in STRICT and ours and is_strict(name, args) and not self._every:
             self._enter_strict_mode(task, name == "prctl" and args[1] != 1)
             return
         birth = 0
@@ -270,18 +287,27 @@ class Tracer:
             self._resume(task)
             return
         space = task.process.space
-        if space.owner is not None:
-            space.waiting.append(task.tid)
-            return
         pending = Pending(name, args)
         if name in BIRTHS:
             pending.birth = birth
             if birth & CLONE_THREAD:
                 self._resume(task)
                 return
-        task.pending = pending
+        task.asks = pending
+        if space.owner is not None:
+            space.waiting.append(task.tid)
+        else:
+            self._begin(task)
+
+    def _begin(self, task: Task) -> None:
+        """*task* may make the call that it asks for."""
+        space, pending = task.process.space, task.asks
+        assert pending is not None
+        name, task.asks, task.pending = pending.name, None, pending
         space.owner = task.tid
         self._recorder.enter(task, pending)
+        if name == "exit_group" and task.process.expected and space.threads == 1:
+            stops.set_options(task.tid, self._options & ~stops.AT_EXIT)  # it is all known
         self._resume(task)
 
     def _enter_strict_mode(self, task: Task, other: bool) -> None:
@@ -366,13 +392,6 @@ class Tracer:
                 os.kill(process.pid, sig)
         stops.detach(task.tid, task.held or (signals[0] if signals else 0))
 
-    def _leave(self, task: Task, result: int) -> None:
-        pending = task.pending
-        assert pending is not None
-        task.pending = None
-        self._recorder.leave(task, pending, None if result in _NOT_MADE else result)
-        self._release(task)
-
     def _release(self, task: Task) -> None:
         """The next thread that waits for this address space may make its call."""
         space = task.process.space
@@ -381,9 +400,8 @@ class Tracer:
         space.owner = None
         while space.waiting and space.owner is None:
             waiting = self.tasks.get(space.waiting.popleft())
-            if waiting is not None:
-                with contextlib.suppress(Gone):
-                    self._enter(waiting)
+            if waiting is not None and stops.is_stopped(waiting.tid):  # and was not killed
+                self._begin(waiting)
 
     def _birth(self, parent: Task) -> None:
         tid = stops.message(parent.tid)
@@ -449,6 +467,7 @@ class Tracer:
             result = stops.register(task.tid, self._calls.result, self._calls.registers)
             made = result not in (*_NOT_MADE, _ENOSYS)
             self._recorder.leave(task, task.pending, result if made else None)
+            self._recorder.left(task, task.pending)
         task.pending = None
         # One that was killed while it waited does not stop at its end.
         process.leaving |= {tid for tid in space.waiting if not stops.is_stopped(tid)}

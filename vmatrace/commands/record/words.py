@@ -74,7 +74,7 @@ def remarks(recorded: Recorded) -> list[str]:
     if recorded.surrendered:
         said.append(
             f"{words.plural(len(recorded.surrendered), 'process', 'processes')} traced by another "
-            "program from some point on, and recorded up to there: "
+            "program from some point on (or sharing memory with one), and recorded up to there: "
             f"{', '.join(recorded.surrendered)}"
         )
     if recorded.forgotten:
