@@ -212,7 +212,7 @@ _WHATIF: Final = record(
         "changes": array(
             record({"name": TEXT, "rule": TEXT, "meaning": TEXT, "calls": NUMBER, "cost": _COST})
         ),
-        "together": nullable(_COST),
+        "together": nullable(_COST), "combined": array(TEXT),
     }
 )  # fmt: skip
 

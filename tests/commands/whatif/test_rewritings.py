@@ -101,7 +101,30 @@ def check_all(trace: Trace, model: str, ksm: bool | None = None) -> set[str]:
         for change in answer.changes:
             most = (change.cost.peak, change.cost.vmas)
             assert (answer.together.peak, answer.together.vmas) <= most
+    check_together(answer, start, model)
     return shown(answer)
+
+
+def check_together(answer: WhatIf, start: Rewritten, model: str) -> None:
+    """What is said to save together does, and without any one of it more is paid, or it fails."""
+    named = {module.NAME: module for module in rewritings.ALL}
+    chosen = [named[name] for name in answer.combined]
+    assert set(answer.combined) <= shown(answer)
+
+    def paid(modules: list[ModuleType]) -> tuple[int, int]:
+        done = rewrite(start, get_kernel(model), modules)
+        found = replay(done.trace, get_kernel(model), done.ksm)
+        return found.peak_vmas, found.vmas
+
+    now = (answer.now.peak, answer.now.vmas)
+    best = paid(chosen)
+    assert best == ((answer.together.peak, answer.together.vmas) if answer.together else now)
+    assert (best < now) == bool(chosen)
+    failing = failed(start, model)
+    for one in chosen:
+        others = [module for module in chosen if module is not one]
+        fails = not failed(rewrite(start, get_kernel(model), others), model) <= failing
+        assert paid(others) > best or fails
 
 
 @pytest.mark.parametrize("model", MODELS)

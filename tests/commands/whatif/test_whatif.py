@@ -30,7 +30,29 @@ def test_each_change_alone_and_together(run: RunProgram, tmp_path: Path) -> None
     saved = {change["name"]: change["cost"]["vmas"] for change in found["changes"]}
     assert saved == {"guards": 2, "names": 3}
     assert found["together"] == {"vmas": 1, "peak": 1, "headroom": 65529}
+    assert found["combined"] == ["guards", "names"]
     assert replay(load_trace(out), get_kernel("6.18")).vmas == 1
+    shown = run("whatif", str(path), "-k", "6.18").out
+    assert "\ntogether: guards, then names\n" in shown
+
+
+def test_what_saves_nothing_is_not_among_those_together(run: RunProgram, tmp_path: Path) -> None:
+    path, out = tmp_path / "t.yaml", tmp_path / "o.yaml"
+    uniform = TRACE.replace("MAP_PRIVATE", "MAP_NORESERVE|MAP_PRIVATE")
+    path.write_text(uniform, encoding="utf-8")
+    found = json.loads(run("whatif", str(path), "-k", "6.18", "--format", "json",
+                           "-o", str(out)).out)  # fmt: skip
+    assert {change["name"] for change in found["changes"]} == {"guards", "names", "noreserve"}
+    assert found["combined"] == ["guards", "names"]
+    assert "MAP_NORESERVE" in out.read_text(encoding="utf-8")
+
+
+def test_where_one_says_it_all_and_where_none_saves(run: RunProgram) -> None:
+    one = run("whatif", "traces/ksm-many-maps.yaml", "-k", "6.12").out
+    assert "\ntogether" not in one
+    assert "mergeable alone saves most" in one
+    none = run("whatif", "traces/ksm-brk-growth.yaml", "-k", "6.18")
+    assert "none of these saves a VMA" in none.out
 
 
 def test_guards_are_not_there_before_6_13(run: RunProgram, tmp_path: Path) -> None:

@@ -28,5 +28,6 @@ def write(out: TextIO, found: WhatIf) -> None:
         "now": asdict(found.now),
         "changes": [asdict(change) for change in found.changes],
         "together": None if found.together is None else asdict(found.together),
+        "combined": found.combined,
     }
     out.write(encode(document) + "\n")

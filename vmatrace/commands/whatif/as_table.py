@@ -18,7 +18,7 @@ def form(out: TextIO, count: int) -> Form[WhatIf]:
 
 
 def write(paper: Paper, found: WhatIf) -> None:
-    """Now, each change alone, and all together."""
+    """Now, each change alone, and those together that save something."""
     paper.line((f"{found.trace} under {found.kernel}", "title"))
     if not found.changes:
         paper.line("nothing to change: no rewriting applies")
@@ -27,8 +27,13 @@ def write(paper: Paper, found: WhatIf) -> None:
     _row(paper, "now", None, found.now)
     for change in found.changes:
         _row(paper, change.name, change.calls, change.cost)
-    if len(found.changes) > 1 and found.together is not None:
+    if len(found.combined) > 1 and found.together is not None:
         _row(paper, "together", found.calls, found.together)
+        paper.paragraph(f"together: {', then '.join(found.combined)}")
+    elif len(found.changes) > 1 and found.combined:
+        paper.paragraph(f"{found.combined[0]} alone saves most: no other saves more beside it")
+    elif not found.combined:
+        paper.paragraph("none of these saves a VMA")
     for change in found.changes:
         paper.line("")
         paper.line((change.name, "title"))

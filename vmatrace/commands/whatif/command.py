@@ -32,7 +32,7 @@ Only what applies is shown. Exit status: 0 done; 2 bad usage or bad input.""",
 @options.ksm
 @options.reading
 @click.option("-o", "--output", metavar="FILE",
-              help="Write the trace with all changes there.")  # fmt: skip
+              help="Write the trace with what saves together.")  # fmt: skip
 @forms.option(__package__)
 def command(
     trace: str,

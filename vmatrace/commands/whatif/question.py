@@ -40,8 +40,10 @@ class Change:
 class WhatIf(Printable):
     """The answer: ``changes`` sorted by what they save.
 
-    ``together`` is the cost with all of them, but for those that cost more or fail beside the ones
-    before; None without any. ``calls`` are those changed then, ``rewritten`` is that trace.
+    ``combined`` are the names of those that save something together, in the order of rewriting:
+    no other saves more beside them, and without any one of them it costs more. ``together`` is the
+    cost with these, None where nothing applies. ``calls`` are those changed then, ``rewritten`` is
+    that trace, which without any is as it was.
     """
 
     shown_by = "vmatrace.commands.whatif.as_table:write"
@@ -52,6 +54,7 @@ class WhatIf(Printable):
     now: Cost
     changes: list[Change]
     together: Cost | None
+    combined: list[str]
     calls: int
     rewritten: Trace
 
@@ -68,22 +71,14 @@ def whatif(trace: Trace, kernel: Kernel, ksm: bool | None = None) -> WhatIf:
             change = Change(module.NAME, module.RULE, module.MEANING, other.calls, cost)
             if others.beside(faults):
                 found.append((change, module, other))
-    found.sort(key=lambda one: (one[0].cost.peak, one[0].cost.vmas))
-    every, together = start, now
-    for change, module, alone in found:
-        other, cost = alone, change.cost
-        if every is not start:
-            other = rewrite(every, kernel, [module])
-            cost, others = _cost(other, kernel)
-            if not others.beside(faults):
-                continue
-        if (cost.peak, cost.vmas) <= (together.peak, together.vmas):
-            every, together = other, cost
-    changes = [change for change, _, _ in found]
-    shown = together if found else None
+    found.sort(key=lambda one: _saved(one[0].cost))
+    chain = _together(start, now, faults, kernel, [module for _, module, _ in found])
+    every = chain.program
     return WhatIf(
-        trace.name, trace.path, kernel.name, now, changes, shown, every.calls, every.trace
-    )
+        trace.name, trace.path, kernel.name, now, [change for change, _, _ in found],
+        chain.cost if found else None, [module.NAME for module in chain.modules],
+        every.calls, every.trace,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -144,6 +139,52 @@ class Faults:
     def beside(self, others: Faults) -> bool:
         """Whether the others had all of these."""
         return self.failed <= others.failed and self.records <= others.records
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """Rewritings one after the other, what they make of a program, and what that costs."""
+
+    modules: tuple[ModuleType, ...]
+    program: Rewritten
+    cost: Cost
+
+
+def _together(
+    start: Rewritten, now: Cost, faults: Faults, kernel: Kernel, modules: Sequence[ModuleType]
+) -> _Chain:
+    """Each of *modules* that saves something beside those before it, over again until none does.
+
+    Then those are left out again without which, thanks to later ones, it costs no more.
+    """
+
+    def longer(chain: _Chain, module: ModuleType) -> _Chain | None:
+        program = rewrite(chain.program, kernel, [module])
+        if program.calls == chain.program.calls:
+            return None
+        cost, others = _cost(program, kernel)
+        return _Chain((*chain.modules, module), program, cost) if others.beside(faults) else None
+
+    chain, before = _Chain((), start, now), None
+    while before is not chain:
+        before = chain
+        for module in modules:
+            other = longer(chain, module) if module not in chain.modules else None
+            if other is not None and _saved(other.cost) < _saved(chain.cost):
+                chain = other
+    for module in chain.modules[:-1]:
+        shorter: _Chain | None = _Chain((), start, now)
+        for kept in chain.modules:
+            if kept is not module and shorter is not None:
+                shorter = longer(shorter, kept)
+        if shorter is not None and _saved(shorter.cost) <= _saved(chain.cost):
+            chain = shorter
+    return chain
+
+
+def _saved(cost: Cost) -> tuple[int, int]:
+    """What is to become less."""
+    return cost.peak, cost.vmas
 
 
 def _cost(program: Rewritten, kernel: Kernel) -> tuple[Cost, Faults]:
