@@ -109,13 +109,9 @@ def test_an_endless_line_is_not_read(run: RunProgram, monkeypatch: pytest.Monkey
 def verified(trace: str) -> str | None:
     """Why the running kernel is not given this trace."""
     from vmatrace.trace.file import load_trace
-    from vmatrace.verify import setting
+    from vmatrace.verify import cost
 
-    try:
-        setting._check_cost(load_trace(trace.encode()))
-    except setting.Skip as reason:
-        return str(reason)
-    return None
+    return cost.refusal(load_trace(trace.encode()))
 
 
 HEAD = "vmatrace: 1\nevents:\n"
@@ -132,5 +128,14 @@ def test_a_trace_that_would_harm_the_machine_is_not_run(monkeypatch: pytest.Monk
     assert verified(f"{HEAD}  - fault(0x10000000, 0x80000000, PROT_WRITE)\n") is not None
     monkeypatch.setenv("VMATRACE_MAX_TOUCHED", str(1 << 32))
     assert verified(f"{HEAD}  - {HUGE.format(0x10000000, 'MAP_POPULATE')}\n") is None
+    assert verified(f"{HEAD}  - mlock2(0x10000000, 0x200000000, 0)\n") is not None
+    assert verified(f"{HEAD}  - mlock2(0x10000000, 0x200000000, MLOCK_ONFAULT)\n") is None
+    mapped = f"  - {HUGE.format(0x10000000, 'MAP_NORESERVE')}\n"
+    for how, is_run in (("MCL_FUTURE", False), ("MCL_CURRENT|MCL_FUTURE", False),
+                        ("MCL_CURRENT", True), ("MCL_FUTURE|MCL_ONFAULT", True)):  # fmt: skip
+        many = f"{HEAD}  - mlockall({how})\n" + 3 * mapped
+        assert (verified(many) is None) == is_run, how
+    grown = f"{HEAD}  - mlockall(MCL_FUTURE)\n  - mremap(0x1000, 0x1000, 0x180000000, 0)\n"
+    assert verified(grown) is not None
     forks = "".join(f"  - c{i} = fork()\n" for i in range(600))
     assert "more than 512 processes" in str(verified(HEAD + forks))

@@ -316,6 +316,10 @@ class Sandbox:
         """The number that the kernel knows process *pid* by. Raises KeyError."""
         return self._processes[pid].tracee.pid
 
+    def kernel_pids(self) -> list[int]:
+        """The numbers of all its processes; any thread may ask."""
+        return [p.tracee.pid for p in list(self._processes.values()) if p.tracee.alive]
+
     def inject(self, name: str, *args: int | str | bytes) -> int:
         """Make one call of the kernel itself in the first process, unchecked.
 

@@ -12,6 +12,7 @@ from vmatrace.search.conditions import Named
 from vmatrace.search.goals import Goal
 from vmatrace.trace.file import Trace
 from vmatrace.verify import setting
+from vmatrace.verify.cost import Guard
 from vmatrace.verify.recording import bare
 from vmatrace.verify.witness import Mismatch, compare, program
 
@@ -144,3 +145,9 @@ class MismatchGoal(KernelGoal):
             return setting.begin(base, self._sandbox, self._knobs)
         except (OracleError, setting.Skip):
             return None
+
+    def _run(
+        self, start: Trace, events: Sequence[Event], kernel: Kernel
+    ) -> Iterator[Mismatch | None]:
+        with Guard(self._sandbox):  # it may be anybody's trace
+            yield from super()._run(start, events, kernel)

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import resource
 from collections.abc import Mapping
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.calls import BIRTHS
 from vmatrace.event import Event, File
 from vmatrace.kernels import Kernel
 from vmatrace.oracle import Machine, Sandbox
 from vmatrace.oracle.sandbox import Start
 from vmatrace.trace.file import Sysctl, Trace
+from vmatrace.verify import cost
 from vmatrace.verify.witness import starting_at
 
 
@@ -37,12 +36,6 @@ _RLIMITS: Final = {
 _EVERYWHERE: Final = ("tmpfs", "hugetlbfs", "legacy")
 _CAP_IPC_LOCK: Final = 1 << 14
 _PR_SET_MM, _PR_SET_MM_START_BRK, _PR_SET_MM_BRK = 35, 6, 7
-#: So many bytes of memory a trace may fill; the variable of the environment raises that.
-_MOST_TOUCHED: Final = 1 << 30
-_TOUCHED: Final = "VMATRACE_MAX_TOUCHED"
-#: Enough for every program that a trace is of, and too few to harm a machine.
-_MOST_PROCESSES: Final = 512
-_POPULATE_ADVICE: Final = (abi.MADV_POPULATE_READ, abi.MADV_POPULATE_WRITE)
 _KSM_ADVICE: Final = (abi.MADV_MERGEABLE, abi.MADV_UNMERGEABLE)
 
 
@@ -65,42 +58,14 @@ def settle(trace: Trace, machine: Machine) -> Sysctl:
     return sysctls(machine)
 
 
-def _check_cost(trace: Trace) -> None:
-    """Raise Skip if running *trace* would take more of this machine than a trace should."""
-    given = os.environ.get(_TOUCHED, "")
-    most = int(given) if given.isascii() and given.isdecimal() else _MOST_TOUCHED
-    touched = births = 0
-    for event in (item for item in trace.items() if isinstance(item, Event)):
-        touched += min(_touches(event), most + 1)
-        births += event.name in BIRTHS
-        if touched > most:
-            raise Skip(
-                f"up to line {event.line} it fills more than {most >> 20} MiB of memory "
-                f"({_TOUCHED}=BYTES raises that)"
-            )
-        if births > _MOST_PROCESSES:
-            raise Skip(f"it makes more than {_MOST_PROCESSES} processes, up to line {event.line}")
-
-
-def _touches(event: Event) -> int:
-    """So many bytes of memory *event* makes the kernel allocate at once, as far as is written."""
-    args = [value if isinstance(value, int) else 0 for value in event.args]
-    length = args[1] if len(args) > 1 else 0
-    if event.name == "mmap":
-        populates = args[3] & (abi.MAP_POPULATE | abi.MAP_LOCKED)
-        return length if populates and not args[3] & abi.MAP_NONBLOCK else 0
-    if event.name == "madvise":
-        return length if args[2] in _POPULATE_ADVICE else 0
-    return length if event.name in ("fault", "mlock") else 0
-
-
 def check(trace: Trace, kernel: Kernel, machine: Machine, knobs: Sysctl) -> None:
     """Raise Skip if *trace* cannot start here. Raises TraceError if it cannot be read."""
     if trace.page_size != machine.page:
         raise Skip(f"it has pages of {trace.page_size} bytes, this machine of {machine.page}")
     if trace.maps:
         raise Skip("it starts with a layout of its own (maps:), which no new process has")
-    _check_cost(trace)
+    if (too_much := cost.refusal(trace)) is not None:
+        raise Skip(too_much)
     _check_sysctl(trace.sysctl, knobs)
     if "memlock" in trace.process.rlimits and _may_lock(machine):
         raise Skip("RLIMIT_MEMLOCK does not bind a process with CAP_IPC_LOCK, which this one is")

@@ -5,9 +5,7 @@ Also records one. Knows what ends a verification early.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
-from typing import Final
 
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
@@ -15,6 +13,7 @@ from vmatrace.oracle import KernelDied, Machine, OracleError, Unavailable
 from vmatrace.printable import Printable
 from vmatrace.trace.file import Trace, TraceError
 from vmatrace.verify import setting
+from vmatrace.verify.cost import Guard
 from vmatrace.verify.recording import RecordingWriter, bare
 from vmatrace.verify.setting import Skip
 from vmatrace.verify.witness import Mismatch, Witness, compare
@@ -50,10 +49,6 @@ class Verdict(Printable):
         return self.mismatch is not None or self.died is not None
 
 
-#: A trace that takes longer on a kernel is given up.
-MOST_SECONDS: Final = 600.0
-
-
 def verify(trace: Trace, kernel: Kernel, machine: Machine) -> Verdict:
     """Run *trace* on *machine* and on the model. Raises TraceError, Unavailable."""
     try:
@@ -61,7 +56,9 @@ def verify(trace: Trace, kernel: Kernel, machine: Machine) -> Verdict:
         knobs = setting.settle(trace, machine)
         setting.check(trace, kernel, machine, knobs)
         with setting.open_sandbox(trace, machine) as sandbox:
-            verdict = replay(setting.begin(trace, sandbox, knobs), kernel, sandbox, MOST_SECONDS)
+            start = setting.begin(trace, sandbox, knobs)
+            with Guard(sandbox) as guard:
+                verdict = replay(start, kernel, sandbox, guard)
             return replace(verdict, where=machine.known_as)
     except Unavailable:
         raise
@@ -73,9 +70,8 @@ def verify(trace: Trace, kernel: Kernel, machine: Machine) -> Verdict:
         machine.restore_sysctls()
 
 
-def replay(trace: Trace, kernel: Kernel, witness: Witness, seconds: float | None = None) -> Verdict:
-    """Compare the model with *witness*, where *trace* starts, for so many *seconds*. TraceError."""
-    until = None if seconds is None else time.monotonic() + seconds
+def replay(trace: Trace, kernel: Kernel, witness: Witness, guard: Guard | None = None) -> Verdict:
+    """Compare the model with *witness*, where *trace* starts, while *guard* lets it. TraceError."""
     events = 0
     mismatch: Mismatch | None = None
     skipped: str | None = None
@@ -83,8 +79,7 @@ def replay(trace: Trace, kernel: Kernel, witness: Witness, seconds: float | None
     try:
         for mismatch in compare(trace, kernel, witness):
             events += mismatch is None
-            if until is not None and time.monotonic() > until:
-                skipped = f"it takes longer than {seconds:g} seconds"
+            if mismatch is None and guard is not None and guard.late():
                 break
     except OracleError as error:
         skipped = str(error)
@@ -92,6 +87,8 @@ def replay(trace: Trace, kernel: Kernel, witness: Witness, seconds: float | None
         skipped = error.diagnostics[0].message
     except KernelDied as error:
         died = error
+    if guard is not None and guard.reason is not None:
+        mismatch, skipped = None, guard.reason
     return Verdict(trace.name, trace.path, kernel.name, events, mismatch, skipped, died)
 
 
@@ -100,7 +97,7 @@ def record(trace: Trace, recorder: RecordingWriter, machine: Machine) -> int:
     knobs = setting.settle(trace, machine)
     events = bare([item for item in trace.items() if isinstance(item, Event)])
     try:
-        with setting.open_sandbox(trace, machine) as sandbox:
+        with setting.open_sandbox(trace, machine) as sandbox, Guard(sandbox):
             start = setting.begin(trace, sandbox, knobs)
             return recorder.record(trace.name, start, events, sandbox)
     finally:
