@@ -78,16 +78,17 @@ def _touches(event: Event, locks: bool) -> int:
     """So many bytes *event* makes the kernel allocate at once; *locks*: what is mapped is locked."""
     args = [value if isinstance(value, int) else 0 for value in event.args]
     length = args[1] if len(args) > 1 else 0
+    fills: object = event.name in ("fault", "mlock")
     if event.name == "mmap":
-        populates = locks or args[3] & (abi.MAP_POPULATE | abi.MAP_LOCKED)
-        return length if populates and not args[3] & abi.MAP_NONBLOCK else 0
-    if event.name == "mremap":
-        return max(args[2] - length, 0) if locks else 0
-    if event.name == "madvise":
-        return length if args[2] in _POPULATE_ADVICE else 0
-    if event.name == "mlock2":
-        return 0 if args[2] & abi.MLOCK_ONFAULT else length
-    return length if event.name in ("fault", "mlock") else 0
+        fills = locks or args[3] & (abi.MAP_POPULATE | abi.MAP_LOCKED)
+        fills = fills and not args[3] & abi.MAP_NONBLOCK
+    elif event.name == "mremap":
+        fills, length = locks, max(args[2] - length, 0)
+    elif event.name == "madvise":
+        fills = args[2] in _POPULATE_ADVICE
+    elif event.name == "mlock2":
+        fills = not args[2] & abi.MLOCK_ONFAULT
+    return length if fills else 0
 
 
 class Guard:
