@@ -75,7 +75,7 @@ def _filled(most: int) -> str:
 
 
 def _touches(event: Event, locks: bool) -> int:
-    """So many bytes *event* has allocated at once; *locks*: what is mapped from now on is locked."""
+    """So many bytes *event* has allocated at once; *locks*: what is mapped is locked."""
     args = [value if isinstance(value, int) else 0 for value in event.args]
     length = args[1] if len(args) > 1 else 0
     fills: object = event.name in ("fault", "mlock")
