@@ -12,8 +12,8 @@ from itertools import pairwise
 from vmatrace.event import Event
 from vmatrace.kernels import FEATURES, Feature, Kernel
 from vmatrace.replayer.alike import can_see
-from vmatrace.replayer.changes import Follower
 from vmatrace.replayer.lockstep import Lockstep
+from vmatrace.replayer.pairs import Pair, start_of
 from vmatrace.replayer.result import Result
 from vmatrace.replayer.uses import uses_of
 from vmatrace.trace.file import Trace
@@ -52,25 +52,38 @@ def first_partings(
     found: list[Parting | None] = [None] * len(pairs)
     still = dict(enumerate(pairs))
     runs, of = models.runs, models.of
-    followers = {of[i]: Follower(runs[of[i]]) for pair in pairs for i in pair}
+    starts = {place: start_of(run) for place, run in enumerate(runs)}
+    beside: dict[tuple[int, int], tuple[Pair, list[int]]] = {}  # which of *pairs* by their runs
+
+    def sort() -> None:
+        sides: dict[tuple[int, int], list[int]] = {}
+        for n, (a, b) in still.items():
+            if of[a] != of[b]:
+                sides.setdefault((of[a], of[b]), []).append(n)
+        beside.clear()
+        for (a, b), those in sides.items():
+            if a in starts and b in starts:
+                beside[a, b] = Pair(runs[a], runs[b], (starts[a], starts[b])), those
 
     def begin(place: int, old: int) -> None:
-        if old in followers:
-            followers[place] = Follower(runs[place], followers[old])
+        starts.setdefault(place, starts[old])  # they were one up to here
+        sort()
 
+    sort()
     models.begin = begin
     for steps in models.steps():
-        did = {i: (steps[i].result, follower.follow(steps[i])) for i, follower in followers.items()}
-        parted = [n for n, (a, b) in still.items() if of[a] != of[b] and did[of[a]] != did[of[b]]]
-        for n in parted:
-            a, b = (of[i] for i in still.pop(n))
-            found[n] = Parting(steps[a].index, steps[a].event, (did[a][0], did[b][0]))
+        parted = False
+        for (a, b), (pair, those) in beside.items():
+            if not pair.is_same_after(steps[a], steps[b]):
+                parted = True
+                step = steps[a]
+                for n in those:
+                    found[n] = Parting(step.index, step.event, (step.result, steps[b].result))
+                    del still[n]
         if parted:
             if not still and not to_the_end:
                 break
-            needed = {of[i] for pair in still.values() for i in pair}
-            for place in set(followers) - needed:
-                del followers[place]
+            sort()
     return found
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection
-from typing import Final
+from typing import Final, cast
 
+from vmatrace import abi
 from vmatrace.calls import Range
 from vmatrace.engine import view
 from vmatrace.engine.mm import Mm
@@ -56,6 +57,15 @@ class _Seen:
         self.pid = pid
         self.mm = mm
         self.keys: list[Key] = []
+
+    def has_stack(self, start: int, end: int) -> bool:
+        """Whether a VMA that an access may have moved the border of is in [start, end)."""
+        vma = self.mm.vmas.find(start)
+        while vma is not None and vma.start < end:
+            if vma.flags & abi.VM_GROWSDOWN:
+                return True
+            vma = vma.next
+        return False
 
     def reread(self) -> list[Change]:
         """What changed anywhere."""
@@ -135,6 +145,10 @@ class Follower:
         seen = self._seen.get(step.pid)
         if seen is None or seen.mm is not mm:
             return self._renew(step.pid, mm, seen)
+        if step.event.name == "fault":  # every other line of some logs
+            start, length = cast("tuple[int, int]", step.args[:2])
+            if not seen.has_stack(start, start + length):
+                return []
         ranges = step.touched
         changes = seen.reread() if ranges is None else seen.look_at(ranges)
         born = step.born

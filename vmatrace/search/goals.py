@@ -13,7 +13,7 @@ from typing import Final, cast
 from vmatrace import abi
 from vmatrace.event import Event, Expectation, Expr
 from vmatrace.kernels import Kernel
-from vmatrace.replayer.changes import Follower
+from vmatrace.replayer.pairs import pairs_of
 from vmatrace.replayer.result import Failure, Step
 from vmatrace.replayer.run import Replay
 from vmatrace.search.conditions import (
@@ -131,7 +131,7 @@ class Goal:
         """How many of *events* it takes, None where it is not reached. *base* is the start."""
         self.tries += 1
         watched = Watched(self._runs(base, events))
-        followers = [Follower(run) for run in watched.runs] if self._compares else []
+        pairs = pairs_of(watched.runs) if self._compares else []
         every = max(len(events) // _LOOKS, 1) if self._looks_at_all else 1
         for count, event in enumerate(events, 1):
             steps = []
@@ -142,8 +142,9 @@ class Goal:
                 watched.stepped(step)
                 steps.append(step)
             self._note(watched, event, steps[-1])
-            if followers and not watched.parted:
-                watched.parted = _parted(followers, steps)
+            if pairs and not watched.parted:
+                beside = zip(pairs, steps[1:], strict=True)
+                watched.parted = not all(pair.is_same_after(steps[0], b) for pair, b in beside)
             looks = count % every == 0 or count == len(events) or watched.parted
             if looks and not self._expects and self._holds(self.condition, watched):
                 return count
@@ -254,11 +255,6 @@ def _value(total: Sum, count: Callable[[SideCount], int]) -> int:
     for sign, part in total:
         value += sign * (part if type(part) is int else count(cast(SideCount, part)))
     return value
-
-
-def _parted(followers: Sequence[Follower], steps: Sequence[Step]) -> bool:
-    did = [(s.result, follower.follow(s)) for follower, s in zip(followers, steps, strict=True)]
-    return any(one != did[0] for one in did[1:])
 
 
 def _labels(item: Expectation) -> set[str]:
