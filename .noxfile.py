@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import nox
@@ -44,9 +45,41 @@ OTHERS = {
 }
 
 
+#: The one of them whose tests run on a wheel with extensions, where they can be made.
+COMPILED = next(reversed(OTHERS.values()), None)
+_CAN_COMPILE = "import sys; sys.path.insert(0, '.ci'); import backend; print(backend.may_compile())"
+
+
 def install_locked(session: nox.Session) -> None:
     session.install("--quiet", "--require-hashes", "--requirement", LOCK)
     session.install("--quiet", "--no-deps", "--no-build-isolation", "--editable", ".")
+
+
+def copied(place: str) -> Path:
+    """A copy, in the folder *place*, of what git knows of this tree."""
+    tree = Path(place, "tree")
+    for file in subprocess.check_output(["git", "ls-files"], text=True).splitlines():
+        (tree / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, tree / file, follow_symlinks=False)
+    return tree
+
+
+def test_wheel(session: nox.Session, compiled: bool) -> None:
+    """All tests but those of the page on what a wheel holds."""
+    with tempfile.TemporaryDirectory(prefix="vmatrace-") as place:
+        session.run(
+            "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
+            "--wheel-dir", place, ".", env={"VMATRACE_COMPILE": str(int(compiled))},
+        )  # fmt: skip
+        (wheel,) = Path(place).glob("*.whl")
+        Path("build/wheels").mkdir(parents=True, exist_ok=True)
+        shutil.copy(wheel, "build/wheels")
+        tree = copied(place)
+        shutil.rmtree(tree / "vmatrace")
+        zipfile.ZipFile(wheel).extractall(tree)
+        session.log(f"testing {wheel.name}")
+        with session.chdir(tree):
+            test(session, "--ignore=tests/browser")
 
 
 def test(session: nox.Session, *arguments: str) -> None:
@@ -59,9 +92,24 @@ def test(session: nox.Session, *arguments: str) -> None:
 @nox.session
 @nox.parametrize("python", list(OTHERS.values()), ids=list(OTHERS))
 def pythons(session: nox.Session) -> None:
-    """All tests but those of the page, which is the same under any Python."""
+    """All tests but those of the page, which is the same under any Python.
+
+    Those of one Python run on a wheel with extensions.
+    """
     install_locked(session)
-    test(session, "--ignore=tests/browser")
+    said = session.run("python", "-c", _CAN_COMPILE, silent=True)
+    if session.python == COMPILED and str(said).strip() == "True":
+        test_wheel(session, compiled=True)
+    else:
+        test(session, "--ignore=tests/browser")
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Both wheels, kept in build/wheels/, and the tests on each."""
+    install_locked(session)
+    for compiled in (False, True):
+        test_wheel(session, compiled)
 
 
 @nox.session(python=next(iter(HERE.values()), None))
@@ -94,10 +142,8 @@ def elsewhere(session: nox.Session) -> None:
     """
     seed = session.posargs[0] if session.posargs else str(random.randrange(1 << 32))
     with tempfile.TemporaryDirectory(prefix="vmatrace-") as place:
-        tree, venv, scratch = (Path(place, name) for name in ("tree", "venv", "scratch"))
-        for file in subprocess.check_output(["git", "ls-files"], text=True).splitlines():
-            (tree / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(file, tree / file, follow_symlinks=False)
+        tree = copied(place)
+        venv, scratch = Path(place, "venv"), Path(place, "scratch")
         scratch.mkdir()
         session.run(python_for_others(session), "-m", "venv", str(venv), external=True)
         pip = [str(venv / "bin/pip"), "install", "--quiet"]

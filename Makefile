@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format golden bench scaling verify-6.12 kernels verify-kernels compiled \
-	conformance mutations mangled mutants browser pythons lowest newest elsewhere lock docs man peers picture clean
+	conformance mutations mangled mutants browser pythons lowest newest wheels elsewhere lock docs man peers picture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,8 +68,7 @@ verify-kernels: $(STAMP) ## traces, recordings and EVENTS random events on each 
 
 # The extensions are found before the sources: make it again after a change, or `make clean`.
 compiled: $(STAMP) ## compile the engine in place: 1.4 times as fast (needs a C compiler; a minute)
-	@$(BIN)/python -m pip install --quiet 'mypy[mypyc]' 'setuptools>=77'
-	@$(BIN)/python tests/compiled/build.py
+	@$(BIN)/python .ci/backend.py
 
 conformance: $(STAMP) ## write traces/ as C programs with a runner (KERNEL_MODEL=6.18); build/conformance
 	$(BIN)/python tests/conformance/pack.py build/conformance --kernel $(KERNEL_MODEL)
@@ -97,6 +96,9 @@ lowest: $(STAMP) ## the tests with the lowest versions that pyproject.toml allow
 
 newest: $(STAMP) ## the checks and the tests with the newest versions, not those of the lock
 	$(NOX) newest
+
+wheels: $(STAMP) ## build a wheel with extensions and one without, and run the tests on each
+	$(NOX) wheels
 
 elsewhere: $(STAMP) ## the tests shuffled, read-only, as nobody, LC_ALL=C (Debian: python3-venv)
 	$(NOX) elsewhere

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from program import ROOT, RunProgram, exhibit
 
 from vmatrace import cli
-from vmatrace._version import __version__
+from vmatrace._version import __version__, is_compiled
 
 GOOD = exhibit("ksm-adjacent-anon")
 FAILING = "tests/golden/failing.yaml"
@@ -300,7 +300,8 @@ def _imported(*arguments: str) -> set[str]:
 
 
 def test_the_version_loads_no_more_than_it_needs(run: RunProgram) -> None:
-    assert run("--version").out == f"vmatrace {__version__}\n"
+    built = " (compiled)" if is_compiled() else ""
+    assert run("--version").out == f"vmatrace {__version__}{built}\n"
     loaded = _imported("--version")
     assert {name for name in loaded if name.startswith("vmatrace")} == {
         "vmatrace", "vmatrace.cli", "vmatrace._version", "vmatrace.commands",

@@ -83,9 +83,9 @@ def _replace_closed_streams() -> None:
 
 def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        from vmatrace._version import __version__
+        from vmatrace._version import __version__, is_compiled
 
-        click.echo(f"vmatrace {__version__}")
+        click.echo(f"vmatrace {__version__}" + (" (compiled)" if is_compiled() else ""))
         context.exit()
 
 
