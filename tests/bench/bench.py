@@ -29,9 +29,10 @@ from vmatrace.kernels import DEFAULT, get_kernel
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.callstring import CallParser
 from vmatrace.trace.file import Item, Trace, load_trace
+from vmatrace.trace.header import Sysctl
 
-#: Live VMAs in the small and in the large address space.
-SMALL, LARGE = 1_000, 60_000
+#: Live VMAs in the address spaces, of which the last takes a raised max_map_count.
+SMALL, LARGE, HUGE = 1_000, 60_000, 1_000_000
 
 
 class Report:
@@ -89,25 +90,30 @@ def bench_reading(report: Report, runs: int, count: int) -> None:
 
 
 def bench_engine(report: Report, runs: int, count: int) -> None:
-    """Prepared events through the engine, among few and among many live VMAs.
+    """Prepared events through the engine, among few live VMAs, many, and a million.
 
     The toy cannot choose an address; where the engine must, it is measured against map_and_unmap.
     """
     report.title(f"The engine alone, {count:,} prepared events")
     for make in STREAMS:
-        few, many = make(SMALL, count), make(LARGE, count)
+        few, many, most = (make(live, count) for live in (SMALL, LARGE, HUGE))
         yardstick = few if make is not unmap_and_place else map_and_unmap(SMALL, count)
         # In turn, so that a busy moment of the machine slows all of them.
-        times = [(toy_run(yardstick), engine_run(few), engine_run(many)) for _ in range(runs)]
-        toy, small, large = (
+        times = [
+            (toy_run(yardstick), *(engine_run(stream) for stream in (few, many, most)))
+            for _ in range(runs)
+        ]
+        toy, small, large, huge = (
             count / statistics.median(column) for column in zip(*times, strict=True)
         )
         name = make.__name__
         report.figures[f"toy_{name}_{SMALL}"] = round(toy)
         report.figures[f"engine_{name}_ratio"] = round(large / small, 4)
+        report.figures[f"engine_{name}_million_ratio"] = round(huge / small, 4)
         for live, value, note in (
             (SMALL, small, f"{small / toy:.0%} of the toy's {toy:,.0f}"),
-            (LARGE, large, f"{large / small:.0%} of that"),
+            (LARGE, large, f"{large / small:.0%} of that of {SMALL:,}"),
+            (HUGE, huge, f"{huge / small:.0%} of that of {SMALL:,} (to reach: 60%)"),
         ):
             label = f"{few.name}, {live:,} VMAs"
             report.add(f"engine_{name}_{live}", label, value, "events/s", note)
@@ -125,8 +131,8 @@ def engine_run(stream: Stream) -> float:
 
     gc.collect()
     gc.freeze()  # the prepared events are not the engine's garbage
-    replay = Replay(Trace("bench", "bench", items), get_kernel(DEFAULT))
-    result = replay.run()
+    trace = Trace("bench", "bench", items, sysctl=Sysctl(max_map_count=2 * HUGE))
+    result = Replay(trace, get_kernel(DEFAULT)).run()
     gc.unfreeze()
     assert result.errors == 0
     assert result.vmas == len(stream.build)

@@ -440,9 +440,12 @@ def known(vma: Vma | None) -> tuple[int, int, bool] | None:
     return None if vma is None else entry(vma)
 
 
-@pytest.mark.parametrize("chunk", [2, 3])
-def test_the_ordered_map_equals_a_sorted_list(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("chunk", "group"), [(2, 2), (3, 1), (2, 128)])
+def test_the_ordered_map_equals_a_sorted_list(
+    chunk: int, group: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(vma_module, "_CHUNK", chunk)
+    monkeypatch.setattr(vma_module, "_GROUP", group)
     run: Any = MapBesideList.TestCase
     run.settings = settings(QUICK, max_examples=80, stateful_step_count=60)
     run("runTest").runTest()

@@ -97,6 +97,7 @@ class Vma:
 
 
 _CHUNK: Final = 128  # a chunk of twice this many VMAs is split in two
+_GROUP: Final = 128  # so many chunks have a bound of their gaps together
 
 
 class VmaMap:
@@ -104,16 +105,18 @@ class VmaMap:
 
     An index of chunks (like a B+-tree of two levels) keyed by start address; the VMAs are a doubly
     linked list besides, so that neighbours cost an attribute. Each chunk keeps an upper bound of
-    the gaps before its VMAs, so that the search for free space skips full chunks.
+    the gaps before its VMAs, and each group of chunks one of theirs, so that the search for free
+    space skips what is full.
     """
 
-    __slots__ = ("_bounds", "_heads", "_starts", "_vmas", "count", "first", "last")
+    __slots__ = ("_bounds", "_groups", "_heads", "_starts", "_vmas", "count", "first", "last")
 
     def __init__(self) -> None:
         self._heads: list[int] = [0]  # first start of each chunk; that of chunk 0 is always 0
         self._starts: list[list[int]] = [[]]
         self._vmas: list[list[Vma]] = [[]]
         self._bounds: list[int] = [0]
+        self._groups: list[int] = []  # none while they have to be made anew
         self.count = 0
         self.first: Vma | None = None
         self.last: Vma | None = None
@@ -187,7 +190,7 @@ class VmaMap:
         starts.insert(i, start)
         self._vmas[chunk].insert(i, vma)
         if gap > self._bounds[chunk]:
-            self._bounds[chunk] = gap
+            self._raise(chunk, gap)
         self.count += 1
         if len(starts) > 2 * _CHUNK:
             self._split_chunk(chunk)
@@ -197,8 +200,10 @@ class VmaMap:
         self._heads.insert(chunk + 1, starts[_CHUNK])
         self._starts.insert(chunk + 1, starts[_CHUNK:])
         self._vmas.insert(chunk + 1, vmas[_CHUNK:])
-        self._bounds.insert(chunk + 1, self._bounds[chunk])
         del starts[_CHUNK:], vmas[_CHUNK:]
+        upper = self._vmas[chunk + 1]
+        self._bounds.insert(chunk + 1, max(map(_gap_before, upper)))
+        self._groups.clear()
 
     def remove(self, vma: Vma) -> None:
         """Take *vma* out."""
@@ -236,12 +241,18 @@ class VmaMap:
         else:
             gone = 0
         del self._heads[gone], self._starts[gone], self._vmas[gone], self._bounds[gone]
+        self._groups.clear()
         self._heads[0] = 0
 
     def _raise_bound(self, vma: Vma, gap: int) -> None:
         chunk = bisect_right(self._heads, vma.start) - 1
         if gap > self._bounds[chunk]:
-            self._bounds[chunk] = gap
+            self._raise(chunk, gap)
+
+    def _raise(self, chunk: int, gap: int) -> None:
+        self._bounds[chunk] = gap
+        if self._groups and gap > self._groups[chunk // _GROUP]:
+            self._groups[chunk // _GROUP] = gap
 
     def set_start(self, vma: Vma, start: int) -> None:
         """Move the lower border of *vma*; it stays above the VMA before it. The skew is kept."""
@@ -256,7 +267,7 @@ class VmaMap:
         if grown:
             gap = start - (vma.prev.end if vma.prev is not None else 0)
             if gap > self._bounds[chunk]:
-                self._bounds[chunk] = gap
+                self._raise(chunk, gap)
 
     def set_end(self, vma: Vma, end: int) -> None:
         """Move the upper border of *vma*; it stays below the VMA behind it."""
@@ -295,14 +306,22 @@ class VmaMap:
             return None
         first = bisect_right(self._heads, below.start) - 1
         last = bisect_right(self._starts[first], below.start)
-        bounds = self._bounds
-        for chunk in range(first, -1, -1):
-            if bounds[chunk] >= length:
-                most = last if chunk == first else len(self._starts[chunk])
-                found = self._gap_in_chunk(chunk, most, length, low)
-                if found is not None:
-                    return found
-            if self._heads[chunk] <= low:
+        heads, bounds, groups = self._heads, self._bounds, self._groups
+        if not groups:
+            groups += (max(bounds[i : i + _GROUP]) for i in range(0, len(bounds), _GROUP))
+        for group in range(first // _GROUP, -1, -1):
+            lowest = group * _GROUP
+            if groups[group] >= length:
+                for chunk in range(min(first, lowest + _GROUP - 1), lowest - 1, -1):
+                    if bounds[chunk] >= length:
+                        most = last if chunk == first else len(self._starts[chunk])
+                        found = self._gap_in_chunk(chunk, most, length, low)
+                        if found is not None:
+                            return found
+                    if heads[chunk] <= low:
+                        return None
+                groups[group] = max(bounds[lowest : lowest + _GROUP])
+            elif heads[lowest] <= low:
                 return None
         return None
 
@@ -348,8 +367,8 @@ class VmaMap:
             assert starts == [vma.start for vma in vmas]
             assert starts or len(self._heads) == 1
             assert chunk == 0 or self._heads[chunk] == starts[0]
-            gaps = [vma.start - (vma.prev.end if vma.prev else 0) for vma in vmas]
-            assert max(gaps, default=0) <= self._bounds[chunk]
+            assert max(map(_gap_before, vmas), default=0) <= self._bounds[chunk]
+            assert not self._groups or self._bounds[chunk] <= self._groups[chunk // _GROUP]
             flat += vmas
         assert flat == list(self), "the list and the index hold the same VMAs"
         assert len(flat) == self.count
@@ -361,6 +380,10 @@ class VmaMap:
             assert (vma.anon == 0) == (vma.chain == 0)
             previous = vma
         assert self.last is previous
+
+
+def _gap_before(vma: Vma) -> int:
+    return vma.start - (vma.prev.end if vma.prev is not None else 0)
 
 
 _BEYOND: Final = Vma(abi.ULONG_MAX, abi.ULONG_MAX + 1, 0)  # stands for the end of all addresses
