@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -123,22 +123,41 @@ def size_class(size: int) -> int:
     return 1 << (size.bit_length() - 1)
 
 
+def backings(layout: Iterable[Mapping]) -> list[str]:
+    """What backs each VMA: one of BACKINGS."""
+    known: dict[tuple[str, int, bool], str] = {}
+    found = []
+    for mapping in layout:
+        kind = mapping.name, mapping.vm_flags, mapping.inode > 0
+        of = known.get(kind)
+        if of is None:
+            of = known[kind] = backing(mapping)
+        found.append(of)
+    return found
+
+
 def keys(layout: Sequence[Mapping]) -> list[GroupKey]:
     """The group of each VMA."""
     called = labels(mapping.name for mapping in layout)
-    return [
-        GroupKey(m.perms, bool(m.vm_flags & abi.VM_MERGEABLE), backing(m), called[m.name])
-        for m in layout
-    ]
+    known: dict[tuple[str, int, bool], GroupKey] = {}
+    found = []
+    for m in layout:
+        kind = m.name, m.vm_flags, m.inode > 0
+        key = known.get(kind)
+        if key is None:
+            mergeable = bool(m.vm_flags & abi.VM_MERGEABLE)
+            key = known[kind] = GroupKey(m.perms, mergeable, backing(m), called[m.name])
+        found.append(key)
+    return found
 
 
 def groups(layout: Sequence[Mapping]) -> list[VmaGroup]:
     """The VMAs of *layout* in groups, each VMA in one; the largest first."""
-    sizes: dict[GroupKey, Counter[int]] = {}
+    sizes: defaultdict[GroupKey, Counter[int]] = defaultdict(Counter)
     totals: Counter[GroupKey] = Counter()
     for mapping, key in zip(layout, keys(layout), strict=True):
         size = mapping.end - mapping.start
-        sizes.setdefault(key, Counter())[size_class(size)] += 1
+        sizes[key][size_class(size)] += 1
         totals[key] += size
     found = [
         VmaGroup(key, sum(counts.values()), totals[key], dict(sorted(counts.items())))

@@ -175,6 +175,7 @@ def collect(lines: Iterable[tuple[int, Mapping | None, str]]) -> Layout:
     """The layout of *lines*: of each its number, the mapping it starts, or a field of smaps."""
     layout: Layout = []
     current: Mapping | None = None
+    known: dict[str, tuple[int, tuple[str, ...]]] = {}  # few texts of VmFlags are distinct
     for number, mapping, field in lines:
         if mapping is not None:
             current = mapping
@@ -186,7 +187,9 @@ def collect(lines: Iterable[tuple[int, Mapping | None, str]]) -> Layout:
         elif current is None:
             raise LayoutError(number, "a field before the first mapping")
         elif field.startswith("VmFlags:"):
-            current.vm_flags, current.foreign = _flags_from_codes(field[8:].split(), number)
+            if field not in known:
+                known[field] = _flags_from_codes(field[8:].split(), number)
+            current.vm_flags, current.foreign = known[field]
             current.flags_known = True
         elif _ANONYMOUS_PAGES.match(field):
             current.faulted = True

@@ -132,7 +132,7 @@ class _Sight:
     def __init__(self, layout: Sequence[Mapping]) -> None:
         self._layout = layout
         self._page = groups.page_size(layout)
-        self._backings = [groups.backing(mapping) for mapping in layout]
+        self._backings = groups.backings(layout)
         files = [m for m, b in zip(layout, self._backings, strict=True) if b == groups.FILE]
         self._libraries = {m.name for m in files if m.vm_flags & abi.VM_EXEC}
         self._times = Counter(mapping.name for mapping in layout if groups.is_file(mapping))
