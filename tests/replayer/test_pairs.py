@@ -47,9 +47,8 @@ def test_two_models_part_where_what_they_change_does(index: int) -> None:
 
 def test_the_programs_part_now_and_then() -> None:
     """The test above would not notice if no program told two models apart."""
-    found = []
-    for index in range(40):
-        found.append(parting(*program(index), [get_kernel("6.4"), get_kernel("7.3")]))
+    kernels = [get_kernel("6.4"), get_kernel("7.3")]
+    found = [parting(*program(index), kernels) for index in range(40)]
     assert None in found
     assert len({n for n in found if n is not None}) > 5
 
