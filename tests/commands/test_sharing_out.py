@@ -31,6 +31,14 @@ events:
 """
 
 
+SMAPS = """\
+10000000-10001000 r--p 00000000 00:00 0
+VmFlags: rd mr mw me
+10001000-10002000 r--p 00000000 00:00 0
+VmFlags: rd mr mw me
+"""
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A cluster of two processes, which are started again when they are lost."""
@@ -54,6 +62,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("a", "b", "d"):
         (tmp_path / f"{name}.yaml").write_text(GOOD)
     (tmp_path / "c.yaml").write_text(BAD)
+    for name in ("e", "f"):
+        (tmp_path / f"{name}.smaps").write_text(SMAPS)
+    (tmp_path / "g.smaps").write_text(SMAPS + "VmFlags: -\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -64,6 +75,7 @@ COMMANDS = (
     ("diff", ".", "--across", "6.16..6.18"),
     ("report", ".", "--format", "json"),
     ("report", "a.yaml", "--format", "html"),
+    ("audit", "e.smaps", "g.smaps", "h.smaps", "f.smaps", "--format", "json"),
     ("hunt", "--from", "7.1", "--to", "7.3", "--programs", "120", "--seed", "7"),
 )
 
@@ -171,3 +183,10 @@ def test_where_to_work() -> None:
     assert sharing.where(3, ("", False)).processes == 3
     assert not sharing.Where(cluster="tcp://h:1").worthwhile([])
     assert sharing.Where(cluster="tcp://h:1").worthwhile(["a"])
+
+
+@pytest.mark.parametrize("source", ["1", "/proc/1/smaps", "/proc/1"])
+def test_a_process_is_audited_where_it_is(source: str, run: RunProgram) -> None:
+    done = run("audit", source, "--on", "dask:tcp://127.0.0.1:1")
+    assert done.status == 2
+    assert "--on takes files: a process is one of this machine" in done.err

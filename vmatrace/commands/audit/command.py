@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from vmatrace.commands import forms, options
+from vmatrace.commands import forms, options, sharing
 from vmatrace.commands.audit.pages import options as paging
 from vmatrace.commands.audit.parameters import Below, BelowType, IntervalType
 from vmatrace.commands.inputs import DIFFERS, OK, each_answer
@@ -73,6 +75,7 @@ headroom than that. 130 Ctrl-C ended --every.""",
               help="Write there instead of to standard output; the suffix (.html, .json, .csv) "
               "says the form.  With --every: keep samples in FILE (SQLite), which audit "
               "reads.")  # fmt: skip
+@sharing.options
 @forms.option(__package__)
 def command(
     sources: tuple[str, ...],
@@ -87,6 +90,8 @@ def command(
     every: float | None,
     count: int | None,
     output: str | None,
+    jobs: int | None,
+    on: tuple[str, bool],
     wanted: tuple[forms.Wanted, ...],
 ) -> int:
     """Say what fills the map of a process: how near the limit it is, by which patterns, what
@@ -108,8 +113,10 @@ def command(
         "--pages": pages, "--compare": compare, "--every": every is not None,
         "--fail-below": fail_below is not None, "--all": everything,
         "--max-map-count": max_map_count is not None, "--count": count is not None,
-        "--output": output is not None, "--sample": sample is not None, "--rate": rate is not None,
+        "--output": output is not None, "--jobs": jobs is not None, "--on": bool(on[0]),
+        "--sample": sample is not None, "--rate": rate is not None,
     })  # fmt: skip
+    where = sharing.where(jobs, on)
     if pages:
         from vmatrace.commands.audit.pages.run import run
 
@@ -135,14 +142,22 @@ def command(
         wanted, otherwise = forms.to_file(__package__, wanted, output), None
     asked = named(sources, everything)
     out = forms.Forms[Audit](__package__, wanted, len(asked), otherwise)
-    return _snapshots(asked, kernel, max_map_count, fail_below, out)
+    return _snapshots(asked, kernel, max_map_count, fail_below, where, out)
 
 
 #: Options that an option does not go with, and those that go with another one alone.
 _NOT_WITH: Final = {
-    "--pages": ("--compare", "--every", "--fail-below", "--max-map-count", "--output"),
-    "--compare": ("--every", "--fail-below", "--all", "--output"),
-    "--every": ("--all",),
+    "--pages": (
+        "--compare",
+        "--every",
+        "--fail-below",
+        "--max-map-count",
+        "--output",
+        "--jobs",
+        "--on",
+    ),
+    "--compare": ("--every", "--fail-below", "--all", "--output", "--jobs", "--on"),
+    "--every": ("--all", "--jobs", "--on"),
 }
 _ONLY_WITH: Final = {"--count": "--every", "--sample": "--pages", "--rate": "--pages"}
 
@@ -163,22 +178,26 @@ def _snapshots(
     kernel: Kernel | None,
     max_map_count: int | None,
     fail_below: Below | None,
+    where: sharing.Where,
     out: forms.Forms[Audit],
 ) -> int:
     """Audit each snapshot."""
-    from vmatrace.commands.audit.question import audit
-    from vmatrace.commands.audit.snapshot import open_snapshot
     from vmatrace.commands.audit.sources import Lost
     from vmatrace.diagnostic import TraceError
 
     lost = Lost(len(asked) > 1)
+    work = partial(_audited, kernel=kernel, max_map_count=max_map_count)
+    named = [each for each in asked if not isinstance(each, TraceError)]
+    files = [each.name for each in named if not each.process]
+    if where.cluster and len(files) < len(named):
+        raise click.UsageError("--on takes files: a process is one of this machine")
+    of_files = sharing.each_of(work, files, where, not sys.stdout.isatty())
 
     def show(source: Asked) -> int:
-        try:
-            found = audit(open_snapshot(source.name), kernel, max_map_count)
-        except TraceError as error:
-            if not lost.excuses(source, error):
-                raise
+        found = work(source.name) if source.process else next(of_files)
+        if isinstance(found, TraceError):
+            if not lost.excuses(source, found):
+                raise found
             out.pass_over()
             return OK
         out.write(found)
@@ -189,3 +208,19 @@ def _snapshots(
     with out:
         status = each_answer(asked, show, out.refuse)
     return lost.close(status)
+
+
+def _audited(
+    source: sharing.Source, watch: bool = False, *, kernel: Kernel | None, max_map_count: int | None
+) -> Audit | TraceError:
+    """The audit of one snapshot, or what is wrong with it."""
+    from vmatrace.commands.audit.question import audit
+    from vmatrace.commands.audit.snapshot import open_snapshot
+    from vmatrace.diagnostic import TraceError
+
+    if isinstance(source, TraceError):
+        return source
+    try:
+        return audit(open_snapshot(source), kernel, max_map_count)
+    except TraceError as error:
+        return error

@@ -37,6 +37,11 @@ class Asked(NamedTuple):
     among: bool = False
     seen: bool = False
 
+    @property
+    def process(self) -> bool:
+        """Whether it is of a process of this machine, and no file."""
+        return _is_pid(self.name) or self.name.startswith("/proc/")
+
 
 def named(sources: Sequence[str], everything: bool = False) -> list[Asked | TraceError]:
     """The snapshots that *sources* name, each once, and an error for each that names none.
