@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from program import RunProgram
+from program import ROOT, RunProgram
 
 from vmatrace.oracle import Unavailable
 from vmatrace.oracle.boot import guest, needs, qemu
@@ -92,7 +92,8 @@ def test_a_whole_image_is_one(tmp_path: Path, flags: dict[str, int]) -> None:
             "CONFIG_BLK_DEV_INITRD",
         ),
         (
-            ["[ 1.0] Kernel panic - not syncing: Requested init /init failed (error -8)."],
+            ["[ 1.0] Failed to execute /init (error -8)", "[ 1.0] Run /sbin/init as init process",
+             "[ 1.0] Kernel panic - not syncing: No working init found."],
             "CONFIG_BINFMT_ELF",
         ),
         (["vmatrace: /proc cannot be mounted (CONFIG_PROC_FS)"], "CONFIG_PROC_FS"),
@@ -104,6 +105,15 @@ def test_a_whole_image_is_one(tmp_path: Path, flags: dict[str, int]) -> None:
 def test_a_console_says_what_a_kernel_was_built_without(lines: list[str], lack: str | None) -> None:
     found = needs.on_console(lines)
     assert found is None if lack is None else found is not None and lack in found
+
+
+def test_what_a_kernel_can_lack_is_in_the_fragment_of_the_documentation() -> None:
+    page = (ROOT / "docs" / "commands" / "verify.md").read_text()
+    asked = set()
+    for module in ("needs.py", "guest.c"):
+        asked |= set(re.findall(r"CONFIG_\w+", (Path(needs.__file__).parent / module).read_text()))
+    assert asked
+    assert asked <= set(re.findall(r"^(CONFIG_\w+)=y$", page, re.MULTILINE))
 
 
 def test_without_qemu_it_is_said_how_to_get_it(

@@ -6,7 +6,7 @@ guest program finds missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from vmatrace.oracle.boot.requests import Guest, as_text
@@ -19,14 +19,14 @@ SILENT: Final = (
 #: What the kernel says, and what that is for want of.
 _LAST_WORDS: Final = (
     ("Unable to mount root fs", "the initramfs is not unpacked (CONFIG_BLK_DEV_INITRD)"),
-    ("/init failed (error -8)", "no ELF program can be run (CONFIG_BINFMT_ELF)"),
+    ("execute /init (error -8)", "no ELF program can be run (CONFIG_BINFMT_ELF)"),
 )
 _OURS: Final = "vmatrace: "
 _MEMFD_CREATE, _MADVISE = 319, 28
 _ENOSYS: Final = -38
 
 
-def on_console(lines: Sequence[str]) -> str | None:
+def on_console(lines: Iterable[str]) -> str | None:
     """What the kernel lacks by the lines of its console; None where they do not say."""
     for line in lines:
         for words, lack in _LAST_WORDS:

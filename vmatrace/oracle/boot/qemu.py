@@ -195,7 +195,7 @@ class Qemu:
             process.kill()
 
     def _saw_kernel(self) -> bool:
-        return any(line.startswith("[") for line in self._console)
+        return any(line.startswith("[") or "Kernel panic" in line for line in self._console)
 
     def _silence(self, why: str | None) -> NoReturn:
         """Say how the kernel ended, or that it is silent."""
@@ -204,7 +204,7 @@ class Qemu:
             panic = next((line for line in self._console if "Kernel panic" in line), None)
             why = "panicked" if panic is not None else "ended the virtual machine"
         lines = self.console
-        if not self._is_up and (lack := needs.on_console(lines)) is not None:
+        if not self._is_up and (lack := needs.on_console(self._console)) is not None:
             shown = "".join(f"\n    {visible(line)}" for line in lines)
             raise Unavailable(f"{self.image}: the kernel cannot be a guest: {lack}{shown}")
         if not self._is_up and not lines:
