@@ -217,7 +217,7 @@ TOLD_APART: dict[Feature, tuple[str, list[str]]] = {
     kernels.PIDFD_SELF_10001: ("6.17", [anon(0, 1), SELF.format(-20000, "MADV_COLD")]),
     kernels.THP_DISABLE_EXCEPT_ADVISED: ("6.18", ["prctl(PR_SET_THP_DISABLE, 1, 2, 0, 0)"]),
     kernels.UFFD_NOT_DROPPABLE: (
-        "6.18",
+        "6.17",
         [
             f"mmap(0x10000000, 4096, {RW}, MAP_DROPPABLE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)",
             uffd(0, 1, "MISSING"),

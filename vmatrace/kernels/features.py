@@ -232,7 +232,8 @@ DEVZERO_SHARED_READONLY: Final = _feature(
 DEVZERO_ANONYMOUS: Final = _feature(
     "devzero-anonymous", "", "mmap_zero_prepare()",
     "A private mapping of /dev/zero is anonymous memory: no file, no offset, no name.",
-    note="commit not established: queued after 7.3 (selftests merge_map_private_dev_zero)",
+    note="commit not established: queued after 7.3 as 'mm/vma: make MAP_PRIVATE-mapped /dev/zero "
+    "mappings truly anonymous', in a tree that is rebased",
     matters=_FILES, kind=PROPOSAL)
 
 # --- drivers -------------------------------------------------------------------------------------
@@ -373,10 +374,10 @@ THP_DISABLE_EXCEPT_ADVISED: Final = _feature(
 # --- userfaultfd ---------------------------------------------------------------------------------
 
 UFFD_NOT_DROPPABLE: Final = _feature(
-    "uffd-not-droppable", "6.18 6.17.8", "vma_can_userfault()",
+    "uffd-not-droppable", "6.17", "vma_can_userfault()",
     "userfaultfd refuses MAP_DROPPABLE memory.",
-    note="commit not established: 6.16.12 grants it, 6.17.8 does not; 6.17.0 was not measured",
-    matters=_UFFD)
+    "7208cc6497c2", "userfaultfd: correctly prevent registering VM_DROPPABLE regions",
+    "the parent of 23ec90eb122f; 6.16.12 grants it, 6.17.8 does not", matters=_UFFD)
 UFFD_UNREGISTER_STRICT: Final = _feature(
     "uffd-unregister-strict", "6.17", "userfaultfd_unregister()",
     "UFFDIO_UNREGISTER fails on a VMA that is registered with another userfaultfd.",
