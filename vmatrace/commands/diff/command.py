@@ -167,8 +167,9 @@ def _two(
             click.echo(str(error) if isinstance(error, TraceError) else _error(error), err=True)
             return BAD
         except KernelDied as died:
-            click.echo(_error(died), err=True)
+            click.echo(f"vmatrace: error: {_error(died)}", err=True)
             return DIFFERS
+        _name((from_, to))
         out = forms.Forms[Diff](__package__, wanted, len(named))
         run = _Run((from_, to), how, means.ksm, out)
         with out:
@@ -312,6 +313,16 @@ def _across(
     with out:
         found = sharing.each_of(each_one, named, means.where, alone, watch=True)
         return each_answer(found, show, out.refuse)
+
+
+def _name(sides: tuple[Source | None, Source | None]) -> None:
+    """Give two real kernels of one release names that differ."""
+    from vmatrace.kernels import Kernel
+
+    if not any(side is None or isinstance(side, Kernel) for side in sides):
+        from vmatrace.commands.diff.realkernel import tell_apart
+
+        tell_apart(sides)
 
 
 def _side(name: str, option: str, real: ExitStack) -> Source:

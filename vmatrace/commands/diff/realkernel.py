@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import os.path
+from collections.abc import Iterable
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, Final
 
 from vmatrace.commands.diff.sides import DiffSide, Totals
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout
-from vmatrace.oracle import Machine, OracleError, Unavailable
+from vmatrace.oracle import KernelDied, Machine, OracleError, Unavailable
 from vmatrace.oracle.boot import open_machine
 from vmatrace.trace.file import Trace
 from vmatrace.verify import findings
@@ -30,11 +33,17 @@ def is_real(name: str) -> bool:
 class RealKernel:
     """A kernel that traces are run on; a context manager. ``side(trace)`` is what it did.
 
-    Raises Unavailable where something is missing, KernelDied if it does not come up.
+    ``name`` is its release. Raises Unavailable where something is missing, KernelDied if it does
+    not come up.
     """
 
     def __init__(self, name: str) -> None:
-        self._machine: Machine = open_machine(None if name == RUNNING else name.removeprefix(_BOOT))
+        self.image = None if name == RUNNING else name.removeprefix(_BOOT)
+        try:
+            self._machine: Machine = open_machine(self.image)
+        except KernelDied as died:
+            raise KernelDied(f"of {self.image} {died.how}", died.console) from None
+        self.name = self._machine.release
 
     def __enter__(self) -> RealKernel:
         return self
@@ -58,7 +67,32 @@ class RealKernel:
             raise
         except OracleError as reason:
             raise Skip(str(reason)) from None
-        return _side(self._machine.release, self.model, seen, beside_model)
+        return _side(self.name, self.model, seen, beside_model)
+
+
+def tell_apart(sides: Iterable[object]) -> None:
+    """Where two images are of one release, put into their names what sets their paths apart."""
+    both = [side for side in sides if isinstance(side, RealKernel)]
+    if len(both) != 2 or both[0].name != both[1].name:
+        return
+    paths = [side.image for side in both if side.image is not None]
+    if len(set(map(os.path.abspath, paths))) == 2:
+        for side, part in zip(both, _parts(*paths), strict=True):
+            side.name += f" ({part})"
+
+
+def _parts(one: str, other: str) -> tuple[str, str]:
+    """What each of two paths has that the other has not; the paths where one has nothing."""
+    left, right = one.split("/"), other.split("/")
+    start = _alike(left, right)
+    end = _alike(left[start:][::-1], right[start:][::-1])
+    parts = ["/".join(path[start : len(path) - end]) for path in (left, right)]
+    return (parts[0], parts[1]) if all(parts) else (one, other)
+
+
+def _alike(one: list[str], other: list[str]) -> int:
+    """How many first parts are the same."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _side(name: str, model: Kernel, seen: Observed, beside_model: bool) -> DiffSide:
