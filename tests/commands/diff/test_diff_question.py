@@ -286,7 +286,7 @@ def test_the_worst_status_wins_and_good_traces_still_run(run: RunProgram) -> Non
         (("--from", "pre-pach"), "unknown kernel 'pre-pach' (did you mean 'pre-patch'?), and no"),
         (
             ("--to", "/none"),
-            "unknown kernel '/none' (`vmatrace kernels` lists the models), and no file of that name",
+            "'/none' (`vmatrace kernels` lists the models), and no file of that name",
         ),
         (("--across", "6.4..6.5", "--to", "6.4"), "--across does not go with --from and --to"),
         (("--across", "6.4..6.5", "--steps"), "--across does not go with --steps"),
