@@ -120,7 +120,8 @@ def lowest(session: nox.Session) -> None:
         "uv", "pip", "install", "--quiet", "--resolution", "lowest-direct",
         "--python", str(Path(session.bin) / "python"), "--editable", ".[dev,zstd]",
     )  # fmt: skip
-    session.run("mypy")
+    # What only a newer release's types ask to be ignored is no fault of the oldest.
+    session.run("mypy", "--no-warn-unused-ignores")
     test(session)
 
 
