@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -9,6 +10,9 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).parent.parent
 EXHIBITS: Final = sorted(path.stem for path in (ROOT / "traces").glob("*.yaml"))
 MEASURED: Final = sorted((ROOT / "tests" / "measured").glob("*.yaml"))
+#: Seconds after which a test gives up what hangs. No test asks how long something takes: on a busy
+#: machine anything may take a minute.
+LIMIT: Final = 300
 
 
 class Run(NamedTuple):
@@ -26,6 +30,14 @@ RunProgram = Callable[..., Run]
 def exhibit(name: str) -> str:
     """The path of an exhibit, relative to the project."""
     return f"traces/{name}.yaml"
+
+
+def await_that(condition: Callable[[], bool]) -> None:
+    """Return as soon as *condition* holds; an AssertionError where it does not come to that."""
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, f"not so after {LIMIT} s"
+        time.sleep(0.01)
 
 
 def check_golden(kept: Path, out: str, update: bool) -> None:

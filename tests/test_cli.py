@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from program import ROOT, RunProgram, exhibit
+from program import LIMIT, ROOT, RunProgram, exhibit
 
 from vmatrace import cli
 from vmatrace._version import __version__, is_compiled
@@ -95,7 +95,7 @@ def test_ctrl_c_is_130(tmp_path: Path) -> None:
     program = _program("replay", str(fifo))
     with open(fifo, "wb"):  # opens when the program waits for its input
         program.send_signal(signal.SIGINT)
-        _, err = program.communicate(timeout=60)
+        _, err = program.communicate(timeout=LIMIT)
     assert (program.returncode, err) == (130, b"")
 
 
@@ -118,7 +118,7 @@ def test_a_pipe_closed_in_mid_output_keeps_the_status_so_far(bad: str) -> None:
     assert program.stderr is not None
     err = program.stderr.read()
     program.stderr.close()
-    assert program.wait(timeout=60) == 2
+    assert program.wait(timeout=LIMIT) == 2
     assert b"Traceback" not in err
     assert b"Exception ignored" not in err
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from program import ROOT, RunProgram
+from program import LIMIT, ROOT, RunProgram
 
 #: What is typed before the tab key, and what the program is then called with.
 TYPED = {
@@ -63,7 +63,7 @@ class Terminal:
 
     def read_until(self, end: str) -> str:
         """What is printed, up to *end*; all of it where *end* does not come."""
-        text, deadline = "", time.monotonic() + 30
+        text, deadline = "", time.monotonic() + LIMIT
         while end not in text and time.monotonic() < deadline:
             if select.select([self.terminal], [], [], 1)[0]:
                 text += os.read(self.terminal, 65536).decode("utf-8", "replace")

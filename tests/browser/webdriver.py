@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from program import LIMIT
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -77,7 +78,7 @@ class Browser:
 
     def wait(self, script: str) -> None:
         """Until the function body is true in the page."""
-        WebDriverWait(self._driver, 60, 0.02).until(lambda driver: driver.execute_script(script))
+        WebDriverWait(self._driver, LIMIT, 0.02).until(lambda driver: driver.execute_script(script))
 
     def complaints(self) -> list[str]:
         """What axe-core finds to be in somebody's way, each with the first element."""

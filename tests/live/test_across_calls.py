@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from program import LIMIT
 
-from live.test_record import ENVIRONMENT, LIMIT
+from live.test_record import ENVIRONMENT
 
 #: Words of the traces below.
 WORDS = {

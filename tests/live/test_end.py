@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from program import LIMIT, ROOT, await_that
 
 from vmatrace.oracle import Sandbox, SandboxLost
 
-ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import os, signal, sys
 from vmatrace.oracle import Sandbox
@@ -38,8 +37,8 @@ def start(ending: str = "", beginning: str = "") -> tuple[subprocess.Popen[str],
     return command, [int(number) for number in command.stdout.readline().split()]
 
 
-def all_gone(pids: list[int]) -> bool:
-    """Whether the processes end within ten seconds (a zombie has ended)."""
+def await_end(pids: list[int]) -> None:
+    """Wait until the processes have ended (a zombie has)."""
 
     def running(pid: int) -> bool:
         try:
@@ -47,11 +46,7 @@ def all_gone(pids: list[int]) -> bool:
         except (FileNotFoundError, ProcessLookupError):
             return False
 
-    for _ in range(1000):
-        if not any(running(pid) for pid in pids):
-            return True
-        time.sleep(0.01)
-    return False
+    await_that(lambda: not any(running(pid) for pid in pids))
 
 
 @pytest.mark.parametrize("ending", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(0)", "1 / 0"])
@@ -59,7 +54,7 @@ def test_the_processes_end_with_the_command(ending: str) -> None:
     command, pids = start(ending)
     command.communicate()
     assert len(pids) == 2
-    assert all_gone(pids)
+    await_end(pids)
 
 
 def test_ctrl_c_interrupts_the_command_and_ends_the_processes() -> None:
@@ -67,7 +62,7 @@ def test_ctrl_c_interrupts_the_command_and_ends_the_processes() -> None:
     os.killpg(command.pid, signal.SIGINT)
     _, complaint = command.communicate()
     assert complaint.rstrip().endswith("KeyboardInterrupt")
-    assert all_gone(pids)
+    await_end(pids)
 
 
 def test_ctrl_c_does_not_reach_the_processes() -> None:
@@ -116,7 +111,7 @@ except Unavailable as reason:
 def test_where_ptrace_is_forbidden_the_refusal_says_so() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(ending="", beginning=NO_PTRACE)],
-        capture_output=True, text=True, cwd=ROOT, timeout=60,
+        capture_output=True, text=True, cwd=ROOT, timeout=LIMIT,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (2, "")
     assert "cannot ask to be traced" in done.stdout
@@ -129,4 +124,4 @@ def test_root_is_not_needed() -> None:
     command, pids = start("os._exit(len(sandbox.layout()) < 3)", nobody)
     _, complaint = command.communicate()
     assert (complaint, command.returncode) == ("", 0)
-    assert all_gone(pids)
+    await_end(pids)

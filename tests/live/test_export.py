@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from program import EXHIBITS, ROOT
+from program import EXHIBITS, LIMIT, ROOT
 
 from vmatrace.commands.export import source
 from vmatrace.commands.export.program import UnperformableError, program
@@ -36,7 +36,12 @@ def performed(trace: Trace, kernel: Kernel, folder: Path) -> subprocess.Complete
         cwd=folder, check=True,
     )  # fmt: skip
     return subprocess.run(
-        [str(folder / "t")], cwd=folder, text=True, capture_output=True, timeout=90, check=False
+        [str(folder / "t")],
+        cwd=folder,
+        text=True,
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
     )
 
 

@@ -32,8 +32,8 @@ def test_random_programs_are_exact(found: Findings) -> None:
     for tally in campaign.run(fresh, RunningKernel()):
         total.add(tally)
     assert total.failed is None, f"program {total.failed} differs: {fresh.command()}"
-    assert total.programs == 1350
-    assert total.events > 1350 * 35
+    assert total.programs == 1350, fresh.command()
+    assert total.events > 1350 * 35, fresh.command()
 
 
 def wrong_model(found: Findings) -> Campaign:

@@ -12,18 +12,16 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from program import ROOT
+from program import LIMIT, ROOT, await_that
 
 from vmatrace.event import Event
 from vmatrace.record.pages import PRIVATE, WRITABLE, Pagemap, Pieces
 from vmatrace.trace.file import load_trace
 
 PYTHON = os.path.realpath(sys.executable)
-LIMIT = 60
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 RECORD = (sys.executable, "-m", "vmatrace", "record")
 
@@ -263,10 +261,8 @@ def work(worker: subprocess.Popen[str]) -> None:
 
 def await_tracer(pid: int) -> None:
     """Wait until the process *pid* is traced."""
-    end = time.monotonic() + LIMIT
-    while "TracerPid:\t0\n" in Path(f"/proc/{pid}/status").read_text(encoding="utf-8"):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    status = Path(f"/proc/{pid}/status")
+    await_that(lambda: "TracerPid:\t0\n" not in status.read_text(encoding="utf-8"))
 
 
 def test_after_ctrl_c_the_program_goes_on_and_the_trace_holds_what_was_seen(

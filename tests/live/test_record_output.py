@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+from program import LIMIT
 
-from live.test_record import ENVIRONMENT, LIMIT, PYTHON, RECORD, exact
+from live.test_record import ENVIRONMENT, PYTHON, RECORD, exact
 from vmatrace.event import Event
 from vmatrace.trace.file import load_trace
 

@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
+from program import LIMIT
 
-from live.test_record import ENVIRONMENT, LIMIT, PYTHON, RECORD, exact, record
+from live.test_record import ENVIRONMENT, PYTHON, RECORD, exact, record
 from live.test_record_unharmed import HEAD
 from vmatrace import abi
 from vmatrace.event import Event
@@ -38,7 +39,7 @@ _start:
     int $0x80
 .data
 block: .long 0, 4096, 3, 0x22, -1, 0
-nap: .long 30, 0
+nap: .long 120, 0
 """
 
 
@@ -205,7 +206,6 @@ def test_a_program_of_32_bits_among_others_is_named_in_the_trace(tmp_path: Path,
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="programs of 32 bits")
 def test_a_running_program_of_32_bits_is_let_be(tmp_path: Path, old: str) -> None:
     with subprocess.Popen([old, "sleep"]) as process:
-        time.sleep(0.1)
         done = subprocess.run(
             [*RECORD, "--check", "-p", str(process.pid)], cwd=tmp_path, env=ENVIRONMENT, text=True,
             capture_output=True, timeout=LIMIT, check=False,

@@ -11,8 +11,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from program import LIMIT
 
-from live.test_record import ENVIRONMENT, LIMIT, PYTHON, RECORD
+from live.test_record import ENVIRONMENT, PYTHON, RECORD
 
 HEAD = """
 import ctypes, os, signal, sys
@@ -58,19 +59,21 @@ end(pid)
 """
 ATTACH = """
 import threading, time
-gate = os.pipe()
+gate, let_go = os.pipe(), os.pipe()
 pid = os.fork()
 if pid == 0:
     threading.Thread(target=time.sleep, args=(0.4,)).start()  # a thread in a call
     threading.Thread(target=lambda: [i for i in range(10**6)]).start()  # and one in none
     os.write(gate[1], b'!')
     time.sleep(0.3)
+    os.read(let_go[0], 1)
     say('slept', maps())
     os._exit(5)
 os.read(gate[0], 1)
 say('attach', libc.ptrace(16, pid, 0, 0))
 say('stopped', os.WIFSTOPPED(os.waitpid(pid, 0)[1]))
 say('detach', libc.ptrace(17, pid, 0, 0))
+os.write(let_go[1], b'!')
 end(pid)
 """
 STRICT = """

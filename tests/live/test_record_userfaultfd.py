@@ -95,13 +95,16 @@ maps()
 EXECUTED = """
 a, fd = area(), make(flags=0o4000 | 0o2000000 * KEPT)
 register(fd, a)
+began, stay = os.pipe(), os.pipe()
 pid = os.fork()
 if pid == 0:
-    os.execv('/bin/sleep', ['sleep', '0.3'])
-time = __import__('time')
-time.sleep(0.15)
+    os.dup2(stay[0], 0)
+    os.execv('/bin/cat', ['cat'])
+os.close(began[1])
+os.read(began[0], 1)  # execve() closes the other end
 os.close(fd)
 maps()
+os.close(stay[1])
 os.waitpid(pid, 0)
 maps()
 """

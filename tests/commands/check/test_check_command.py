@@ -10,13 +10,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from program import EXHIBITS, ROOT, RunProgram, exhibit
+from program import EXHIBITS, LIMIT, ROOT, RunProgram, await_that, exhibit
 
 from vmatrace import workers
 from vmatrace.render import progress
@@ -182,23 +181,22 @@ def waiting(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     children = Path(f"/proc/{program.pid}/task/{program.pid}/children")
-    for _ in range(600):
-        if len(children.read_text().split()) == 2:
-            break
-        time.sleep(0.05)
+    await_that(lambda: len(children.read_text().split()) == 2)
     yield program
     program.communicate()
 
 
-def gone(group: int) -> bool:
-    """Whether every process of *group* ends within a minute."""
-    for _ in range(600):
+def await_end(group: int) -> None:
+    """Wait until every process of *group* has ended."""
+
+    def gone() -> bool:
         try:
             os.killpg(group, 0)
         except ProcessLookupError:
             return True
-        time.sleep(0.1)
-    return False
+        return False
+
+    await_that(gone)
 
 
 @pytest.mark.parametrize("everybody", [True, False])
@@ -206,15 +204,15 @@ def test_ctrl_c_ends_all_processes_without_a_word(
     waiting: subprocess.Popen[bytes], everybody: bool
 ) -> None:
     (os.killpg if everybody else os.kill)(waiting.pid, signal.SIGINT)
-    assert waiting.communicate(timeout=60) == (b"", b"")
+    assert waiting.communicate(timeout=LIMIT) == (b"", b"")
     assert waiting.returncode == 130
-    assert gone(waiting.pid)
+    await_end(waiting.pid)
 
 
 def test_processes_end_with_the_one_that_started_them(waiting: subprocess.Popen[bytes]) -> None:
     waiting.kill()
     waiting.wait()
-    assert gone(waiting.pid)
+    await_end(waiting.pid)
 
 
 @pytest.mark.parametrize("form", ["table", "json"])
