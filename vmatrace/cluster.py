@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 #: Seconds to find the scheduler in.
-_PATIENCE: Final = 10
+_PATIENCE: Final = 30
 #: As many workers as inputs are shared out for where there are none yet, or few.
 _FEWEST: Final = 8
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 import pytest
 from distributed import LocalCluster
-from program import ROOT, RunProgram
+from program import LIMIT, ROOT, RunProgram
 
 import vmatrace
 from vmatrace import cluster
@@ -37,24 +39,28 @@ VmFlags: rd mr mw me
 10001000-10002000 r--p 00000000 00:00 0
 VmFlags: rd mr mw me
 """
+#: A worker that is started again whenever it is lost, at whatever point. (A nanny does not start
+#: one again that is lost before the nanny has heard that it runs.)
+WORKER = 'while :; do "$0" -m distributed.cli.dask_worker "$@" --no-nanny --no-dashboard; done'
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cluster of two processes, which are started again when they are lost."""
-    path = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(ROOT)
-    try:
-        make: Any = LocalCluster
-        with make(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as found:
-            yield found.scheduler_address
-    finally:
-        if path is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = path
+    make: Any = LocalCluster
+    place = tmp_path_factory.mktemp("workers")
+    with make(n_workers=0, dashboard_address=":0") as found, ExitStack() as stack:
+        for _ in range(2):
+            worker = subprocess.Popen(
+                ["sh", "-c", WORKER, sys.executable, found.scheduler_address, "--nthreads", "1",
+                 "--local-directory", str(place)],
+                env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            stack.callback(worker.wait)
+            stack.callback(os.killpg, worker.pid, signal.SIGKILL)
+        found.wait_for_workers(2, timeout=LIMIT)
+        yield found.scheduler_address
 
 
 @pytest.fixture
@@ -146,8 +152,9 @@ def test_who_stops_asking_stops_the_work(tmp_path: Path, address: str) -> None:
 def test_a_cluster_that_cannot_be_used_is_named(
     run: RunProgram, folder: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE", 1)
-    done = run("check", ".", "--on", "dask:tcp://127.0.0.1:1")
+    with monkeypatch.context() as hurry:
+        hurry.setattr(cluster, "_PATIENCE", 1)
+        done = run("check", ".", "--on", "dask:tcp://127.0.0.1:1")
     assert (done.status, done.out) == (2, "")
     assert "--on: no Dask scheduler at tcp://127.0.0.1:1" in done.err
     monkeypatch.setattr(cluster, "__version__", "9.9")
