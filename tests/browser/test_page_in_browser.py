@@ -9,11 +9,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from looks import contrasts, is_dark
 from program import ROOT, exhibit
-from webdriver import Browser, missing
+from webdriver import Browser, missing, one_browser
 
 from vmatrace.cli import main
 
+__all__ = ["one_browser"]
 pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
 HOSTILE = """\
@@ -25,12 +27,6 @@ events:
   - mmap(0x10000000, 0x2000, PROT_READ, MAP_PRIVATE|MAP_FIXED, 3, 0)
   - mprotect(0x10000000, 0x1000, PROT_READ|PROT_WRITE)
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 @pytest.fixture
@@ -74,7 +70,7 @@ def test_data_that_is_compressed_is_the_same_page(
     opened: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = opened.run("return document.body.innerText")
-    monkeypatch.setattr("vmatrace.commands.report.as_html._PLAIN", 0)
+    monkeypatch.setattr("vmatrace.render.htmlpage._PLAIN", 0)
     load(opened, str(ROOT / exhibit("ksm-many-maps")), tmp_path)
     assert opened.run("return document.getElementById('data').type") == "application/zlib;base64"
     assert opened.run("return document.body.innerText") == plain
@@ -149,6 +145,8 @@ def test_a_click_on_a_border_explains_it(opened: Browser) -> None:
     assert "mmap(NULL, PAGE_SIZE, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)" in said
     assert "Flags differ: mg (VM_MERGEABLE) only on the one already there." in said
     assert "Linux 6.17: cf7e7a3503df" in said
+    link = "return document.querySelector('#detail a').href"
+    assert opened.run(link) == "https://git.kernel.org/linus/cf7e7a3503df"
 
 
 def test_borders_can_be_reached_chosen_and_left_with_the_keyboard_alone(opened: Browser) -> None:
@@ -394,53 +392,6 @@ def test_axe_finds_nothing_in_anybodys_way(
             browser.run(script)
             assert browser.complaints() == [], name
     browser.scheme("light")
-
-
-def is_dark(browser: Browser) -> bool:
-    return bool(
-        browser.run("return getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0] < 128")
-    )
-
-
-def contrasts(browser: Browser) -> list[str]:
-    """The elements whose text stands out too little."""
-    found: list[str] = browser.run(
-        """
-        const canvas = document.createElement('canvas');
-        const brush = canvas.getContext('2d', {willReadFrequently: true});
-        const channels = (colour) => {
-          brush.clearRect(0, 0, 1, 1);
-          brush.fillStyle = colour;
-          brush.fillRect(0, 0, 1, 1);
-          return [...brush.getImageData(0, 0, 1, 1).data];
-        };
-        const light = (colour) => {
-          const part = colour.slice(0, 3).map((c) => c / 255)
-            .map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
-          return 0.2126 * part[0] + 0.7152 * part[1] + 0.0722 * part[2];
-        };
-        const behind = (element) => {
-          for (let e = element; e; e = e.parentElement) {
-            const colour = channels(getComputedStyle(e).backgroundColor);
-            if (colour[3] === 255) return colour;
-          }
-          return [255, 255, 255, 255];
-        };
-        const shown = (element) => element.getClientRects().length
-          && !element.closest('script, :disabled, .skip')
-          && [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
-        const low = [];
-        for (const element of [...document.querySelectorAll('body *')].filter(shown)) {
-          const style = getComputedStyle(element);
-          const ink = channels(element instanceof SVGElement ? style.fill : style.color);
-          const [a, b] = [light(ink), light(behind(element))].sort((x, y) => y - x);
-          const name = `${element.tagName}.${element.getAttribute('class')}`;
-          if ((a + 0.05) / (b + 0.05) < 4.5) low.push(`${name}: ${element.textContent}`);
-        }
-        return low;
-        """
-    )
-    return found
 
 
 @pytest.mark.parametrize("width", [1280, 390])

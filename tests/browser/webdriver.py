@@ -6,11 +6,13 @@ import base64
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+import pytest
 from program import LIMIT
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
@@ -140,3 +142,10 @@ class Browser:
             for event in events
             if event["method"] == "Network.requestWillBeSent"
         ]
+
+
+@pytest.fixture(scope="module", name="browser")
+def one_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for the tests of a file, which imports this."""
+    with Browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started

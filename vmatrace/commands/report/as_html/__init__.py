@@ -1,17 +1,10 @@
-"""A report as one HTML page that needs nothing else: no network, no fonts, no framework.
+"""A report as one HTML page that needs nothing else.
 
-Knows how the data is packed for page.js, which unpacks it (``pack()`` describes the form), and how
-the parts become one file. Everything from a trace is data in JSON; the page puts it on the screen
-as text and never as markup.
+Knows how the data is packed for the scripts, which unpack it (``pack()`` describes the form).
 """
 
 from __future__ import annotations
 
-import base64
-import html
-import json
-import zlib
-from importlib.resources import files
 from typing import Any, Final, TextIO
 
 from vmatrace._version import __version__
@@ -22,14 +15,15 @@ from vmatrace.commands.report.frames import Film
 from vmatrace.commands.report.question import Count, ProcessReport, Report
 from vmatrace.render import htmlpage
 
-SUFFIXES: Final = (".html", ".htm")
+SUFFIXES: Final = htmlpage.SUFFIXES
 #: The parts of the script, in order.
 _SCRIPTS: Final = (
-    "data.js", "chart.js", "maps.js", "overview.js", "fills.js", "detail.js", "links.js", "main.js",
+    *htmlpage.MAPS, "data.js", "chart.js", "fills.js", "detail.js", "links.js", "main.js",
 )  # fmt: skip
 _MOST_PATTERNS: Final = 50
-#: So many characters of data stay as they are, for whoever looks into the file.
-_PLAIN: Final = 100_000
+_CHOICE: Final = (
+    '<label id="process-choice" hidden>Process <select id="process"></select></label>\n'
+)
 
 
 def form(out: TextIO, count: int) -> Form[Report]:
@@ -41,18 +35,16 @@ def form(out: TextIO, count: int) -> Form[Report]:
 
 def write(out: TextIO, found: Report) -> None:
     """Write the page of *found*; replays its trace once more. Raises TraceError."""
-    scripts = "\n".join(_part(name) for name in _SCRIPTS)
-    script = "'use strict';\n(async () => {\n" + scripts + "})();\n"
-    title = f"{found.trace.name}: {' → '.join(words.names(found))}"
-    kind, data = _data(json.dumps(pack(found), ensure_ascii=False, separators=(",", ":")))
     parts = {
-        "head": htmlpage.head(html.escape(title), _part("page.css"), script),
-        "script": script,
-        "kind": kind,
-        "data": data,
+        "top": htmlpage.top("report", _CHOICE),
         "numbers": _numbers(found),
+        "maps": htmlpage.maps(
+            "Address maps of both models, lowest address first. Up and down go from border to "
+            "border, left and right to the other map; Enter explains."
+        ),
     }
-    out.writelines(htmlpage.filled(_part("page.html"), parts))
+    title = f"{found.trace.name}: {' → '.join(words.names(found))}"
+    htmlpage.write(out, __name__, title, _SCRIPTS, parts, pack(found))
 
 
 def _numbers(found: Report) -> str:
@@ -65,38 +57,11 @@ def _numbers(found: Report) -> str:
     ]
     rows = [
         (words.title(process) + ", exited" * process.exited,
-         *(str(getattr(count, name))
+         *(getattr(count, name)
            for name in ("peak", "vmas", "merges", "only") for count in process.counts))
         for process in found.processes
     ]  # fmt: skip
-    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in ("process", *heads))
-    body = "".join(
-        f'<tr><th scope="row">{html.escape(name)}</th>'
-        + "".join(f"<td>{cell}</td>" for cell in cells)
-        + "</tr>"
-        for name, *cells in rows
-    )
-    return f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-
-
-def _part(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _data(text: str) -> tuple[str, str]:
-    """The data as the page holds it, and the type that says how: as it is, or compressed.
-
-    Compressed it is a fifth, and takes some 30 ms more of a browser to open.
-    """
-    if len(text) <= _PLAIN:
-        return "application/json", _inert(text)
-    packed = zlib.compress(text.encode(), 9)
-    return "application/zlib;base64", base64.b64encode(packed).decode()
-
-
-def _inert(data: str) -> str:
-    """JSON in which nothing can end the script element or start a comment in it."""
-    return data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return htmlpage.table(["process", *heads], rows)
 
 
 def pack(found: Report) -> dict[str, Any]:

@@ -1,18 +1,6 @@
-// The data of the page, unpacked: frames, and layouts at any frame. Addresses are in pages.
+// Frames, and layouts at any frame. Addresses are in pages.
 
-const HELD = document.getElementById('data');
-// Much data is compressed: zlib, in base64.
-async function unpacked(text) {
-  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate'))).text();
-}
-if (HELD.type !== 'application/json' && typeof DecompressionStream === 'undefined') {
-  document.getElementById('description').textContent = 'This browser is too old to unpack the data: it has no DecompressionStream.';
-  return;
-}
-const DATA = JSON.parse(HELD.type === 'application/json' ? HELD.textContent : await unpacked(HELD.textContent));
 const PAGE = DATA.page_size;
-const KINDS = ['anon', 'heap', 'stack', 'file', 'special', 'assumed'];
 
 const FRAMES = DATA.frames.map(([number, line, process, call, results]) =>
   ({ number, line, process, call, results }));
@@ -120,48 +108,3 @@ function nearestFrame(number) {
   const next = FRAMES[low + 1];
   return next && next.number - number < number - FRAMES[low].number ? low + 1 : low;
 }
-
-// --- words ---
-
-const hex = (page) => {
-  const text = (BigInt(page) * BigInt(PAGE)).toString(16);
-  return text.padStart(8, '0');
-};
-const range = (start, end) => `${hex(start)}-${hex(end)}`;
-const thousands = new Intl.NumberFormat('en-US');
-const count = (number) => thousands.format(number).replace(/,/g, '\u2009');
-const plural = (number, word, many) => `${count(number)} ${number === 1 ? word : many || `${word}s`}`;
-function size(pages) {
-  const bytes = pages * PAGE;
-  for (const [unit, letter] of [[2 ** 40, 'T'], [2 ** 30, 'G'], [2 ** 20, 'M'], [1024, 'K']]) {
-    if (bytes >= unit && bytes % unit === 0 && bytes / unit < 10000) return bytes / unit + letter;
-  }
-  for (const [unit, letter] of [[2 ** 40, 'T'], [2 ** 30, 'G'], [2 ** 20, 'M'], [1024, 'K']]) {
-    if (bytes >= unit) return (bytes / unit).toFixed(1) + letter;
-  }
-  return bytes + 'B';
-}
-const signed = (number) => (number > 0 ? '+' : number < 0 ? '\u2212' : '\u00b1') + count(Math.abs(number));
-
-// --- elements ---
-
-const $ = (id) => document.getElementById(id);
-// Text only: nothing from the trace is ever parsed as markup.
-function make(tag, options, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(options || {})) {
-    if (name === 'class') element.className = value;
-    else if (name === 'on') for (const [type, call] of Object.entries(value)) element.addEventListener(type, call);
-    else element.setAttribute(name, value);
-  }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
-  return element;
-}
-function draw(tag, options, ...children) {
-  const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
-  for (const [name, value] of Object.entries(options || {})) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-const put = (element, ...children) => element.replaceChildren(...children.filter((child) => child !== null));
-

@@ -9,20 +9,6 @@ const WHY = {
   other: 'names, policies or others',
 };
 
-function choose(what, side, start) {
-  maps.chosen = isChosen(what, side, start) ? null : { what, side, start };
-  drawMaps();
-  drawDetail();
-  remember();
-}
-
-function unchoose() {
-  maps.chosen = null;
-  drawMaps();
-  drawDetail();
-  remember();
-}
-
 function chosenPair() {
   if (!maps.chosen) return null;
   const layout = maps.layouts[maps.chosen.side] || [];
@@ -88,15 +74,13 @@ function borderDetail(above, below) {
     nodes.push(make('h4', {}, 'When they met'), make('p', {}, 'No call tried to merge them: one VMA was split here, or both were there from the start.'));
   }
   if (mended) {
-    const [commit, subject, release] = DATA.commit;
+    const [commit, subject, release, url] = DATA.commit;
     nodes.push(make('div', { class: 'mend' },
       make('p', {}, 'This is the bug that the series fixes: the kernel set VM_MERGEABLE after it had tried to merge.'),
-      make('p', {}, `Linux ${release}: `, make('code', {}, `${commit} ("${subject}")`))));
+      make('p', {}, `Linux ${release}: `, commitLink(commit, subject, url))));
   }
   return nodes;
 }
-
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.)]$/.test(text) ? '' : '.');
 
 function pairTable(above, below) {
   const sides = [above, below].map((vma) => DATA.attributes[vma.attributes]);

@@ -12,7 +12,7 @@ function groupOf(vma) {
   });
   return keys[vma.attributes];
 }
-const isPicked = (vma) => picked === null || groupOf(vma) === picked;
+maps.picked = (vma) => picked === null || groupOf(vma) === picked;
 
 function groupsNow() {
   const groups = new Map();
@@ -72,8 +72,8 @@ function drawFills() {
 function pick(key) {
   picked = picked === key ? null : key;
   if (picked !== null) {
-    const side = [0, 1].find((which) => (maps.layouts[which] || []).some(isPicked));
-    if (side !== undefined) reveal(maps.layouts[side].find(isPicked).start);
+    const side = [0, 1].find((which) => (maps.layouts[which] || []).some(maps.picked));
+    if (side !== undefined) reveal(maps.layouts[side].find(maps.picked).start);
   }
   drawFills();
   drawMaps();

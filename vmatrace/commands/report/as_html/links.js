@@ -1,44 +1,5 @@
 // Ways into the page and out of it: an address or a name, the fragment of its URL, files.
 
-// What is asked for: an address as any table shows it, a range, or a part of a name.
-function goTo(text) {
-  const wanted = text.trim();
-  const said = $('goto-said');
-  if (!wanted) return put(said);
-  const hexadecimal = /^(?:0x)?([0-9a-f]{4,16})(?:-(?:0x)?[0-9a-f]+)?$/i.exec(wanted);
-  const found = hexadecimal ? atAddress(BigInt(`0x${hexadecimal[1]}`)) : byName(wanted.toLowerCase());
-  if (!found) return put(said, hexadecimal ? `Nothing is mapped at ${hexadecimal[1]} after this event.` : `No VMA is called ${wanted} after this event.`);
-  put(said);
-  maps.chosen = { what: 'vma', side: found.side, start: found.start };
-  reveal(found.start);
-  drawMaps();
-  drawDetail();
-  return remember();
-}
-
-const sidesFirst = () => (maps.chosen && maps.chosen.side === 1 ? [1, 0] : [0, 1]);
-
-function atAddress(address) {
-  const page = Number(address / BigInt(PAGE));
-  for (const side of sidesFirst()) {
-    const layout = maps.layouts[side] || [];
-    const vma = layout[firstBelow(layout, page)];
-    if (vma && vma.start <= page) return { side, start: vma.start };
-  }
-  return null;
-}
-
-// The next one after what is chosen, round the end.
-function byName(part) {
-  for (const side of sidesFirst()) {
-    const matching = (maps.layouts[side] || []).filter((vma) => (DATA.attributes[vma.attributes][2] || 'anonymous').toLowerCase().includes(part));
-    if (!matching.length) continue;
-    const here = maps.chosen && maps.chosen.side === side ? maps.chosen.start : -1;
-    return { side, start: (matching.find((vma) => vma.start > here) || matching[0]).start };
-  }
-  return null;
-}
-
 // Event, process, what is chosen and the colours, so that a link leads to what its sender saw.
 let settled = false;
 function remember() {
@@ -115,8 +76,7 @@ function saveSvg() {
 }
 
 function listenLinks() {
-  $('goto').addEventListener('keydown', (event) => { if (event.key === 'Enter') goTo($('goto').value); });
-  $('goto').addEventListener('search', () => { if (!$('goto').value) put($('goto-said')); });
+  listenGoTo();
   window.addEventListener('hashchange', recall);
   $('save-svg').addEventListener('click', saveSvg);
   $('save-series').addEventListener('click', () => save(fileName('vmas.csv'), 'text/csv', csv([
@@ -130,26 +90,4 @@ function listenLinks() {
   $('save-json').addEventListener('click', () => save(fileName(`event-${FRAMES[current].number}.json`), 'application/json', JSON.stringify({
     trace: DATA.trace, event: FRAMES[current].number, process: DATA.processes[chosenProcess].name, layouts: layoutsNow(),
   }, null, 1)));
-}
-
-// A click on the head of a column sorts by it; the other way round the second time.
-function sortable(table) {
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, column) => {
-    if (!head.textContent) return;
-    const button = make('button', { type: 'button', class: 'sort', on: { click: () => {
-      const up = head.getAttribute('aria-sort') === 'descending';
-      heads.forEach((other) => other.removeAttribute('aria-sort'));
-      head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
-      const body = table.tBodies[0];
-      const value = (row) => {
-        const text = row.cells[column].textContent;
-        const number = Number(text.replace(/[\u2009+\u00b1]/g, '').replace('\u2212', '-'));
-        return Number.isNaN(number) || text === '' ? text : number;
-      };
-      const order = (a, b) => (typeof a === 'number' && typeof b === 'number' ? a - b : String(a).localeCompare(String(b)));
-      body.append(...[...body.rows].sort((a, b) => (up ? 1 : -1) * order(value(a), value(b))));
-    } } }, ...head.childNodes);
-    head.replaceChildren(button);
-  });
 }

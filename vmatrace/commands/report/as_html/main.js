@@ -3,8 +3,16 @@
 let current = 0;     // frame
 let chosenProcess = 0;
 let playing = null;
+let steady = null;   // the axis of the maps, where it is the same at all events
 
-const dot = (side) => make('i', { class: `dot dot-${side}` });
+const STEADY = 500;  // stretches up to which the axis stays
+
+// As long as that is legible the axis holds every address that the process ever maps, so that
+// nothing moves when the event changes; else it holds those of the two layouts that are shown.
+function steadyAxis(process) {
+  const axis = axisOf(TIMES[process].flat().flatMap((change) => change.come));
+  return axis.parts.length > STEADY ? null : axis;
+}
 
 function drawHead() {
   document.title = `${DATA.trace}: ${DATA.models.join(' \u2192 ')}`;
@@ -84,22 +92,6 @@ function drawProcesses() {
   sortable($('processes'));
 }
 
-function drawLegend() {
-  const used = new Set();
-  const whys = new Set();
-  let mergeable = false;
-  for (const [, codes, , kind] of DATA.attributes) {
-    used.add(kind);
-    mergeable = mergeable || codes.split(' ').includes('mg');
-  }
-  for (const [why] of DATA.borders) whys.add(why);
-  const item = (swatch, text) => make('li', {}, make('i', { class: `swatch ${swatch}` }), text);
-  put($('legend'),
-    ...KINDS.filter((kind) => used.has(kind)).map((kind) => item(`vma ${kind}`, kind === 'anon' ? 'anonymous' : kind)),
-    ...(mergeable ? [item('mg', 'mergeable')] : []),
-    ...Object.keys(WHY).filter((why) => whys.has(why)).map((why) => item(`rule why-${why}`, WHY[why])));
-}
-
 function drawEvent() {
   const frame = FRAMES[current];
   const place = [`Event ${count(frame.number)} of ${count(DATA.events)}`];
@@ -131,13 +123,14 @@ function drawHeads() {
 
 function show(frame) {
   current = Math.min(Math.max(frame, 0), FRAMES.length - 1);
-  chart.frame = maps.frame = current;
+  chart.frame = current;
+  maps.dead = gone(chosenProcess, current);
   maps.layouts = [0, 1].map((side) => layoutAt(chosenProcess, side, current));
   maps.changed = [0, 1].map((side) => (current ? changedAt(chosenProcess, side, current) : []));
-  if (!maps.steady) {
+  if (!steady) {
     // The addresses at the top stay at the top.
     const page = maps.axis && maps.axis.parts.length ? maps.axis.parts[partAtY(maps.axis, $('maps').scrollTop)].start : 0;
-    maps.axis = passingAxis();
+    maps.axis = axisOf(maps.layouts.flatMap((layout) => layout || []));
     scaleMaps();
     if (maps.axis.parts.length) $('maps').scrollTop = yOf(maps.axis, Math.max(page, maps.axis.parts[0].start)) - HEADER;
   }
@@ -165,12 +158,12 @@ function showLine(line) {
 }
 
 function showProcess(process) {
-  chosenProcess = chart.process = maps.process = process;
+  chosenProcess = chart.process = process;
   maps.chosen = null;
   $('process').value = process;
   for (const row of $('processes').querySelectorAll('[data-process]')) row.setAttribute('aria-current', Number(row.dataset.process) === process ? 'true' : 'false');
-  maps.steady = steadyAxis(process);
-  maps.axis = maps.steady;
+  steady = steadyAxis(process);
+  maps.axis = steady;
   $('maps').scrollTop = 0;
   maps.zoom = 1;
   maps.fit = false;
@@ -178,26 +171,6 @@ function showProcess(process) {
   drawSummary();
   drawChart();
   show(current);
-}
-
-function scaleMaps() {
-  const height = parseFloat(getComputedStyle($('maps')).maxHeight);
-  layAxis(maps.axis, maps.fit ? fitted(maps.axis, height) : Math.max(comfortable(maps.axis, height) * maps.zoom, 200));
-  $('zoom-fit').setAttribute('aria-pressed', maps.fit ? 'true' : 'false');
-  const { unit, least } = maps.axis;
-  const scale = unit >= 1 ? `1 page = ${unit >= 10 ? Math.round(unit) : unit.toFixed(1)} px` : `1 px = ${size(Math.round(1 / unit))}`;
-  $('scale').textContent = scale;
-  $('scale').title = `No stretch is lower than ${+least.toFixed(2)} px; one higher than ${MOST} px is cut, with a zigzag.`;
-}
-function zoom(factor) {
-  const box = $('maps');
-  const middle = (box.scrollTop + box.clientHeight / 2) / maps.axis.height;
-  maps.fit = !factor && !maps.fit;
-  maps.zoom = factor ? Math.min(Math.max(maps.zoom * factor, 0.2), 50) : 1;
-  scaleMaps();
-  drawMaps();
-  box.scrollTop = middle * maps.axis.height - box.clientHeight / 2;
-  drawMaps();
 }
 
 // Frames at which the difference grew, for the process that is shown.
@@ -226,28 +199,13 @@ function listen() {
     if (!playing && current === FRAMES.length - 1) show(0);
     play(!playing);
   });
-  $('zoom-in').addEventListener('click', () => zoom(1.5));
-  $('zoom-out').addEventListener('click', () => zoom(1 / 1.5));
-  $('zoom-fit').addEventListener('click', () => zoom(0));
-  $('maps').addEventListener('scroll', () => requestAnimationFrame(drawMaps), { passive: true });
-  $('maps').addEventListener('keydown', walkBorders);
-  document.addEventListener('keydown', (event) => {
-    if (event.key === 'Escape' && maps.chosen) unchoose();
-  });
-  let width = window.innerWidth;
-  window.addEventListener('resize', () => {
-    if (window.innerWidth === width) return;
-    width = window.innerWidth;
+  listenMaps();
+  onWidth(() => {
     drawChart();
     drawMaps();
     drawOverview();
   });
-  $('theme').addEventListener('click', () => {
-    const dark = getComputedStyle(document.documentElement).colorScheme === 'dark'
-      || (!document.documentElement.dataset.theme && matchMedia('(prefers-color-scheme: dark)').matches);
-    document.documentElement.dataset.theme = dark ? 'light' : 'dark';
-    remember();
-  });
+  listenTheme(remember);
 }
 
 function highest() {
@@ -259,7 +217,9 @@ function highest() {
 
 drawHead();
 drawPatterns();
-drawLegend();
+Object.assign(maps, { attributes: DATA.attributes, names: DATA.models, when: 'after this event', why: (border) => [DATA.borders[border][0], WHY[DATA.borders[border][0]]] });
+const usedWhys = new Set(DATA.borders.map(([why]) => why));
+drawLegend(Object.entries(WHY).filter(([why]) => usedWhys.has(why)));
 drawProcesses();
 listen();
 listenOverview();

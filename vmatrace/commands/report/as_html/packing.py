@@ -14,7 +14,7 @@ from vmatrace.engine.merge import Border, MergeDecision, Side
 from vmatrace.event import Event, format_result
 from vmatrace.groups import labels
 from vmatrace.layout import Mapping
-from vmatrace.render import words
+from vmatrace.render import htmlpage, words
 from vmatrace.replayer.assumptions import NAME as ASSUMED
 from vmatrace.replayer.result import Step
 
@@ -78,8 +78,11 @@ class Packer:
             "attributes": [[*row, called[row[_NAME]]] for row in self._attributes.rows],
             "borders": self._borders.rows,
             "calls": self._calls.rows,
-            "commit": [feature.commit, feature.subject, feature.release],
-        }
+            "commit": [
+                feature.commit, feature.subject, feature.release,
+                htmlpage.commit_url(feature.commit),
+            ],
+        }  # fmt: skip
 
     def frame(self, frame: Frame) -> list[Any]:
         """One frame as a list."""

@@ -1,14 +1,20 @@
 // Both address maps side by side on one axis: the same address is at the same height in both.
-// As long as that is legible the axis holds every address that the process ever maps, so that
-// nothing moves when the event changes; else it holds those of the two layouts that are shown.
+//
+// The page says what is in them: the *layouts* of both sides (null: there is none), in pages, whose
+// *attributes* are rows of permissions, VmFlags, name and kind; the *names* of the sides; the starts
+// of what *changed*; which VMAs are *picked*; *why* a border is there, as its class and its words;
+// what a stretch without VMAs *holds* that is left out; and *when* all that is, in words. It defines drawDetail() and remember().
 
-const maps = { process: 0, frame: 0, axis: null, steady: null, zoom: 1, fit: false, chosen: null, layouts: [null, null], changed: [[], []] };
+const maps = {
+  axis: null, zoom: 1, fit: false, chosen: null, layouts: [null, null], changed: [[], []], dead: false,
+  attributes: [], names: [], picked: () => true, why: () => ['', ''], holds: () => '', when: '',
+};
+const KINDS = ['anon', 'heap', 'stack', 'file', 'special', 'assumed'];
 const HEADER = 28;   // pixels above a cluster, for its address and the gap before it
 const LEAST = 6;     // pixels that a stretch of memory has at least
 const ROOMY = 20;    // the same where not everything can be in view anyway: room for a line of text
 const MOST = 150;    // and at most; longer ones are cut, and show it
 const LARGEST = 30;  // pixels of one page at most
-const STEADY = 500;  // stretches up to which the axis stays
 const NEAR = 16;     // pages: a hole up to here is drawn to scale inside its cluster
 
 // Stretches between all addresses where one of *vmas* begins or ends.
@@ -26,18 +32,13 @@ function stretches(vmas) {
     depth += steps.get(page);
     if (index + 1 === pages.length) return;
     const size = pages[index + 1] - page;
-    found.push({ index, start: page, end: page + size, pages: size, far: depth === 0 && size > NEAR });
+    const holds = depth === 0 ? maps.holds(page, page + size) : '';
+    found.push({ index, start: page, end: page + size, pages: size, holds, far: depth === 0 && (size > NEAR || holds !== '') });
   });
   return found;
 }
 
-// The axis of a process; null where it would be too long to stay the same for all events.
-function steadyAxis(process) {
-  const parts = stretches(TIMES[process].flat().flatMap((change) => change.come));
-  return parts.length > STEADY ? null : { parts, unit: 1, least: LEAST, header: HEADER, height: 0 };
-}
-
-const passingAxis = () => ({ parts: stretches(maps.layouts.flatMap((layout) => layout || [])), unit: 1, least: LEAST, header: HEADER, height: 0 });
+const axisOf = (vmas) => ({ parts: stretches(vmas), unit: 1, least: LEAST, header: HEADER, height: 0 });
 
 const tall = (part, axis, unit) => Math.min(Math.max(part.pages * unit, axis.least), MOST);
 
@@ -139,7 +140,7 @@ function drawMaps() {
     for (const side of [0, 1]) nodes.push(...drawSide(axis, side, low, high));
   }
   put(canvas, ...nodes);
-  canvas.classList.toggle('exited', gone(maps.process, maps.frame));
+  canvas.classList.toggle('exited', maps.dead);
   markBrush();
   if (focus) {
     const again = canvas.querySelector(`[data-key="${focus}"]`);
@@ -158,7 +159,7 @@ function drawParts(axis, visible) {
       const start = axis.parts[first].start;
       nodes.push(place(make('div', { class: 'cluster' }, make('span', {}, hex(start)),
         make('span', { class: 'span' }, size(axis.parts[last].end - start)),
-        make('span', { class: 'gap' }, part.far ? `gap ${size(part.pages)}` : '')),
+        make('span', { class: 'gap' }, part.far ? part.holds || `gap ${size(part.pages)}` : '')),
       axis.parts[first].top - axis.header + 4, axis.header - 4));
     }
     if (!part.far) {
@@ -200,14 +201,14 @@ function drawSide(axis, side, low, high) {
 }
 
 function drawVma(side, vma, top, height, changed, first) {
-  const [perms, codes, name, kind] = DATA.attributes[vma.attributes];
+  const [perms, codes, name, kind] = maps.attributes[vma.attributes];
   const mergeable = codes.split(' ').includes('mg');
   const element = make('button', {
     type: 'button', 'data-key': `v${side}-${vma.start}`, 'data-side': side, 'data-vma': vma.start,
     tabindex: first || isChosen('vma', side, vma.start) ? 0 : -1,
     'aria-pressed': isChosen('vma', side, vma.start) ? 'true' : 'false',
-    'aria-label': `${DATA.models[side]}: ${range(vma.start, vma.end)}, ${size(vma.end - vma.start)}, ${perms}, ${name || 'anonymous'}${mergeable ? ', mergeable' : ''}`,
-    class: `vma col-${side} ${kind}${mergeable ? ' mergeable' : ''}${changed ? ' changed' : ''}${isChosen('vma', side, vma.start) ? ' chosen' : ''}${isPicked(vma) ? '' : ' dim'}`,
+    'aria-label': `${maps.names[side]}: ${range(vma.start, vma.end)}, ${size(vma.end - vma.start)}, ${perms}, ${name || 'anonymous'}${mergeable ? ', mergeable' : ''}`,
+    class: `vma col-${side} ${kind}${mergeable ? ' mergeable' : ''}${changed ? ' changed' : ''}${isChosen('vma', side, vma.start) ? ' chosen' : ''}${maps.picked(vma) ? '' : ' dim'}`,
     title: `${range(vma.start, vma.end)} ${size(vma.end - vma.start)} ${perms} ${name || 'anonymous'}`,
     on: { click: () => choose('vma', side, vma.start) },
   });
@@ -230,13 +231,13 @@ const shortName = (name) => (name ? name.replace(/^.*\/(?=[^/])/, '') : 'anonymo
 
 // *first*: the tab key stops at the first border of each map; arrows go on from there.
 function drawBorder(side, below, y, tight, first) {
-  const why = DATA.borders[below.border][0];
+  const [why, words] = maps.why(below.border);
   const pressed = isChosen('border', side, below.start);
   const element = make('button', {
     type: 'button', class: `border col-${side} why-${why}${tight ? ' tight' : ''}`,
     'data-key': `${side}-${below.start}`, 'data-side': side, 'data-start': below.start,
     tabindex: first || pressed ? 0 : -1, 'aria-pressed': pressed ? 'true' : 'false',
-    'aria-label': `${DATA.models[side]}: border at ${hex(below.start)}, ${WHY[why]}`,
+    'aria-label': `${maps.names[side]}: border at ${hex(below.start)}, ${words}`,
     on: { click: () => choose('border', side, below.start) },
   });
   return place(element, y - (tight ? 3.5 : 7.5), null);
@@ -258,17 +259,18 @@ function revealChange() {
   box.scrollTop = Math.min(...ys) - box.clientHeight / 3;
 }
 
-// Arrow keys: up and down to the next border of a map, left and right to the nearest of the other.
-function walkBorders(event) {
+// Arrow keys from a border: up and down to the next one of a map, left and right to the nearest of the other.
+function walkMaps(event) {
   const { side, start, vma } = event.target.dataset;
   if (vma !== undefined) return walkVmas(event, Number(side), Number(vma));
   if (side === undefined) {
     // From the box itself they lead in, to the first that is in view.
     if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return undefined;
-    const inside = [...$('canvas').querySelectorAll('.border')].find((border) => border.offsetTop >= $('maps').scrollTop);
+    const all = [...$('canvas').querySelectorAll('button')];
+    const inside = ['border', 'vma'].map((kind) => all.find((each) => each.classList.contains(kind) && each.offsetTop >= $('maps').scrollTop)).find((each) => each);
     if (!inside) return undefined;
     event.preventDefault();
-    return focusBorder(Number(inside.dataset.side), Number(inside.dataset.start));
+    return inside.focus({ preventScroll: true });
   }
   const here = Number(start);
   const borders = (of) => maps.layouts[of].filter((vma) => vma.border >= 0);
@@ -317,3 +319,68 @@ function focusKey(start, key) {
   if (element) element.focus({ preventScroll: true });
 }
 
+function choose(what, side, start) {
+  maps.chosen = isChosen(what, side, start) ? null : { what, side, start };
+  drawMaps();
+  drawDetail();
+  remember();
+}
+
+function unchoose() {
+  maps.chosen = null;
+  drawMaps();
+  drawDetail();
+  remember();
+}
+
+function scaleMaps() {
+  const height = parseFloat(getComputedStyle($('maps')).maxHeight);
+  layAxis(maps.axis, maps.fit ? fitted(maps.axis, height) : Math.max(comfortable(maps.axis, height) * maps.zoom, 200));
+  $('zoom-fit').setAttribute('aria-pressed', maps.fit ? 'true' : 'false');
+  const { unit, least } = maps.axis;
+  const scale = unit >= 1 ? `1 page = ${unit >= 10 ? Math.round(unit) : unit.toFixed(1)} px` : `1 px = ${size(Math.round(1 / unit))}`;
+  $('scale').textContent = scale;
+  $('scale').title = `No stretch is lower than ${+least.toFixed(2)} px; one higher than ${MOST} px is cut, with a zigzag.`;
+}
+function zoom(factor) {
+  const box = $('maps');
+  const middle = (box.scrollTop + box.clientHeight / 2) / maps.axis.height;
+  maps.fit = !factor && !maps.fit;
+  maps.zoom = factor ? Math.min(Math.max(maps.zoom * factor, 0.2), 50) : 1;
+  scaleMaps();
+  drawMaps();
+  box.scrollTop = middle * maps.axis.height - box.clientHeight / 2;
+  drawMaps();
+}
+
+// What the colours mean: the kinds of VMAs there are, and *whys*, classes and words of borders.
+function drawLegend(whys) {
+  const used = new Set(maps.attributes.map(([, , , kind]) => kind));
+  const mergeable = maps.attributes.some(([, codes]) => codes.split(' ').includes('mg'));
+  const item = (swatch, text) => make('li', {}, make('i', { class: `swatch ${swatch}` }), text);
+  put($('legend'),
+    ...KINDS.filter((kind) => used.has(kind)).map((kind) => item(`vma ${kind}`, kind === 'anon' ? 'anonymous' : kind)),
+    ...(mergeable ? [item('mg', 'mergeable')] : []),
+    ...whys.map(([why, words]) => item(`rule why-${why}`, words)));
+}
+
+function listenMaps() {
+  $('zoom-in').addEventListener('click', () => zoom(1.5));
+  $('zoom-out').addEventListener('click', () => zoom(1 / 1.5));
+  $('zoom-fit').addEventListener('click', () => zoom(0));
+  $('maps').addEventListener('scroll', () => requestAnimationFrame(drawMaps), { passive: true });
+  $('maps').addEventListener('keydown', walkMaps);
+  document.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape' && maps.chosen) unchoose();
+  });
+}
+
+// What depends on the width of the window is drawn again when that changes.
+function onWidth(drawAgain) {
+  let width = window.innerWidth;
+  window.addEventListener('resize', () => {
+    if (window.innerWidth === width) return;
+    width = window.innerWidth;
+    drawAgain();
+  });
+}

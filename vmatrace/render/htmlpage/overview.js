@@ -46,8 +46,8 @@ function pageAtX(x) {
 function stripes(side) {
   const found = [];
   for (const vma of maps.layouts[side] || []) {
-    if (!isPicked(vma)) continue;
-    const kind = DATA.attributes[vma.attributes][3];
+    if (!maps.picked(vma)) continue;
+    const kind = maps.attributes[vma.attributes][3];
     const from = xOf(vma.start);
     const to = from + (vma.end - vma.start) * overview.unit;
     const last = found[found.length - 1];
@@ -77,7 +77,7 @@ function drawOverview() {
   }
   svg.append(draw('rect', { id: 'brush', y: 0.75, height: height - 1.5 }));
   put(box, svg);
-  box.setAttribute('aria-label', `The whole address space to scale: ${plural(overview.clusters.length, 'cluster')}, ${DATA.models.map((model, side) => `${plural((maps.layouts[side] || []).length, 'VMA')} under ${model}`).join(', ')}`);
+  box.setAttribute('aria-label', `The whole address space to scale: ${plural(overview.clusters.length, 'cluster')}, ${maps.names.map((model, side) => `${plural((maps.layouts[side] || []).length, 'VMA')} under ${model}`).join(', ')}`);
   put($('overview-scale'), `1 px = ${size(Math.max(Math.round(1 / overview.unit), 1))} everywhere; empty stretches are cut`);
   markBrush();
 }
