@@ -1,7 +1,8 @@
 """Other tracers' logs: what one program did, recorded by each of them here, comes out the same.
 
 The recordings in ``tracers/`` are of ``tracers/program.c``, run without address randomization on
-Linux 6.18.44 by strace 6.1, perf 6.1, ftrace, bpftrace 0.17 with vmatrace's script, by qemu-user
+Linux 6.18.44 by strace 6.1, perf 6.1, ftrace, trace-cmd 3.1.6 (an instance's buffer; report -l
+--ts-diff, and -R), bpftrace 0.17 with vmatrace's script, by qemu-user
 7.2, and, linked statically, in gVisor (gvisor-run.log: runsc 20221219, --platform=ptrace, less what
 it says of its files). gvisor.log has lines of a public report (gVisor issue 10625), without an end.
 """
@@ -36,6 +37,7 @@ TRACERS: Final = Path(__file__).parent / "tracers"
 SAME: Final = {
     "perf-trace": "perf-trace", "perf-script": "perf-script", "perf-script-raw": "perf-script",
     "ftrace": "ftrace", "ftrace-raw": "ftrace", "ftrace-tgid": "ftrace", "bpftrace": "bpftrace",
+    "trace-cmd-latency": "ftrace", "trace-cmd-fields": "ftrace",
 }  # fmt: skip
 
 
@@ -279,6 +281,9 @@ def test_lost_events_are_said(tmp_path: Path) -> None:
     assert any("lost 33 events" in said for said in trace.notes.assumed)
 
 
+ZERO: Final = "00, "
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
@@ -299,12 +304,55 @@ def test_lost_events_are_said(tmp_path: Path) -> None:
             "1 munmap(0x1000, 0x2000 <unfinished ...>",
         ),
         ("  a b-1 (  9) [001] d..2. 1.0: sys_exit_group(error_code: 3)", "1 exit_group(0x3) = ?"),
+        # trace-cmd report: an instance, -l, -t, --ts-diff, --raw-ts, -R; ftrace's latency-format
+        ("x.1:   a-1 [1] 1.000000001: sys_exit:   NR 9 = 4096", "1 <... mmap resumed>) = 0x1000"),
+        ("  a-1    1d..2. 49.835: sys_exit:  NR 9 = 4096", "1 <... mmap resumed>) = 0x1000"),
+        ("  a-1    1d..2.   5us+: sys_mmap -> 0x1000", "1 <... mmap resumed>) = 0x1000"),
+        ("  a-1 [001] 4.5: (+2)   sys_exit:  NR 9 = 4096", "1 <... mmap resumed>) = 0x1000"),
+        ("  a-1 [001]49239835075250: sys_exit: NR 9 = 4096", "1 <... mmap resumed>) = 0x1000"),
+        ("  a-1 [001] 4.5: sys_exit:   id=9 ret=-12", "1 <... mmap resumed>) = -1 ENOMEM"),
+        (
+            f"  a-1 [001] 4.5: sys_enter: id=11 args=ARRAY[00, 10, {ZERO * 7}20, {ZERO * 37}00]",
+            "1 munmap(0x1000, 0x2000 <unfinished ...>",
+        ),
+        (
+            "  a-1 [001] 4.5: sys_enter_munmap:  __syscall_nr=11 addr=0x1000 len=0x00002000",
+            "1 munmap(0x1000, 0x2000 <unfinished ...>",
+        ),
+        ("  a-1 [0] 4.5: sys_exit_munmap: __syscall_nr=11 ret=0x0", "1 <... munmap resumed>) = 0"),
+        ("  a-1 [0] 4.5: sys_enter_futex:  op=FUTEX_WAKE val=1", "1 futex( <unfinished ...>"),
+        # perf script -F
+        ("1/1 4.5: raw_syscalls:sys_exit: NR 9 = 4096", "1 <... mmap resumed>) = 0x1000"),
+        ("    1 4.5: raw_syscalls:sys_exit: NR 9 = 4096", "1 <... mmap resumed>) = 0x1000"),
+        (" a b  1 [001]  raw_syscalls:sys_exit: NR 9 = 4096", "1 <... mmap resumed>) = 0x1000"),
+        (" a  1 4.5: NR 9 = 4096", "1 <... mmap resumed>) = 0x1000"),
+        (" a  9/1 [001] NR 11 (1000, 2000, 0, 0)", "1 munmap(0x1000, 0x2000 <unfinished ...>"),
+        (" 1   syscalls:sys_exit_mmap: 0x1000", "1 <... mmap resumed>) = 0x1000"),
     ],
 )
 def test_tracepoints_as_other_kernels_and_trace_cmd_print_them(line: str, told: str) -> None:
     teller = tracepoints.Tracepoints(LogMachine("x86_64", 4096), [])
     assert teller.tell(line) == told
-    assert teller.groups["1"] in ("9", "1 by name", "a by name", "ls by name")
+    assert teller.groups["1"] in ("1", "9", "1 by name", "a by name", "a b by name", "ls by name")
+
+
+def test_registers_have_the_byte_order_of_their_machine() -> None:
+    registers = f"{'00, ' * 6}10, {'00, ' * 8}20, {'00, ' * 31}00"
+    line = f"  a-1 [0] 4.5: sys_enter: id=91 args=ARRAY[{registers}]"
+    teller = tracepoints.Tracepoints(LogMachine("ppc64", 4096), [])
+    assert teller.tell(line) == "1 munmap(0x1000, 0x20 <unfinished ...>"
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        (" raw_syscalls:sys_exit 49542783.597 setarch 1043/1043 [0]", "sample"),
+        (f"{' ' * 39}_start (/usr/lib/ld-linux-x86-64.so.2)", "stack"),
+        ("\t\t\t\tENOENT: 1", "summary"),
+    ],
+)
+def test_what_options_of_perf_trace_print_beside_is_passed_over(line: str, kind: str) -> None:
+    assert perftrace.PerfTrace(LogMachine("x86_64", 4096)).tell(line) == (kind,)
 
 
 def test_processes_of_a_whole_system_are_kept_apart(tmp_path: Path) -> None:

@@ -37,11 +37,16 @@ _ARGUMENT: Final = re.compile(
     re.ASCII,
 )
 _OTHER: Final = re.compile(r"\s*(?:[0-9.]{1,30}|\?)\s", re.ASCII)
-_SUMMARY: Final = re.compile(
-    r"\s*(?:Summary of events:|syscall\s+calls|\(msec\)|-{3}|\S+ \(\d+\), "
-    r"|[a-z_]\w*(?:\s+[0-9.]+%?){4,8}\s*$)",
-    re.ASCII,
-)
+#: Other lines that options bring, by what they are: --with-summary, --print-sample, --call-graph.
+_BESIDE: Final = {
+    "summary": re.compile(
+        r"\s*(?:Summary of events:|syscall\s+calls|\(msec\)|-{3}|\S+ \(\d+\), "
+        r"|[a-z_]\w*(?:\s+[0-9.]+%?){4,8}\s*$|\s+E[A-Z0-9]+: \d+$)",
+        re.ASCII,
+    ),
+    "sample": re.compile(r"\s*(?:raw_)?syscalls:\w+ \d+\.\d+\s.*\d+/\d+ \[\d+\]", re.ASCII),
+    "stack": re.compile(r" {30,}\S.* \(\S.*\)\s*$", re.ASCII),
+}
 
 #: The kernel's names of the parameters, in order.
 FIELDS: Final[dict[str, tuple[str, ...]]] = {
@@ -148,8 +153,9 @@ class PerfTrace(Halves):
     def _other(self, line: str) -> Told:
         if loss := self.loss(line):
             return loss
-        if _SUMMARY.match(line):
-            return Passed("summary")
+        for kind, pattern in _BESIDE.items():
+            if pattern.match(line):
+                return Passed(kind)
         what = "not a line of perf trace (expected TIME (DURATION ms): COMM/TID call(…) = RESULT)"
         return Wrong(what, len(line) - len(line.lstrip()))
 

@@ -128,6 +128,11 @@ def registers(name: str, values: Sequence[int]) -> list[str]:
     return [hex(value) for value in values[: most_arguments(name)]]
 
 
+def is_followed(name: str) -> bool:
+    """Whether the arguments of call *name* mean anything."""
+    return name in CALLS or name in _COUNTS
+
+
 def most_arguments(name: str) -> int:
     """How many arguments call *name* has at most; registers behind them hold anything."""
     call = CALLS.get(name)

@@ -296,12 +296,13 @@ def looks_like_log(lines: Sequence[str]) -> bool:
     texts = [taken_apart(line).text for line in lines]
     if any(map(_LIBRARY.match, texts)) and not any(map(_KERNEL.match, texts)):
         return False  # ltrace's calls look the same
-    if any(map(_DTRUSS.match, lines)):
+    if any(map(_LTRACE.match, texts)) or any(map(_DTRUSS.match, lines)):
         return False
     return any(map(_is_strace, texts))
 
 
 _LIBRARY: Final = re.compile(r"__libc_start_main\(|[a-z][\w.+-]*->\w+\(|\w+@[\w.+-]+\(")
+_LTRACE: Final = re.compile(r"SYS_\w+\(")  # of ltrace -S, among calls of libraries
 _DTRUSS: Final = re.compile(r"SYSCALL\(args\)\s+= return|\s*PID/THRD\s+SYSCALL")
 _KERNEL: Final = re.compile(r"(?:mmap2?|munmap|mprotect|brk|execve|openat|read|write|close)\(.* = ")
 
