@@ -54,21 +54,22 @@ _KERNELS: Final = ("pre-patch", "post-patch", "6.6")
 CASES: Final = FOLDER.parent / "cases"
 TRACERS: Final = FOLDER.parent / "tracers"
 SNAPSHOTS: Final = FOLDER.parent / "snapshots"
-QEMU: Final = {CASES / "S45-qemu-user.log"}
+PUBLIC: Final = FOLDER.parent / "public"
+QEMU: Final = {CASES / "S45-qemu-user.log", PUBLIC / "qemu-without-pid.log"}
 #: Small inputs of each format of importers.formats(), by its name.
 LOGS: Final = {
     "strace": [
-        *sorted(set(CASES.glob("S*.log")) - QEMU),
+        *sorted({*CASES.glob("S*.log"), *PUBLIC.glob("*.log")} - QEMU),
         FOLDER / "stderr-D.log",
         FOLDER / "f-N-all.log",
     ],
     "jsonl": [TRACERS / "events.jsonl"],
-    "ftrace": [*TRACERS.glob("ftrace*.log"), *TRACERS.glob("trace-cmd*.log")],
+    "ftrace": sorted([*TRACERS.glob("ftrace*.log"), *TRACERS.glob("trace-cmd*.log")]),
     "perf-script": sorted(TRACERS.glob("perf-script*.log")),
     "perf-trace": sorted(TRACERS.glob("perf-trace*.log")),
     "bpftrace": [TRACERS / "bpftrace.log"],
     "gvisor": sorted(TRACERS.glob("gvisor*.log")),
-    "qemu": [*QEMU, *sorted(TRACERS.glob("qemu*.log"))],
+    "qemu": [*sorted(QEMU), *sorted(TRACERS.glob("qemu*.log"))],
 }
 _TRACES: Final = [p for p in sorted((ROOT / "traces").glob("*.yaml")) if p.stat().st_size < 2500]
 
@@ -254,7 +255,8 @@ class Inputs:
         self._folder = folder
         self._logs = {name: [_read(path) for path in paths] for name, paths in LOGS.items()}
         self._traces = [_read(path) for path in _TRACES]
-        paths = [*SNAPSHOTS.iterdir(), *(p for p in CASES.glob("M*") if p.suffix != ".yaml")]
+        cases = (p for p in CASES.glob("M*") if p.suffix != ".yaml")
+        paths = [*SNAPSHOTS.iterdir(), *PUBLIC.glob("*.txt"), *cases]
         self._snapshots = [_read(path) for path in sorted(paths)]
         #: The lines of each that are a mapping.
         self._mappings = [set(filter(_MAPPING.match, lines)) for lines in self._snapshots]

@@ -1,8 +1,9 @@
 """Snapshots of an address space as other programs print them -> Layout.
 
 Knows pmap -X and -XX, the memory map of an Android tombstone, gdb's `info proc mappings`, lldb's
-`memory region --all` and rr's maps, beside /proc's own maps and smaps (layout). What a form does
-not print is 0 or unknown in a Mapping; nothing else is made of it.
+`memory region --all` and rr's maps, beside /proc's own maps and smaps (layout), also below a
+heading in a report of glibc's, Ruby's or the JVM's. What a form does not print is 0 or unknown in a
+Mapping; nothing else is made of it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from vmatrace.layout import (
     flags_from_perms,
     is_field,
     parse_layout,
+    parse_maps_line,
 )
 
 #: A line's number, and the mapping that it starts or the field of one that it holds.
@@ -160,6 +162,9 @@ _GDB_LINE: Final = re.compile(
     r"\s*0x(?P<start>[0-9a-f]+)\s+0x(?P<end>[0-9a-f]+)\s+0x[0-9a-f]+\s+0x(?P<offset>[0-9a-f]+)"
     r"(?:\s+(?P<perms>[r-][w-][x-][ps]))?(?:\s+(?P<name>.*?))?\s*\Z"
 )
+_GDB_WHOLE: Final = re.compile(
+    r"\s*0x[0-9a-f]+\s+0x[0-9a-f]+\s+0x[0-9a-f]+\s+0x[0-9a-f]+\s+[r-][w-][x-][ps](?:\s|\Z)"
+)
 _GDB_PAGER: Final = re.compile(r"-+Type <\w+> ")
 
 
@@ -167,7 +172,12 @@ def _gdb(lines: list[str], at: int) -> _Lines:
     """Gdb's `info proc mappings`; before gdb 12 it has no permissions."""
     if "Perms" not in lines[at]:
         raise LayoutError(at + 1, "this gdb printed no permissions (expected those of gdb 12)")
-    for number, line in _table(lines, at, _GDB):
+    yield from _gdb_alone(lines, at + 1)
+
+
+def _gdb_alone(lines: list[str], at: int) -> _Lines:
+    """The same from the first mapping on, without what gdb says above it."""
+    for number, line in _table(lines, at - 1, _GDB):
         match = _GDB_LINE.match(line)
         if match is None:
             if line.strip() and not _GDB_PAGER.match(line):
@@ -228,6 +238,30 @@ def _rr(lines: list[str], at: int) -> _Lines:
         ), ""  # fmt: skip
 
 
+# --- reports that hold a list of /proc ----------------------------------------------------------
+
+#: What stands above one: in a report of glibc, Ruby, the JVM or rr, or a command in a terminal.
+_HEADING: Final = re.compile(
+    r"\s*(?:=+ Memory map: =+|\* Process memory map:|Dynamic libraries:)"
+    r"|\s*-> (?:cached mmap|/proc/.*):"
+    r"|\s*(?:\S*[#$%>]\s*)?(?:sudo )?(?:cat|less|more|head|tail|grep) .*/s?maps\b"
+)
+_HEAP: Final = re.compile(r"\s*(?:\(heap: |\Z)")
+
+
+def _reported(lines: list[str], at: int) -> _Lines:
+    """A list of /proc with a heading. Those of rr say more behind a name."""
+    for number, line in _table(lines, at, _HEADING, fields=True):
+        if _PROC.match(line.lstrip()):
+            yield number, parse_maps_line(_RR_MORE.sub("", line.strip()), number), ""
+        elif is_field(line.strip()):
+            yield number, None, line.strip()
+        elif not _HEAP.match(line):
+            raise LayoutError(number, "not a line of /proc/PID/maps or smaps")
+
+
+_RR_MORE: Final = re.compile(r"(?: \(\w+\))?  ?\(d:0x[0-9a-f]+ i:\d+\)\Z")
+
 # --- what is none -------------------------------------------------------------------------------
 
 
@@ -248,6 +282,26 @@ _FORMS: Final[tuple[tuple[re.Pattern[str], Callable[[list[str], int], _Lines]], 
         re.compile(r"[0-9a-f]{6,16} (?:default|bind|prefer|interleave|local)[\w:=, -]*(?: |$)"),
         _refused("numa_maps shows where mappings start, not where they end (expected smaps)"),
     ),
+    (
+        re.compile(r"\s*\[? ?(?:Legend|LEGEND): .*\|"),
+        _refused("vmmap of a plugin (expected gdb's own: info proc mappings)"),
+    ),
+    (
+        re.compile(r"\(\d\d\.\d{6}\) .*0x[0-9a-f]+-0x[0-9a-f]+ \(\d+K\) prot "),
+        _refused("a log of CRIU (expected the text of /proc/PID/smaps or maps)"),
+    ),
+    (
+        re.compile(r"\s*VMA\s+START\s+END\s+FLAGS FILE"),
+        _refused("crash's vm does not say all of a VMA (expected /proc/PID/smaps or maps)"),
+    ),
+    (
+        re.compile(r".*\bProcess memory map follows:"),
+        _refused("a sanitizer's map has no permissions (expected /proc/PID/smaps or maps)"),
+    ),
+    (
+        re.compile(r"(?:\[ *\d+\.\d+\] )?vma [0-9a-f]{8,16} start [0-9a-f]+ end [0-9a-f]+"),
+        _refused("the kernel's dump of one VMA (expected /proc/PID/smaps or maps)"),
+    ),
     (_PMAP, _pmap),
     (
         re.compile(r"\s*Address\s+Kbytes\s|[0-9a-f]{16}\s+\d+K [r-][w-][x-]"),
@@ -255,6 +309,8 @@ _FORMS: Final[tuple[tuple[re.Pattern[str], Callable[[list[str], int], _Lines]], 
     ),
     (_TOMBSTONE, _tombstone),
     (_GDB, _gdb),
+    (_GDB_WHOLE, _gdb_alone),
+    (_HEADING, _reported),
     (_LLDB, _lldb),
     (_RR, _rr),
 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vmatrace.importers.format import Format, Reading
     from vmatrace.importers.text import LogText
 
-__all__ = ["formats", "open_trace"]
+__all__ = ["formats", "open_trace", "undressed"]
 
 _EXPECTED: Final = (
     "neither a trace (expected a mapping with the keys vmatrace and events) nor a log of strace or"
@@ -91,6 +91,8 @@ def _open_other(source: str, found: Input, reading: Reading | None) -> Trace:
     like = looks.what(found.head(512), text.head)
     if like is None and source.endswith(_NAMES):
         return _load(source, found)
+    likes = (looks.what(b"", dressed.head) for dressed in undressed(text))
+    like = like or next(filter(None, likes), None)
     what = _refusal(text, like or looks.behind(text.head))
     raise TraceError([Diagnostic(found.name, 0, 0, what)])
 
@@ -109,17 +111,20 @@ def recognised(text: LogText) -> tuple[Format, LogText] | None:
     A log may start late: behind a build's output, a program's, its own tracer's.
     """
     for known in (text, *(text.later(_CALLS) if text.cut else ())):
-        for dressed in _undressed(known):
+        for dressed in undressed(known):
             for form in formats():
                 if form.looks_like(dressed.head):
                     return form, dressed
     return None
 
 
-def _undressed(text: LogText) -> Iterator[LogText]:
+def undressed(text: LogText) -> Iterator[LogText]:
     """*text* as it is, and without one prefix, two, three."""
-    from vmatrace.importers.prefixes import PREFIXES
+    from vmatrace.importers.prefixes import PREFIXES, ALTERED
 
+    for altered in ALTERED:
+        if altered.on(text.head):
+            text = text.without(altered)
     layer = [text]
     for _ in range(_NESTED + 1):
         yield from layer

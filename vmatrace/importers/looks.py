@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from vmatrace.diagnostic import quoted
+from vmatrace.snapshots import is_snapshot
 from vmatrace.trace.yamlstream import is_collection
 
 _TRACE_KEY: Final = re.compile(r"""\s*\{?\s*["']?vmatrace["']?[ \t]*:(?:\s|$)""")
@@ -79,9 +80,6 @@ _TEXT: Final[tuple[tuple[re.Pattern[str], Look], ...]] = tuple(
          Look("a saved answer of vmatrace", "a side for diff", "saved")),
         (r'.*"MESSAGE"\s*:.*"__REALTIME', "the journal as JSON (expected journalctl -o cat)"),
         (r"__CURSOR=", "the journal's export format (expected journalctl -o cat)"),
-        (r"[0-9a-f]{1,16}-[0-9a-f]{1,16} [r-][w-][x-][sp] [0-9a-f]+ ",
-         Look(_SNAPSHOT, _AUDIT, "snapshot")),
-        (r"\s+Start Addr\s+End Addr\s+Size", Look(_SNAPSHOT, _AUDIT, "snapshot")),
         (r"\s*Address\s+Perm\s", Look("the output of pmap", "vmatrace audit reads it", "snapshot")),
         (r"\s*Address\s+Kbytes\s", "the output of pmap (vmatrace audit reads pmap -XX)"),
         (r"memory map \(\d+ entr",
@@ -107,6 +105,10 @@ _TEXT: Final[tuple[tuple[re.Pattern[str], Look], ...]] = tuple(
          "a log of ltrace -S, which shows four arguments of mmap (expected strace)"),
         (r"(?:\[pid \d+\] |\d+ )?(?:[\d:.]+ )?(?:__libc_start_main|[\w.+-]+->\w+|\w+@[\w.+-]+)\(",
          "a log of ltrace, which has calls of libraries (expected strace)"),
+        (r"(?:r\d+ = )?[a-z]\w*(?:\$\w+)?\(.*&\(0x7f[0-9a-f]+",
+         "a program of syzkaller (expected a log of it: strace -f -o LOG syz-execprog …)"),
+        (r".*\)\s+=3D (?:0|-1|0x)",
+         "a log in quoted-printable (expected it decoded: python3 -m quopri -d)"),
         (r"==\d+==", "a report of Valgrind or a sanitizer"),
         (r"type=SYSCALL msg=audit\(", "the log of auditd, which lacks arguments of mmap"),
         (r"(?:\(gdb\)|#\d+ +0x[0-9a-f]+ in )", "a session of gdb"),
@@ -186,7 +188,7 @@ def what(start: bytes, lines: Sequence[str]) -> Look | None:
     for pattern, look in _TEXT:
         if any(map(pattern.match, lines)):
             return look
-    return None
+    return Look(_SNAPSHOT, _AUDIT, "snapshot") if is_snapshot(list(lines)) else None
 
 
 def behind(lines: Sequence[str]) -> str | None:

@@ -2,7 +2,7 @@
 
 Knows their spellings: journalctl(1) -o short and its kin, RFC 3164 and RFC 5424 of syslog, docker
 and kubectl logs with their options, the files of CRI (kubelet), GitHub Actions, GitLab, ts(1),
-logcat, quoted mail, grep and cat -n.
+logcat, quoted mail, grep and cat -n. Also what pages and editors alter in the lines themselves.
 """
 
 from __future__ import annotations
@@ -43,6 +43,58 @@ class Prefix:
         return any(map(self._match.match, lines))
 
 
+@dataclass(frozen=True)
+class Altered(Prefix):
+    """Text that a page or an editor has altered: not before the lines but in them.
+
+    ``marks``: one of them is in each line that ``pattern`` tells. ``undo`` gives it as it was.
+    """
+
+    marks: tuple[str, ...] = ()
+    undo: Callable[[str], str] = str
+
+    def cut(self, lines: Sequence[str]) -> list[str]:
+        """See Prefix."""
+        return list(map(self.undo, lines))
+
+    def on(self, lines: Sequence[str]) -> bool:
+        """See Prefix."""
+        return any(
+            self._match.match(line) for line in lines if any(mark in line for mark in self.marks)
+        )
+
+
+def _unescaped(line: str) -> str:
+    from html import unescape
+
+    return unescape(line) if "&" in line else line
+
+
+_MARKDOWN: Final = re.compile(r"\\([\\`*_{}\[\]()#+.!|<>~-])")
+#: Quotes, minus and dashes, the hard blank and the ellipsis, as programs print them.
+_TYPED: Final = str.maketrans({
+    "\u201c": '"', "\u201d": '"', "\u201e": '"', "\u2018": "'", "\u2019": "'", "\u2212": "-",
+    "\u2013": "-", "\xa0": " ", "\u2026": "...",
+})  # fmt: skip
+#: In this order: what is copied out of a page may have been through two of them.
+ALTERED: Final = (
+    Altered(
+        "text escaped for HTML",
+        r".*&lt;unfinished \.\.\.&gt;\s*(?:</?\w+>)*\s*$|.*&lt;\.\.\. \w+ resumed&gt;"
+        r"|.* = .*&lt;\d+\.\d+&gt;\s*$|[^\"]*\([^\"]*&quot;[^\"]*\)\s+= ",
+        ("&lt;", "&quot;"), _unescaped,
+    ),
+    Altered(
+        "text escaped for Markdown", r".*\w\\\(.*\\\)\s+= ", ("\\(",),
+        lambda line: _MARKDOWN.sub(r"\1", line),
+    ),
+    Altered(
+        "typographic quotes",
+        r".*\(.*(?:[\u201c\u201e][^\u201c\u201d\"]*[\u201c\u201d]|, [\u2212\u2013]\d+).*\)\s+= ",
+        ("\u201c", "\u201e", "\u2212", "\u2013"),
+        lambda line: line.translate(_TYPED),
+    ),
+)  # fmt: skip
 #: Stands for a line that is a part of a later one.
 PART: Final = "\0"
 #: So much of a line is put together; the rest of a longer one is lines of its own.

@@ -24,7 +24,7 @@ from vmatrace.importers.retold import (
     retold,
 )
 
-_CALL: Final = re.compile(r"\s*(?P<pid>\d{1,7}) (?P<name>[a-z_]\w*)\((?P<rest>.*)", re.ASCII)
+_CALL: Final = re.compile(r"\s*(?:(?P<pid>\d{1,7}) )?(?P<name>[a-z_]\w*)\((?P<rest>.*)", re.ASCII)
 #: Another call that begins where the result of one is missing.
 _CUT: Final = re.compile(
     r"(?P<first>.*?\))\s*(?=\d{1,7} (?:[a-z_]\w*\(|Unknown syscall ))", re.ASCII
@@ -58,22 +58,23 @@ class QemuUser(Teller):
         """See Teller."""
         text = line
         while (cut := _CUT.match(text)) is not None and (first := _CALL.match(cut["first"])):
-            self._wait(first["pid"], first["name"], first["rest"].rstrip().removesuffix(")"))
+            self._wait(first["pid"] or "", first["name"], first["rest"].rstrip().removesuffix(")"))
             text = text[cut.end() :]
         found = _CALL.fullmatch(text)
         if found is None:
             return self._other(line, text)
-        pid, name, rest = found["pid"], found["name"], found["rest"]
+        pid, name, rest = found["pid"] or "", found["name"], found["rest"]
         if name == "exit":
             return Passed("exit")  # of a thread, and all threads have the pid of their process
         if name == "exit_group":
-            return f"{pid} exit_group({rest.partition(')')[0]}) = ?"
+            return f"{pid} exit_group({rest.partition(')')[0]}) = ?".lstrip()
         inside, closed, result = _parted(rest)
         if not closed:
             return Wrong("the line is cut (expected ')')", len(line))
         if not result.strip():
             self._wait(pid, name, inside)
-            return f"{pid} {name}({', '.join(_arguments(name, inside))} <unfinished ...>"
+            begun = f"{pid} {name}({', '.join(_arguments(name, inside))} <unfinished ...>"
+            return begun.lstrip()
         shown = _RESULT.fullmatch(result)
         if shown is None:
             return Wrong("not a result (expected ' = ' and a number)", len(line) - len(result))
@@ -82,7 +83,7 @@ class QemuUser(Teller):
     def _call(self, pid: str, name: str, inside: str, result: str) -> str:
         if name in EXECS and not result.startswith("-"):
             result = "0"  # it has none: what stands there is another call's
-        return f"{pid} {name}({', '.join(_arguments(name, inside))}) = {result}"
+        return f"{pid} {name}({', '.join(_arguments(name, inside))}) = {result}".lstrip()
 
     def _wait(self, pid: str, name: str, inside: str) -> None:
         self._waiting.append((pid, name, inside))
@@ -148,7 +149,10 @@ def _looks(lines: Sequence[str]) -> bool:
 #: What qemu alone prints: no blank behind a comma, addresses of 16 digits, errors by number.
 _OWN: Final = re.compile(
     r"\s*\d{1,7} (?:\w+\((?:[^, ]+,)+[^ ,]*\) = |\w+\(.*\) = -1 errno=\d|Unknown syscall \d"
-    r"|brk\((?:NULL|0x[0-9a-f]{8,16})\) = 0x0[0-9a-f]{7,15}\b)",
+    r"|brk\((?:NULL|0x[0-9a-f]{8,16})\) = 0x0[0-9a-f]{7,15}\b)"
+    # cut off its pid, as people do
+    r"|\s*(?:\w+\(\S*\) = (?:0x0[0-9a-f]{15}\s*$|-1 errno=\d)"
+    r"|mmap2?\(\w+,\d+,PROT_\S*,MAP_\S*,-?\d+,\w+\) = 0x[0-9a-f]{8,16}\s*$)",
     re.ASCII,
 )
 FORMAT: Final = retold(

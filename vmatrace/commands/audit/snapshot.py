@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from os import PathLike
 from typing import BinaryIO, Final, TextIO, Union
 
 from vmatrace.commands.audit import bill
 from vmatrace.diagnostic import Diagnostic, TraceError
-from vmatrace.importers import looks
+from vmatrace.importers import looks, undressed
+from vmatrace.importers.prefixes import PART
 from vmatrace.importers.sources import Input
-from vmatrace.importers.text import HEAD, lines_of
+from vmatrace.importers.text import HEAD, LogText, lines_of
 from vmatrace.layout import Layout, LayoutError
 from vmatrace.snapshots import is_snapshot, parse_snapshot
 
@@ -104,7 +107,10 @@ def _opened(source: SnapshotLike) -> Snapshot:
     except LayoutError as error:
         if pid is not None:
             raise TornError(_error(path, text, error).diagnostics) from None
-        raise _why_not(path, data, text, error) from None
+        found = _undressed(data, path)
+        if found is None:
+            raise _why_not(path, data, text, error) from None
+        snapshot = found
     if not snapshot.layout:
         if pid is not None:
             what = "nothing is mapped there (a kernel thread, or it has exited)"
@@ -112,6 +118,16 @@ def _opened(source: SnapshotLike) -> Snapshot:
         what = "no mapping in it (expected the text of /proc/PID/smaps or maps)"
         raise TraceError([Diagnostic(path, 0, 0, what)])
     return snapshot
+
+
+def _undressed(data: bytes, path: str) -> Snapshot | None:
+    """The snapshot in *data*, where something stands before each of its lines: logcat's, mail's."""
+    for text in undressed(LogText(Input(BytesIO(data)))):
+        if text.prefixes and is_snapshot(text.head):
+            lines = [line for chunk in text.chunks() for line in chunk if line != PART]
+            with suppress(LayoutError):
+                return read("\n".join(lines), path)
+    return None
 
 
 def _why_not(path: str, data: bytes, text: str, error: LayoutError) -> TraceError:
