@@ -120,7 +120,7 @@ def recognised(text: LogText) -> tuple[Format, LogText] | None:
 
 def undressed(text: LogText) -> Iterator[LogText]:
     """*text* as it is, and without one prefix, two, three."""
-    from vmatrace.importers.prefixes import PREFIXES, ALTERED
+    from vmatrace.importers.prefixes import ALTERED, PREFIXES
 
     for altered in ALTERED:
         if altered.on(text.head):
