@@ -5,6 +5,7 @@ Knows how other files of the trade begin. Also which text is a trace, with whate
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -62,7 +63,9 @@ _MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
 #: What a file of samples has as its application_id, and where SQLite keeps that.
 SAMPLES_ID: Final = b"VMAS"
 _ID: Final = slice(68, 72)
-_SAMPLES: Final = Look("samples of a process (audit --every)", "vmatrace audit reads it", "samples")
+_SAMPLES: Final = Look(
+    "samples of a process (audit --every)", "vmatrace report, diff and audit read it", "samples"
+)
 _LOG_IT: Final = "expected a log of it: strace -f -y -o LOG PROGRAM"
 _ELF: Final = {
     4: Look("a core file", "expected its memory map as text, which audit reads", "core"),
@@ -133,6 +136,17 @@ def is_trace(lines: Sequence[str]) -> bool:
         ):
             return True
     return False
+
+
+def is_database(path: str) -> bool:
+    """Whether the file at *path* is one of SQLite, as files of samples are."""
+    try:
+        if not os.path.isfile(path):
+            return False  # what is read from a pipe is gone
+        with open(path, "rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except (OSError, ValueError):
+        return False
 
 
 #: So many bytes of a file say whether it is meant for a trace.

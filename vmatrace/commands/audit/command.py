@@ -132,11 +132,7 @@ def command(
             sources, every, count, output, max_map_count, kernel, fail_below, wanted
         )
     if watching.stored(sources):
-        if output is not None:
-            raise click.UsageError(
-                "--output does not go with samples (expected --format FORM=FILE)"
-            )
-        return watching.show(sources, kernel, fail_below, wanted)
+        return watching.show(sources, kernel, fail_below, wanted, output)
     otherwise: str | None = forms.DEFAULT
     if output is not None:
         wanted, otherwise = forms.to_file(__package__, wanted, output), None

@@ -104,11 +104,16 @@ def command(
 ) -> int:
     """Compare what traces lead to under two models, or across several.
 
-    TRACE is a file, a directory (all *.yaml below it) or - for standard input.
+    TRACE is a file, a directory (all *.yaml below it) or - for standard input. Of a file of
+    samples (`vmatrace audit --every -o FILE`) the first is compared with the last, of two files
+    their last ones.
     """
     from vmatrace.commands import config
     from vmatrace.commands.diff.absent import KINDS
+    from vmatrace.importers.looks import is_database
 
+    if any(map(is_database, traces)):
+        return _samples(traces, wanted)
     where = sharing.where(jobs, on)
     settings = config.settings()
     traces = config.traces(traces, settings)
@@ -127,6 +132,15 @@ def command(
     allowed = settings.allowed(allowed, KINDS)
     how = _How(steps, relative, allowed)
     return _two(traces, (from_, to), how, _Means(ksm, reading, where), wanted)
+
+
+def _samples(files: tuple[str, ...], wanted: tuple[forms.Wanted, ...]) -> int:
+    """What became of a process that `audit --every` has sampled."""
+    from vmatrace.commands.audit.compare import asking as comparing
+    from vmatrace.commands.audit.watch.asking import check_alone
+
+    check_alone("traces", "wanted")
+    return comparing.show(files, None, None, wanted)
 
 
 class _How(NamedTuple):

@@ -65,10 +65,15 @@ def command(
 ) -> int:
     """Show what traces cost in VMAs under two models: before the KSM series and after it.
 
-    TRACE is a file, a directory (all *.yaml below it) or - for standard input.
+    TRACE is a file, a directory (all *.yaml below it) or - for standard input. Of a file of
+    samples (`vmatrace audit --every -o FILE`) it shows those: VMAs over time, and when there are
+    too many.
     """
     from vmatrace.commands.report.question import Report
+    from vmatrace.importers.looks import is_database
 
+    if any(map(is_database, traces)):
+        return _of_samples(traces, wanted, output)
     named = sources(traces)
     if output is not None:
         wanted = forms.to_file(__package__, wanted, output)
@@ -86,6 +91,17 @@ def command(
     with out:
         found = sharing.each_of(each_one, named, where, not sys.stdout.isatty(), watch=True)
         return each_answer(found, show, out.refuse)
+
+
+def _of_samples(
+    files: tuple[str, ...], wanted: tuple[forms.Wanted, ...], output: str | None
+) -> int:
+    """What `audit --every` has sampled of processes."""
+    from vmatrace.commands.audit.watch import asking
+
+    asking.stored(files)
+    asking.check_alone("traces", "wanted", "output")
+    return asking.show(files, None, None, wanted, output)
 
 
 def _report(

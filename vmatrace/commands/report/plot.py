@@ -7,7 +7,7 @@ on: the areas, the ticks, and the limit, which is drawn where that leaves room f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from vmatrace.commands.report.curve import Point
@@ -20,6 +20,19 @@ STYLES: Final = ("warning", "key")
 _DIM: Final = "quiet"
 #: So few points are no curve.
 FEW: Final = 4
+
+
+class Axis(NamedTuple):
+    """What the points are over: how far apart numbers at it are, of a span, and how it says where
+    a number is; of the last one True besides.
+    """
+
+    step: Callable[[int], int]
+    label: Callable[[int, bool], str]
+
+
+def _event(at: int, last: bool) -> str:
+    return f"{at} events" if last else str(at)
 
 
 class Plot(NamedTuple):
@@ -72,11 +85,19 @@ def scale(highest: int) -> tuple[int, int]:
     return step, max(step * -(-highest // step), step)
 
 
+EVENTS: Final = Axis(lambda span: scale(span)[0], _event)
+
+
 def write(
-    paper: Paper, points: Iterable[Point], last: int, limit: int, names: tuple[str, str]
+    paper: Paper,
+    points: Iterable[Point],
+    last: int,
+    limit: int,
+    names: tuple[str, str],
+    axis: Axis = EVENTS,
 ) -> None:
-    """The plot of *points* up to event *last*, its axes, and what the areas are called; of a few
-    events there is nothing to plot, and the numbers are written.
+    """The plot of *points* up to *last* of *axis*, and what the areas are called (of one number
+    both alike); of a few points there is nothing to plot, and the numbers are written.
     """
     points = list(points)
     if len(points) <= FEW:
@@ -97,9 +118,9 @@ def write(
     for row in range(ROWS - 1, -1, -1):
         label = ticks.get(row + 1, "")
         cells = _braille_row(plot, row, width) if braille else _ascii_row(plot, row, width)
-        axis = paper.glyph("┤" if label else "│", "+" if label else "|")
-        paper.line((label.rjust(margin - 2), _DIM), (f" {axis}", _DIM), *_joined(cells))
-    labels, marked = _label_line(plot, _x_labels(plot, width), width)
+        edge = paper.glyph("┤" if label else "│", "+" if label else "|")
+        paper.line((label.rjust(margin - 2), _DIM), (f" {edge}", _DIM), *_joined(cells))
+    labels, marked = _label_line(plot, _x_labels(plot, width, axis), width, axis)
     rule = [paper.glyph("─", "-")] * width
     for column in marked:
         rule[column] = paper.glyph("┬", "+")
@@ -112,30 +133,32 @@ def write(
 def _write_values(paper: Paper, points: Sequence[Point], names: tuple[str, str]) -> None:
     wide = max(map(len, names))
     arrow = paper.glyph(" → ", " -> ")
-    for side, name in enumerate(names):
+    for side, name in enumerate(dict.fromkeys(names)):
         values = arrow.join(str(point.last[side]) for point in points)
         paper.line("  ", (name.ljust(wide), _DIM), f"  {values}")
 
 
-def _x_labels(plot: Plot, width: int) -> dict[int, int]:
+def _x_labels(plot: Plot, width: int, axis: Axis) -> dict[int, int]:
     """Events at round distances, by the column where each begins; where the last one does, too."""
     span = plot.last - plot.first
-    step, _ = scale(span)
+    step = axis.step(span)
     first = -(-plot.first // step) * step
     events = [*range(first, plot.last, step), plot.last]
     return {(event - plot.first) * width // (span + 1): event for event in events}
 
 
-def _label_line(plot: Plot, labels: dict[int, int], width: int) -> tuple[str, list[int]]:
+def _label_line(
+    plot: Plot, labels: dict[int, int], width: int, axis: Axis
+) -> tuple[str, list[int]]:
     """The numbers of *labels* below their columns, at the right what they are; and the columns that
     have one.
     """
     line = [" "] * width
-    end = f"{plot.last} events"
+    end = axis.label(plot.last, True)
     line[width - len(end) :] = end
     marked = []
     for column, event in labels.items():
-        text = str(event)
+        text = axis.label(event, False)
         at = max(column - len(text) // 2, 0)
         if event == plot.last:
             marked.append(column)
@@ -218,7 +241,7 @@ def _write_legend(
         parts += ["   ", (loose, STYLES[0]), f" what {names[0]} has on top"]
     if any(b > a for a, b in pairs):
         parts += ["   ", (lines, STYLES[1]), f" where it has more than {names[0]}"]
-    if all(a == b for a, b in pairs):
+    if names[0] != names[1] and all(a == b for a, b in pairs):
         parts.append(f" and {names[0]}: the same")
     if plot.limit is not None:
         parts += ["   ", ("⠂⠂" if braille else "--", _DIM), f" max_map_count {plot.limit}"]

@@ -105,9 +105,9 @@ def kind_of(path: str) -> Found | None:
     elif look.kind == "samples":
         steps = [
             ("how many VMAs it had over time, and when there are too many",
-             f"vmatrace audit {name}"),
-            ("the first sample beside the last", f"vmatrace audit {name} --compare"),
-            ("the same as a table", f"vmatrace audit {name} --format csv"),
+             f"vmatrace report {name}"),
+            ("what came, went, split and merged meanwhile", f"vmatrace diff {name}"),
+            ("a table of all samples", f"vmatrace report {name} --format csv"),
         ]  # fmt: skip
     elif look.kind == "snapshot":
         steps = [

@@ -245,4 +245,4 @@ def test_samples_stand_alone(child: Child, tmp_path: Path, run: RunProgram) -> N
     run("audit", pid, "--every", "10ms", "--count", "1", "-o", file)
     done = run("audit", file, pid)
     assert (done.status, done.out) == (2, "")
-    assert "are not audited beside other sources" in " ".join(done.err.split())
+    assert "do not go with other sources" in " ".join(done.err.split())

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from program import ROOT, RunProgram
 from test_groups import layouts
 
 from vmatrace.commands.audit.patterns import assigned
@@ -134,10 +140,113 @@ def test_a_damaged_file_is_refused_and_says_so(kept: Path, damage: str, run: obj
     with sqlite3.connect(kept) as db:
         db.executescript(damage)
     db.close()
+    for command in ("audit", "report"):
+        for form in ("table", "json", "csv"):
+            done = run(command, str(kept), "--format", form)  # type: ignore[operator]
+            assert (done.status, done.out) == (2, ""), done
+            assert done.err.startswith(f"{kept}: error: ")
+    done = run("diff", str(kept))  # type: ignore[operator]
+    assert (done.status, done.out) == (2, ""), done
+    assert done.err.startswith(f"{kept}: error: ")
+
+
+# --- other commands -------------------------------------------------------------------------------
+
+
+def test_report_shows_samples_as_audit_does(kept: Path, tmp_path: Path, run: RunProgram) -> None:
     for form in ("table", "json", "csv"):
-        done = run("audit", str(kept), "--format", form)  # type: ignore[operator]
-        assert (done.status, done.out) == (2, ""), done
-        assert done.err.startswith(f"{kept}: error: ")
+        shown = run("report", str(kept), "--format", form)
+        assert shown == run("audit", str(kept), "--format", form)
+        assert (shown.status, shown.err) == (0, "")
+    out = tmp_path / "series.csv"
+    assert run("report", str(kept), "-o", str(out)).status == 0
+    assert out.read_text() == shown.out
+
+
+def test_samples_are_drawn_over_their_time_to_scale(tmp_path: Path) -> None:
+    path = str(tmp_path / "x")
+    found = [[Mapping(8192 * i, 8192 * i + 4096, 3) for i in range(1, 41 + n)] for n in range(41)]
+    with Samples(path, ABOUT) as samples:
+        for n, layout in enumerate(found):
+            samples.add(Snapshot(layout, True, True), 1000.0 + 3 * n, 0.25, 65530)
+    shown = subprocess.run(
+        [sys.executable, "-m", "vmatrace", "report", path], cwd=ROOT, capture_output=True,
+        text=True, check=True, env={**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "80"},
+    )  # fmt: skip
+    lines = shown.stdout.splitlines()
+    top = next(i for i, line in enumerate(lines) if line.lstrip().startswith("80 +"))
+    rows = [line.partition("|")[2] or line.partition("+")[2] for line in lines[top : top + 12]]
+    rows = [row.ljust(max(map(len, rows))) for row in rows]
+    # Half of it at the start, all of it at the end, and nowhere less than before.
+    assert [row[0] for row in rows] == [" "] * 6 + ["#"] * 6
+    assert {row[-1] for row in rows} == {"#"}
+    assert all(row == row.lstrip().rjust(len(row)) and "# " not in row for row in rows)
+    assert lines[top + 13].split() == ["0", "30", "s", "1", "min", "1.5", "min", "2", "min"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_diff_compares_the_first_sample_with_the_last_and_two_files_by_their_last(
+    kept: Path, tmp_path: Path, run: RunProgram
+) -> None:
+    done = run("diff", str(kept), "--format", "json")
+    assert (done.status, done.err) == (1, "")
+    assert done == run("audit", str(kept), "--compare", "--format", "json")
+    said = json.loads(done.out)
+    assert (said["before"]["vmas"], said["after"]["vmas"]) == (1, 2)
+    other = tmp_path / "other"
+    with Samples(str(other), ABOUT) as samples:
+        fill(samples, [[], [Mapping(8192, 12288, 1)]])
+    said = json.loads(run("diff", str(kept), str(other), "--format", "json").out)
+    assert [change["kind"] for change in said["changes"]] == ["went"]
+    same = run("diff", str(kept), str(kept))
+    assert (same.status, same.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["diff", "x.sqlite", "--from", "6.12"], "--from does not go with samples"),
+        (["diff", "x.sqlite", "--ksm"], "--ksm does not go with samples"),
+        (["diff", "x.sqlite", "--format", "sarif"], "has no --format sarif"),
+        (["report", "x.sqlite", "--to", "6.12"], "--to does not go with samples"),
+        (["report", "x.sqlite", "--format", "html"], "samples have no --format html"),
+        (["report", "x.sqlite", "trace.yaml"], "samples (audit --every -o FILE) do not go with"),
+        (["diff", "x.sqlite"] * 2, "two snapshots are compared, before and after, not"),
+    ],
+)
+def test_what_makes_no_sense_of_samples_is_refused(
+    kept: Path, arguments: list[str], said: str, run: RunProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(kept.parent)
+    Path("trace.yaml").write_text("vmatrace: 1\nevents: []\n")
+    Path("diff").write_text("10000-11000 r--p 00000000 00:00 0\n")
+    done = run(*arguments)
+    assert (done.status, done.out) == (2, "")
+    assert said in " ".join(done.err.split())
+
+
+def test_vmatrace_alone_says_who_reads_samples(kept: Path, run: RunProgram) -> None:
+    said = run(str(kept)).out
+    assert f"vmatrace report {kept}" in said
+    assert f"vmatrace diff {kept}" in said
+    assert f"vmatrace report {kept}" in run("replay", str(kept)).err
+
+
+@pytest.mark.parametrize("command", ["audit", "report", "diff"])
+def test_a_pipe_is_not_looked_into_for_samples(
+    command: str, tmp_path: Path, run: RunProgram
+) -> None:
+    """What was read of it to see what it is would be missing afterwards."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    text = "vmatrace: 1\nevents: []\n"
+    if command == "audit":
+        text = "10000000-10001000 r--p 00000000 00:00 0\n"
+    writer = Thread(target=fifo.write_text, args=(text,))
+    writer.start()
+    done = run(command, str(fifo))
+    writer.join()
+    assert (done.status, done.err) == (0, "")
 
 
 @pytest.mark.parametrize("size", [16, 100, 5000])

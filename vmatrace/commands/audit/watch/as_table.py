@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TextIO
 
 from vmatrace.commands.audit import as_table, filltable
@@ -12,6 +12,8 @@ from vmatrace.commands.audit.watch.question import VmaSeries, forecast_of
 from vmatrace.commands.audit.watch.ratchet import Ratchet
 from vmatrace.commands.audit.watch.samples import About, Sample
 from vmatrace.commands.form import Form, Pages
+from vmatrace.commands.report import plot
+from vmatrace.commands.report.curve import Point
 from vmatrace.render import words
 from vmatrace.render.paper import Paper
 
@@ -23,6 +25,14 @@ _RATCHETS: Final = 6
 _LEVELS: Final = " ▁▂▃▄▅▆▇█"
 _PLAIN_LEVELS: Final = " .:-=+*#@"
 _WIDE: Final = 80
+#: Distances of times at an axis, in milliseconds.
+_STEPS: Final = (
+    *(digit * 10**power for power in range(3) for digit in (1, 2, 5)),
+    *(1000 * seconds for minutes in (1, 60) for seconds in (
+        minutes, 2 * minutes, 5 * minutes, 10 * minutes, 15 * minutes, 30 * minutes,
+    )),
+    *(3_600_000 * hours for hours in (1, 2, 3, 6, 12, 24, 48, 120, 240, 720)),
+)  # fmt: skip
 
 
 def form(out: TextIO, count: int) -> Form[VmaSeries]:
@@ -32,15 +42,19 @@ def form(out: TextIO, count: int) -> Form[VmaSeries]:
 
 def write(paper: Paper, found: VmaSeries) -> None:
     """All of it."""
-    write_state(paper, found.about, found.samples, found.ratchets)
+    write_state(paper, found.about, found.samples, found.ratchets, _write_plot)
     paper.line("")
     as_table.write(paper, found.last)
 
 
 def write_state(
-    paper: Paper, about: About, samples: Sequence[Sample], ratchets: Sequence[Ratchet]
+    paper: Paper,
+    about: About,
+    samples: Sequence[Sample],
+    ratchets: Sequence[Ratchet],
+    draw: Callable[[Paper, Sequence[Sample]], None] | None = None,
 ) -> None:
-    """What is shown after each sample, too."""
+    """What is shown after each sample, too; *draw*: how, if not in one line."""
     last = samples[-1]
     share = last.vmas / last.max_map_count
     title = f"{about.pid} {about.process}".rstrip()
@@ -51,7 +65,7 @@ def write_state(
         f"{words.plural(last.vmas, 'VMA')}, {filltable.percent(share)} of {last.max_map_count}: "
         f"leaves {left}", filltable.style(left / last.max_map_count)
     )  # fmt: skip
-    _write_curve(paper, samples)
+    (draw or _write_curve)(paper, samples)
     forecast = forecast_of(samples)
     rate = "" if forecast is None else said.rate(forecast) + "; "
     near = forecast is not None and forecast.seconds is not None and forecast.low > 0
@@ -79,6 +93,27 @@ def _write_curve(paper: Paper, samples: Sequence[Sample]) -> None:
         before = before if height is None else height
         drawn += levels[max(-(-before * 8 // highest), 0)]
     paper.line((drawn, "key"), (end, "quiet"))
+
+
+def _write_plot(paper: Paper, samples: Sequence[Sample]) -> None:
+    """The samples over their time, to scale; the highest of what falls into one column."""
+    first = samples[0].at
+    points: list[Point] = []
+    for sample in samples:
+        pair = sample.vmas, sample.vmas
+        at = max(round(1000 * (sample.at - first)), points[-1].at if points else 0)
+        points.append(Point(at, pair, pair, pair))
+    paper.line("")
+    plot.write(paper, points, points[-1].at, samples[-1].max_map_count, ("VMAs", "VMAs"), _TIME)
+    paper.line("")
+
+
+def _round_time(span: int) -> int:
+    """The distance of times at an axis of so many milliseconds."""
+    return next((step for step in _STEPS if step * 5 >= span), -(-span // 5))
+
+
+_TIME: Final = plot.Axis(_round_time, lambda at, _: said.duration(at / 1000) if at else "0")
 
 
 def _write_ratchets(paper: Paper, ratchets: Sequence[Ratchet]) -> None:

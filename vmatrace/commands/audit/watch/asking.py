@@ -11,9 +11,10 @@ from vmatrace.commands import forms
 from vmatrace.commands.audit.parameters import Below
 from vmatrace.commands.audit.sources import Asked, named
 from vmatrace.commands.audit.watch.question import VmaSeries, series
-from vmatrace.commands.audit.watch.samples import IN_MEMORY, Samples, is_samples, open_samples
+from vmatrace.commands.audit.watch.samples import IN_MEMORY, Samples, open_samples
 from vmatrace.commands.inputs import BAD, DIFFERS, OK, each_answer
 from vmatrace.diagnostic import Diagnostic, TraceError
+from vmatrace.importers.looks import is_database
 
 if TYPE_CHECKING:
     from vmatrace.kernels import Kernel
@@ -24,10 +25,22 @@ _ROOM: Final = __package__
 
 def stored(sources: Sequence[str]) -> bool:
     """Whether *sources* are files of samples. Raises click.UsageError for some that are."""
-    found = [is_samples(source) for source in sources]
+    found = [is_database(source) for source in sources]
     if any(found) and not all(found):
-        raise click.UsageError("samples (--every -o FILE) are not audited beside other sources")
+        raise click.UsageError("samples (audit --every -o FILE) do not go with other sources")
     return any(found)
+
+
+def check_alone(*allowed: str) -> None:
+    """Raises click.UsageError where the command line has an option whose parameter is not among
+    *allowed*: of samples nothing is replayed, and no trace is read.
+    """
+    context = click.get_current_context()
+    for param in context.command.params:
+        name = param.name or ""
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and name not in allowed:
+            raise click.UsageError(f"{param.opts[0]} does not go with samples (audit --every)")
 
 
 def show(
@@ -35,10 +48,14 @@ def show(
     kernel: Kernel | None,
     fail_below: Below | None,
     wanted: Sequence[forms.Wanted],
+    output: str | None = None,
 ) -> int:
     """The series that the files hold, each with the audit of its last sample."""
+    otherwise: str | None = forms.DEFAULT
+    if output is not None:
+        wanted, otherwise = forms.to_file(_ROOM, wanted, output), None
     forms.check_known(_ROOM, wanted, "samples have no")
-    out = forms.Forms[VmaSeries](_ROOM, wanted, len(sources))
+    out = forms.Forms[VmaSeries](_ROOM, wanted, len(sources), otherwise)
 
     def one(source: str) -> int:
         with open_samples(source) as samples:

@@ -25,7 +25,6 @@ from vmatrace.importers.looks import SAMPLES_ID
 from vmatrace.layout import Layout, Mapping
 
 FORMAT: Final = "vmatrace-samples-1"
-_MAGIC: Final = b"SQLite format 3\0"
 #: The year 9999, in seconds since 1970: what can be written as a date.
 _LATEST: Final = 253370764800
 IN_MEMORY: Final = ":memory:"
@@ -187,15 +186,6 @@ class Samples:
         """The snapshot of a sample, counted from 1; by default the last."""
         with _explained(self.path):
             return _snapshot(self._db, self.path, self.about, number or len(self.taken))
-
-
-def is_samples(path: str) -> bool:
-    """Whether the file at *path* is one of SQLite."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(_MAGIC)) == _MAGIC
-    except OSError:
-        return False
 
 
 def open_samples(path: str) -> Samples:
