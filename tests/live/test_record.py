@@ -18,7 +18,8 @@ import pytest
 from program import LIMIT, ROOT, await_that
 
 from vmatrace.event import Event
-from vmatrace.record.pages import PRIVATE, WRITABLE, Pagemap, Pieces
+from vmatrace.record.pages import Pagemap
+from vmatrace.record.pieces import PRIVATE, WRITABLE, Pieces
 from vmatrace.trace.file import load_trace
 
 PYTHON = os.path.realpath(sys.executable)
@@ -153,6 +154,28 @@ def test_memory_that_the_kernel_wrote_and_stacks_that_grew_are_faults_too(tmp_pa
     )
     events = exact(tmp_path, code)
     assert sum(event.name == "fault" for event in events) > 5
+
+
+@pytest.mark.parametrize("end", ["", "os.unlink('c')", "os.rename('c', 'd')"])
+def test_a_file_that_is_renamed_while_it_is_mapped_keeps_its_name(tmp_path: Path, end: str) -> None:
+    code = f"""
+import mmap, os
+fd = os.open('a', os.O_RDWR | os.O_CREAT)
+os.ftruncate(fd, 16384)
+first = mmap.mmap(fd, 8192)
+os.rename('a', 'b')
+second = mmap.mmap(fd, 4096)
+os.close(fd)
+fd = os.open('b', os.O_RDONLY)
+third = mmap.mmap(fd, 4096, prot=1, flags=mmap.MAP_PRIVATE)
+os.rename('b', 'c')
+os.link('c', 'e')
+other = os.open('e', os.O_RDONLY)
+fourth = mmap.mmap(other, 8192, prot=1, flags=mmap.MAP_PRIVATE, offset=8192)
+{end}
+os._exit(0)
+"""
+    exact(tmp_path, code)
 
 
 def test_odd_file_names_are_kept_readable(tmp_path: Path) -> None:

@@ -251,3 +251,79 @@ def test_processes_that_vanish_while_they_are_attached_to_give_no_traceback(tmp_
                 _, text = recorder.communicate(timeout=LIMIT)
         assert "Traceback" not in text
         assert recorder.returncode in (0, 2), text
+
+
+PARTLY = """
+libc.mprotect.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+page, much = 4096, 1 << 42
+area = libc.mmap(0, much + 4 * page, 0, 0x22, -1, 0)
+assert libc.mmap(area, 2 * page, 1, 0x32, -1, 0) == area
+assert libc.mmap(area + 2 * page, page, 1, 0x4032, -1, 0) == area + 2 * page
+assert libc.mmap(area + 3 * page, much, 1, 0x32, -1, 0) == area + 3 * page
+assert libc.mprotect(area + page, {length}, {prot}) == -1
+libc.mprotect(area + 2 * page, page, 1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("length", "prot", "events"),
+    [
+        # Two VMAs are changed, and for the third there is no memory.
+        ("2 * page + much", 3, [(0, 8192, 0), (8192, 1 << 42, -abi.ENOMEM)]),
+        # The same, and the refused part is not whole.
+        ("2 * page + much // 2 + 5", 3, [(0, 8192, 0), (8192, (1 << 41) + 5, -abi.ENOMEM)]),
+        # What has the protection already, and a hole after it.
+        ("3 * page + much", 1, [(0, (1 << 42) + 12288, -abi.ENOMEM)]),
+    ],
+)
+def test_a_protection_that_is_refused_in_the_middle_leaves_what_the_kernel_left(
+    tmp_path: Path, length: str, prot: int, events: list[tuple[int, int, int]]
+) -> None:
+    code = PARTLY.format(length=length, prot=prot)
+    if prot == 1:  # without the PROT_NONE page behind
+        end = "libc.munmap(ctypes.c_size_t(area + 3 * page + much), page)\n"
+        code = code.replace("assert libc.mprotect", f"{end}assert libc.mprotect", 1)
+    found, _ = said(tmp_path, code)
+    calls = [e for e in found if e.name == "mprotect"][-len(events) - 1 : -1]
+    base = calls[0].args[0]
+    assert [(int(e.args[0]) - int(base), e.args[1], e.recorded) for e in calls] == events  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a namespace")
+def test_a_segment_of_another_ipc_namespace_is_not_there_and_its_number_is_another_ones(
+    tmp_path: Path,
+) -> None:
+    events, _ = said(
+        tmp_path,
+        """
+libc.shmat.restype = ctypes.c_long
+libc.shmat.argtypes = libc.shmdt.argtypes = [ctypes.c_long] * 3
+outer = [libc.shmget(0, size, 0o1600) for size in (4096, 8192)]
+try:
+    pid = os.fork()
+    if pid == 0:
+        assert libc.unshare(0x08000000) == 0
+        assert libc.shmat(outer[1], 0, 0) == -1
+        inner = libc.shmget(0, 5 * 4096, 0o1600)
+        at = libc.shmat(inner, 0, 0)
+        assert at > 0 and libc.shmdt(at, 0, 0) == 0
+        again = libc.shmat(inner, 0, 0)
+        os._exit(0 if again > 0 else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    at = libc.shmat(outer[1], 0, 0)
+finally:
+    for segment in outer:
+        libc.shmctl(segment, 0, 0)
+""",
+    )
+    assert sum(e.name == "shmat" and (e.recorded or 0) > 0 for e in events) == 3
+
+
+def test_a_pointer_that_io_setup_cannot_use_is_believed(tmp_path: Path) -> None:
+    code = """
+used = ctypes.c_long(1)
+assert libc.syscall(206, 1, 0, 0, 0, 0, 0) == -1
+assert libc.syscall(206, 1, ctypes.addressof(used), 0, 0, 0, 0) == -1
+"""
+    _, text = said(tmp_path, code)
+    assert "2 refused by the machine, believed" in text

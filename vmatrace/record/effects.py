@@ -11,7 +11,7 @@ from collections.abc import Callable
 from vmatrace import abi
 from vmatrace.calls import Range, given, touched
 from vmatrace.layout import Layout
-from vmatrace.record.pages import PRIVATE, WIPED, WRITABLE, WRITTEN, Pieces
+from vmatrace.record.pieces import PRIVATE, WIPED, WRITABLE, WRITTEN, Pieces
 from vmatrace.record.tasks import AddressSpace, Pending
 
 

@@ -22,7 +22,7 @@ from vmatrace import abi
 from vmatrace.calls import CALLS
 from vmatrace.event import File
 from vmatrace.kernels import FILE_SYSTEMS
-from vmatrace.layout import Layout
+from vmatrace.layout import Layout, Mapping
 from vmatrace.oracle.errors import Unavailable
 from vmatrace.oracle.proc import check_proc
 from vmatrace.record.smaps import vmflags_at
@@ -58,6 +58,13 @@ def _sealed(fd: int) -> bool:
         return bool(fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _SEAL_WRITE)
     except OSError:
         return False
+
+
+def _ipc(pid: int) -> str:
+    """The number of the IPC namespace of *pid*, empty where that is not to be had."""
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{pid}/ns/ipc")[5:-1]
+    return ""
 
 
 def printable(path: str) -> str:
@@ -147,7 +154,7 @@ class OpenFiles:
             return None
         path = printable(os.readlink(f"/proc/self/fd/{own}"))
         fs = self._file_system(own, pid, status)
-        path = "/dev/zero" if fs == "devzero" else path
+        path = "/dev/zero" if fs == "devzero" else self._first_name(path, identity, pid)
         mode = _MODES.get(flags & 3, "rw")
         noexec = ("mr", "mw") if os.fstatvfs(own).f_flag & _ST_NOEXEC else ()
         file = File(path, "legacy" if fs == "devzero" else fs, mode, vmflags=noexec)
@@ -211,8 +218,13 @@ class OpenFiles:
             self._free.setdefault(replace(opened.file, vmflags=codes), []).append(key)
         opened.keys.clear()
 
-    def segment(self, shmid: int) -> tuple[str, int] | None:
-        """The name of System V segment *shmid* among the files, and its size in bytes."""
+    def segment(self, shmid: int, tid: int) -> tuple[str, int] | None:
+        """The name of System V segment *shmid* among the files, and its size in bytes.
+
+        None where thread *tid* is in another IPC namespace: there it is another one.
+        """
+        if _ipc(tid) != _ipc(self._pid):
+            return None
         with contextlib.suppress(OSError), open("/proc/sysvipc/shm", encoding="ascii") as table:
             for line in table.readlines()[1:]:
                 fields = line.split()
@@ -223,9 +235,8 @@ class OpenFiles:
                     return key, size
         return None
 
-    def huge_segment(self, shmid: int, at: tuple[int, int]) -> None:
-        """Say of segment *shmid* that it is of huge pages, if it is: thread and address of it."""
-        key = f"shm_{shmid}"
+    def huge_segment(self, key: str, at: tuple[int, int]) -> None:
+        """Say of segment *key* that it is of huge pages, if it is: thread and address of it."""
         file = self.described[key]
         if file.fs == "tmpfs" and "ht" in vmflags_at(*at):
             self.described[key] = replace(file, fs="hugetlbfs")
@@ -237,7 +248,7 @@ class OpenFiles:
                 start, _, rest = line.partition(b"-")
                 if int(start, 16) == address:
                     fields = rest.split(None, 5)
-                    key, size = f"shm_{shmid}", int(fields[0], 16) - address
+                    key, size = f"shm_{shmid}_{_ipc(tid)}", int(fields[0], 16) - address
                     path = printable(os.fsdecode(fields[5].rstrip(b"\n")))
                     self.described[key] = File(path, "tmpfs", size=size)
                     return key, size
@@ -324,8 +335,26 @@ class OpenFiles:
             if mapping.name and (mapping.inode or not mapping.name.isascii()):
                 name = printable(mapping.name)
                 old = self._names.get((name.removesuffix(" (deleted)"), mapping.inode))
-                mapping.name = name if old is None else old
+                mapping.name = (self._renamed(mapping) or name) if old is None else old
         return layout
+
+    def _renamed(self, mapping: Mapping) -> str | None:
+        """The name that the file of *mapping* had when it was mapped first, None: not known."""
+        major, minor = (int(part, 16) for part in mapping.device.split(":"))
+        several = self._live.get((os.makedev(major, minor), mapping.inode))
+        return several[0].file.path if several else None
+
+    def _first_name(self, path: str, identity: tuple[int, int], pid: int) -> str:
+        """*path*, or what its file was called when it was mapped and is not called any more."""
+        for opened in self._live.get(identity, ()):
+            first = opened.file.path
+            with contextlib.suppress(OSError):
+                status = os.stat(f"/proc/{pid}/root{first}")
+                if (status.st_dev, status.st_ino) == identity:
+                    continue
+            if first.startswith("/") and not first.endswith(" (deleted)"):
+                return first
+        return path
 
     def close(self) -> None:
         """Close every duplicate."""

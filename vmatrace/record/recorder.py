@@ -1,8 +1,7 @@
 """What the stops of a process tree mean: events, faults and final layouts, in the order made.
 
 Knows calls, address spaces and the trace's events; not who is resumed when (tracer), nor how
-anything is written (spool). Faults are found where they can matter: before a call, a fork and the
-end, by looking at the memory that has become writable and has had no page of its own yet.
+anything is written (spool), or seen of memory (firstwrites).
 """
 
 from __future__ import annotations
@@ -10,14 +9,15 @@ from __future__ import annotations
 from typing import Final, cast
 
 from vmatrace import abi
-from vmatrace.calls import ALIASES, BIRTHS, DEATHS, EXECS, Range
+from vmatrace.calls import ALIASES, BIRTHS, DEATHS, EXECS
 from vmatrace.event import Event, Fd
-from vmatrace.layout import Layout, parse_layout
+from vmatrace.layout import Layout
 from vmatrace.record import decode, effects
 from vmatrace.record.files import OpenFiles
 from vmatrace.record.filter import UNFOLLOWED, in_words, is_unfollowed
-from vmatrace.record.pages import PRIVATE, WRITABLE, WRITTEN, Pagemap, Pieces
-from vmatrace.record.smaps import ranges_and_flags
+from vmatrace.record.firstwrites import FirstWrites
+from vmatrace.record.pages import Pagemap
+from vmatrace.record.pieces import Pieces
 from vmatrace.record.spool import Spool
 from vmatrace.record.status import binds_nobody, exe, is_short, start_brk
 from vmatrace.record.tasks import AddressSpace, Pending, Task, ThreadGroup
@@ -27,8 +27,6 @@ from vmatrace.record.userfaultfds import Userfaultfds, is_made_by, learn
 _NOT_MEMORY: Final = (-19, -6, -95)  # ENODEV, ENXIO, EOPNOTSUPP
 #: Calls that are no events with some arguments.
 _NOT_ALWAYS: Final = frozenset({"userfaultfd", "ioctl", "setrlimit", "prlimit64", *UNFOLLOWED})
-#: So many layouts are kept, in case the next is one of them.
-_KEPT: Final = 64
 
 
 class Recorder:
@@ -54,7 +52,7 @@ class Recorder:
         #: Processes that somebody else began to trace, by name.
         self.surrendered: list[str] = []
         self._closed = False
-        self._layouts: dict[tuple[bytes, int], Layout] = {}
+        self._memory = FirstWrites(files, spool, page_size)
         self._kernel = kernel
         self._page = page_size
 
@@ -88,7 +86,7 @@ class Recorder:
             self.last(task)
         elif name in BIRTHS:
             if not pending.birth & abi.CLONE_VM:  # what the parent has written to, the child has
-                self._note_faults(process)
+                self._memory.note(process)
         else:
             if name in _NOT_ALWAYS and (
                 is_made_by(name, args)
@@ -113,7 +111,9 @@ class Recorder:
                 process, values[0] = target, 0
             elif name == "process_madvise":
                 values[0] = decode.pid_of(process.pid, cast(int, values[0]))
-            elif name == "shmat" and (segment := self.files.segment(cast(int, values[0]))):
+            elif name == "shmat" and (
+                segment := self.files.segment(cast(int, values[0]), task.tid)
+            ):
                 values[0] = Fd(segment[0])
                 pending.size = segment[1]
             if pending.watcher is not None:
@@ -121,7 +121,10 @@ class Recorder:
                 values[0] = Fd(pending.watcher[1].key)
             pending.event = Event(name, tuple(values), "", pid=process.name)
             pending.reach = effects.reach(process.space, pending, self._page)
-            self._note_faults_near(process, pending.reach)
+            if name == "munmap" and pending.reach and Pagemap.queries:
+                self._memory.note_within(process, *pending.reach[0])
+            else:
+                self._memory.note_near(process, pending.reach)
 
     def leave(self, task: Task, pending: Pending, result: int | None) -> None:
         """*task* has made its call; *result* None: it was not made, or will be made again."""
@@ -148,14 +151,19 @@ class Recorder:
                 shared = pending.args[3] & abi.MAP_TYPE != abi.MAP_PRIVATE
                 key = self.files.key(pending.opened, shared, at)
                 event.args = (*event.args[:4], Fd(key), *event.args[5:])
-            elif event.name == "shmat" and result > 0:
-                self.files.huge_segment(pending.args[0], (task.tid, result))
+            elif event.name == "shmat" and result == -abi.EINVAL:
+                # Maybe there is no such segment any more, or not in its namespace.
+                event.args = (pending.args[0] & 0x7FFFFFFF, *event.args[1:])
+            elif event.name == "shmat" and result > 0 and isinstance(event.args[0], Fd):
+                self.files.huge_segment(str(event.args[0].key), (task.tid, result))
             new = effects.placed(space, pending, result, self._page)
             if new is not None:  # whose neighbours were not known before
                 space.pieces.clear(*new)
-                self._note_faults_near(process, [new])
-            elif space.threads > 1:
-                self._note_faults_near(process, pending.reach)
+                self._memory.note_near(process, [new])
+            elif space.threads > 1 and event.name != "munmap":
+                self._memory.note_near(process, pending.reach)
+            if event.name in ("mprotect", "pkey_mprotect") and result < 0:
+                self._note_part(process, event, pending)
             if not (event.name == "mmap" and result in _NOT_MEMORY):
                 event.recorded = result
                 self.spool.add(event)
@@ -173,6 +181,18 @@ class Recorder:
         if pending.opened is not None:
             self.files.release(pending.opened)
 
+    def _note_part(self, process: ThreadGroup, event: Event, pending: Pending) -> None:
+        """A protection that was refused may be in force up to some VMA: make two calls of it."""
+        pagemap, (start, length, prot) = process.space.pagemap, pending.args[:3]
+        if pagemap is None or start % self._page:
+            return
+        done = pagemap.protected(start, start + length, prot)
+        if done > start:
+            more = event.args[2:]
+            first = (start, done - start, *more)
+            self.spool.add(Event(event.name, first, "", pid=event.pid, recorded=0))
+            event.args = (done, start + length - done, *more)
+
     # --- processes --------------------------------------------------------------------------
 
     def born(self, parent: Task, tid: int, pending: Pending, shared: bool) -> ThreadGroup:
@@ -186,8 +206,8 @@ class Recorder:
             space.segments = dict(old.segments)
             if recorded:
                 if old.threads > 1:  # what the child has got, the parent had
-                    self._note_faults(process, space)
-                self._note_stacks(process, space if old.threads > 1 else old, tid)
+                    self._memory.note(process, space)
+                self._memory.note_stacks(process, space if old.threads > 1 else old, tid)
             space.stacks = set(old.stacks)
         child = ThreadGroup(tid, str(tid), space)
         child.foreign = process.foreign
@@ -205,8 +225,8 @@ class Recorder:
         path = memory.text(pending.args[0 if pending.name == "execve" else 1])
         pending.event = Event("execve", (path,), "", pid=task.process.name, recorded=0)
         if len(task.process.space.processes) == 1:
-            self._note_faults(task.process)
-            pending.layout = self._final(task.process, task.tid)
+            self._memory.note(task.process)
+            pending.layout = self._memory.final(task.process, task.tid)
 
     def executed(self, task: Task, pending: Pending | None) -> None:
         """*task* is at the first instruction of a new image; *pending* is its execve."""
@@ -240,7 +260,7 @@ class Recorder:
 
     def _meet(self, process: ThreadGroup, tid: int) -> Layout:
         """The layout of an address space that is new to us; *tid* is a thread in it."""
-        space, layout = process.space, self._layout(tid, with_pages=True)
+        space, layout = process.space, self._memory.layout(tid, with_pages=True)
         space.pagemap = self._pagemap(tid)
         process.foreign = is_short(tid) or space.pagemap is None
         if process.foreign:
@@ -275,8 +295,8 @@ class Recorder:
             return
         if process.space.watchers:
             self._userfaultfds.note_released(process.space, tid)
-        self._note_faults(process)
-        if layout := self._final(process, tid):  # empty where the memory is gone already
+        self._memory.note(process)
+        if layout := self._memory.final(process, tid):  # empty where the memory is gone already
             self.spool.expect(layout, process.name, self._kernel)
 
     def frozen(self, space: AddressSpace) -> None:
@@ -323,70 +343,3 @@ class Recorder:
         space.pieces.forget()
         if space.pagemap is not None:
             space.pagemap.close()
-
-    # --- memory -----------------------------------------------------------------------------
-
-    def _note_faults(self, process: ThreadGroup, seen: AddressSpace | None = None) -> None:
-        """Events for what was written since the last call; *seen*: as its child has it."""
-        space = seen or process.space
-        if space.pagemap is None or not space.pieces.open:
-            return
-        for page in space.pagemap.fresh(space.pieces):
-            if seen is not None:
-                process.space.pieces.written_at(page)
-            self._fault(process, page)
-
-    def _note_faults_near(self, process: ThreadGroup, ranges: list[Range] | None) -> None:
-        """As _note_faults(), where a call that works on *ranges* can tell; None: anywhere."""
-        space = process.space
-        if space.pagemap is None or not space.pieces.open:
-            return
-        if ranges is None:
-            self._note_faults(process)
-            return
-        if not ranges and not space.pieces.borders:
-            return
-        for page in space.pagemap.near(space.pieces, ranges):
-            self._fault(process, page)
-
-    def _fault(self, process: ThreadGroup, page: int) -> None:
-        args = (page, self._page, abi.PROT_WRITE)
-        self.spool.add(Event("fault", args, "", pid=process.name))
-
-    def _final(self, process: ThreadGroup, tid: int) -> Layout:
-        layout = self._layout(tid)
-        self._note_growth(process, layout)
-        return layout
-
-    def _note_growth(self, process: ThreadGroup, layout: Layout) -> None:
-        """A fault for each stack that has grown: at its lowest page."""
-        pieces = process.space.pieces
-        for vma in layout:
-            if vma.vm_flags & abi.VM_GROWSDOWN and not pieces.covered(vma.start):
-                pieces.grow_down(vma.start, vma.end, PRIVATE | WRITABLE | WRITTEN)
-                self._fault(process, vma.start)
-
-    def _note_stacks(self, process: ThreadGroup, seen: AddressSpace, tid: int) -> None:
-        """As _note_growth(), at a fork: *seen*, its parent or child, has the stacks as they are."""
-        if seen.pagemap is None or not Pagemap.queries:
-            self._note_growth(process, self._layout(tid))
-            return
-        space = process.space
-        for end in space.stacks:
-            stack = seen.pagemap.vma_at(end - 1)
-            if stack is not None and not space.pieces.covered(stack[0]):
-                space.pieces.grow_down(*stack, PRIVATE | WRITABLE | WRITTEN)
-                self._fault(process, stack[0])
-
-    def _layout(self, tid: int, with_pages: bool = False) -> Layout:
-        """What smaps shows of thread *tid*; not to be changed, for children often have the same."""
-        lines = ranges_and_flags(tid, with_pages)
-        key = (lines, self.files.renamed)
-        layout = self._layouts.get(key)
-        if layout is None:
-            text = lines.decode("utf-8", "backslashreplace")
-            layout = self.files.rename(parse_layout(text))
-            if len(self._layouts) == _KEPT:
-                self._layouts.clear()
-            self._layouts[key] = layout
-        return layout

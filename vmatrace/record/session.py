@@ -21,7 +21,7 @@ from vmatrace.record import launch, stops
 from vmatrace.record.files import OpenFiles
 from vmatrace.record.filter import calls
 from vmatrace.record.launch import CannotStart, Launched
-from vmatrace.record.pages import Pieces
+from vmatrace.record.pieces import Pieces
 from vmatrace.record.recorder import Recorder
 from vmatrace.record.spool import Spool
 from vmatrace.record.status import may_lock_all

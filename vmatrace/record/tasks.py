@@ -10,7 +10,8 @@ from vmatrace.calls import Range
 from vmatrace.event import Event
 from vmatrace.layout import Layout
 from vmatrace.record.files import Opened
-from vmatrace.record.pages import Pagemap, Pieces
+from vmatrace.record.pages import Pagemap
+from vmatrace.record.pieces import Pieces
 
 
 @dataclass(eq=False)

@@ -28,7 +28,7 @@ from vmatrace.record.filter import (
     strict_program,
     wanted,
 )
-from vmatrace.record.pages import Pieces
+from vmatrace.record.pieces import Pieces
 from vmatrace.record.recorder import Recorder
 from vmatrace.record.stops import Gone, Waiter
 from vmatrace.record.tasks import AddressSpace, Pending, Task, ThreadGroup

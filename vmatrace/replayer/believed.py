@@ -28,6 +28,9 @@ _NEAR: Final = 64  # so far from the limit, and a thousandth of it, the count ma
 
 #: Errors that arguments and the memory alone decide: of a recording they are not believed.
 OF_ARGUMENTS: Final = frozenset({abi.EINVAL, abi.EFAULT, abi.EBADF, abi.EEXIST})
+#: Calls whose failures are believed whatever they are: of brk() it is the break that stayed, and
+#: io_setup() looks at memory of the program that no trace has.
+ALWAYS: Final = frozenset({"brk", "io_setup"})
 #: Calls on a range of their first two arguments.
 _RANGED: Final = frozenset({
     "munmap", "mprotect", "pkey_mprotect", "madvise", "mlock", "mlock2", "munlock", "mbind",

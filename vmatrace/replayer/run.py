@@ -241,7 +241,7 @@ class Replay:
 
     def _stands(self, name: str, recorded: int) -> bool:
         """Whether a recorded failure is believed: of a log each, else what a machine refuses."""
-        return self._partial or name == "brk" or -recorded not in believed.OF_ARGUMENTS
+        return self._partial or name in believed.ALWAYS or -recorded not in believed.OF_ARGUMENTS
 
     def _failed(self, mm: Mm, event: Event, arguments: Any, recorded: int) -> int | None:
         """A call that failed, maybe for reasons that the trace does not show."""

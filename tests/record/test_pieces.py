@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmatrace.record.pages import PRIVATE, WIPED, WRITABLE, WRITTEN, Pieces
+from vmatrace.record.pieces import PRIVATE, WIPED, WRITABLE, WRITTEN, Pieces
 
 PAGE = 0x1000
 PAGES = 24
