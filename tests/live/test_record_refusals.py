@@ -19,6 +19,7 @@ from live.test_record import ENVIRONMENT, PYTHON, RECORD, exact, record
 from live.test_record_unharmed import HEAD
 from vmatrace import abi
 from vmatrace.event import Event
+from vmatrace.record.filter import has_x32
 from vmatrace.trace.file import load_trace
 
 #: A program of 32 bits, which maps memory and exits (or sleeps, if told so by a second argument).
@@ -230,6 +231,15 @@ ctypes.CFUNCTYPE(ctypes.c_int)(page)()
     assert "not followed" in text
     comment = (tmp_path / "trace.yaml").read_text(encoding="utf-8").partition("vmatrace: 1")[0]
     assert "calls of 32 bits (int 0x80) of main" in comment.replace("\n# ", " ")
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="x32 is an ABI of x86-64")
+def test_calls_of_the_x32_abi_are_named_where_the_kernel_has_it(tmp_path: Path) -> None:
+    code = "say(libc.syscall(0x40000009, 0, 4096, 3, 0x22, -1, 0) > 0)"
+    done = record(tmp_path, PYTHON, "-S", "-c", HEAD + code, options=())
+    assert done.returncode == 0
+    named = "calls of the x32 ABI of main" in done.stderr
+    assert named == (done.stdout == "True\n") == has_x32()
 
 
 def test_processes_that_vanish_while_they_are_attached_to_give_no_traceback(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ common.h; numbers beyond those of oracle.arch: syscall_64.tbl, asm-generic/unist
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +28,7 @@ UNFOLLOWED: Final = {"map_shadow_stack": (), "arch_prctl": (0x5001,), "prctl": (
 #: mmap2, madvise, remap_file_pages. A program of 64 bits may make them (int 0x80).
 OTHER_ABI: Final = 0x40000003
 _OF_OTHER_ABI: Final = (45, 90, 91, 117, 125, 163, 192, 219, 257)
+_GETPID: Final = 39
 #: Requests of ptrace(2) by which one process begins to trace another: TRACEME, ATTACH, SEIZE.
 TRACING: Final = (0, 16, 0x4206)
 
@@ -99,7 +101,7 @@ _LOAD, _EQUAL, _SET, _RETURN, _AT_LEAST = 0x20, 0x15, 0x45, 0x06, 0x35
 _TRACE, _ALLOW = 0x7FF00000, 0x7FFF0000
 _NR, _ARCH, _ARGS = 0, 4, 16
 #: SyscallTable of the x32 ABI have this bit in their number.
-_X32: Final = 0x40000000
+X32: Final = 0x40000000
 
 
 def program(table: SyscallTable, action: int = _TRACE) -> bytes:
@@ -120,7 +122,7 @@ def program(table: SyscallTable, action: int = _TRACE) -> bytes:
     apart = (*selected, "clone")
     lines: list[tuple[int, str, str, int]] = [
         (_LOAD, "", "", _ARCH), (_EQUAL, "", "other", table.audit), (_LOAD, "", "", _NR),
-        (_AT_LEAST, "allow", "", _X32),
+        (_AT_LEAST, "x32", "", X32),
         *((_EQUAL, "trace", "", n) for n, name in table.names.items() if name not in apart),
         *((_EQUAL, name, "", table.numbers[name]) for name in selected),
         (_EQUAL, "clone", "allow", table.numbers["clone"]),
@@ -147,6 +149,9 @@ def program(table: SyscallTable, action: int = _TRACE) -> bytes:
     lines += [(_EQUAL, "", "allow", OTHER_ABI), (_LOAD, "", "", _NR)]
     lines += [(_EQUAL, "trace", "", number) for number in _OF_OTHER_ABI]
     lines.append((_RETURN, "", "", _ALLOW))
+    places["x32"] = len(lines)
+    lines += [(_EQUAL, "trace", "", X32 | n) for n, name in table.names.items() if of_x32(name)]
+    lines.append((_RETURN, "", "", _ALLOW))
     places["trace"] = len(lines)
     lines.append((_RETURN, "", "", action))
     places["allow"] = len(lines)
@@ -159,6 +164,17 @@ def program(table: SyscallTable, action: int = _TRACE) -> bytes:
         struct.pack("<HBBI", op, jump(yes, at), jump(no, at), k)
         for at, (op, yes, no, k) in enumerate(lines)
     )
+
+
+def of_x32(name: str) -> bool:
+    """Whether call *name* has the same number in the x32 ABI, and changes memory."""
+    call = CALLS.get(name)
+    return call is not None and (call.ranged or call.result == "addr" or name == "shmdt")
+
+
+def has_x32() -> bool:
+    """Whether the kernel makes calls of the x32 ABI (CONFIG_X86_X32_ABI); elsewhere they fail."""
+    return native().name == "x86_64" and ctypes.CDLL(None).syscall(X32 | _GETPID) > 0
 
 
 #: What the kernel lets a thread do in strict mode: read, write, rt_sigreturn, exit.

@@ -23,7 +23,9 @@ from vmatrace.record.filter import (
     BEYOND_STRICT,
     OTHER_ABI,
     STRICT,
+    X32,
     SyscallTable,
+    has_x32,
     is_strict,
     strict_program,
     wanted,
@@ -278,6 +280,8 @@ class Tracer:
                 self._keep_traced(task, name, args, birth)
         if audit == OTHER_ABI and op == stops.FILTERED:
             self._recorder.not_followed(task.process, "calls of 32 bits (int 0x80)")
+        elif number >= X32 and op == stops.FILTERED and has_x32():
+            self._recorder.not_followed(task.process, "calls of the x32 ABI")
         if (
             name is None
             or not ours
