@@ -222,6 +222,9 @@ class Expectation:
     name: str = ""
 
 
+#: The number that stands for the first process, "main", where a call names a process.
+FIRST: Final = 1
+
 #: Counts an expectation may state.
 EXPECTED_COUNTS: Final = (
     "vmas", "peak_vmas", "mergeable", "merges", "blocked_only_by_mergeable",

@@ -16,7 +16,7 @@ from vmatrace import kernels
 from vmatrace.api import Following, KernelLike, explain, kernel, layout_after
 from vmatrace.calls import CALLS, Param
 from vmatrace.engine import view
-from vmatrace.event import Arg, Event, Fd, File, format_call
+from vmatrace.event import FIRST, Arg, Event, Fd, File, format_call
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Layout, parse_layout
 from vmatrace.replayer.result import Step
@@ -107,7 +107,7 @@ class Process:
         )
         self.pid = "main"
         #: The number that fork() returned for it.
-        self.number = 1
+        self.number = FIRST
         self._machine = _Machine(start, _kernel(kernel))
         self._last: Step | None = None
         self._ended = False

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from program import LIMIT, ROOT, await_that
 
+from vmatrace import abi
 from vmatrace.event import Event
 from vmatrace.record.pages import Pagemap
 from vmatrace.record.pieces import PRIVATE, WRITABLE, Pieces
@@ -154,6 +155,30 @@ def test_memory_that_the_kernel_wrote_and_stacks_that_grew_are_faults_too(tmp_pa
     )
     events = exact(tmp_path, code)
     assert sum(event.name == "fault" for event in events) > 5
+
+
+def test_a_child_advises_the_memory_of_the_first_process(tmp_path: Path) -> None:
+    code = """
+import ctypes, os
+libc = ctypes.CDLL(None)
+libc.syscall.restype = libc.mmap.restype = ctypes.c_long
+area = libc.mmap(0, 1 << 16, 3, 0x22, -1, 0)
+first = os.getpid()
+if os.fork() == 0:
+    vector = (ctypes.c_size_t * 2)(area, 8192)
+    fd = os.pidfd_open(first)
+    done = [libc.syscall(440, fd, vector, 1, advice, 0) for advice in (20, 12, 18)]
+    assert done == [8192, -1, -1], done
+    assert libc.syscall(440, 1, vector, 1, 20, 0) == -1  # no pidfd
+    os._exit(0)
+assert os.wait()[1] == 0
+os._exit(0)
+"""
+    events = exact(tmp_path, code)
+    asked = [event for event in events if event.name == "process_madvise"]
+    assert [(event.args[0], event.recorded) for event in asked] == [
+        (1, 8192), (1, -abi.EINVAL), (1, -abi.EINVAL), (-1, -abi.EBADF),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("end", ["", "os.unlink('c')", "os.rename('c', 'd')"])

@@ -31,7 +31,7 @@ from typing import Final, NamedTuple
 
 from vmatrace import abi
 from vmatrace.calls import BIRTHS, DEATHS, EXECS
-from vmatrace.event import Arg, Event, Expectation, Expr, Fd, File
+from vmatrace.event import FIRST, Arg, Event, Expectation, Expr, Fd, File
 from vmatrace.layout import Layout
 from vmatrace.oracle import arch as archs
 from vmatrace.oracle import calls, spawn, uffd
@@ -410,6 +410,7 @@ class Sandbox:
         numbers, tracee, opened = self._arch.calls, process.tracee, None
         wanted = values[0]
         if isinstance(wanted, str) or wanted >= 0:
+            wanted = "main" if wanted == FIRST else wanted
             alive = self._processes.items()
             pids = [p.tracee.pid for name, p in alive if wanted in (name, p.tracee.pid)]
             if not pids:

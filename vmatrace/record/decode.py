@@ -113,13 +113,16 @@ def birth(name: str, flags: int) -> list[Arg]:
 
 
 def pid_of(pid: int, pidfd: int) -> int:
-    """The number of the process that a descriptor of process *pid* stands for, or *pidfd*."""
+    """The number of the process that a descriptor of process *pid* stands for.
+
+    -1 for a descriptor of something else; *pidfd* where it is none.
+    """
     try:
         with open(f"/proc/{pid}/fdinfo/{pidfd}", encoding="ascii") as table:
             found = re.search(r"^Pid:\s*(\d+)", table.read(), re.MULTILINE)
     except OSError:
         return pidfd
-    return int(found[1]) if found else pidfd
+    return int(found[1]) if found else -1
 
 
 def _prctl(values: list[Arg], args: tuple[int, ...], memory: Memory) -> list[Arg]:

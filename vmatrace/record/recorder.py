@@ -10,7 +10,7 @@ from typing import Final, cast
 
 from vmatrace import abi
 from vmatrace.calls import ALIASES, BIRTHS, DEATHS, EXECS
-from vmatrace.event import Event, Fd
+from vmatrace.event import FIRST, Event, Fd
 from vmatrace.layout import Layout
 from vmatrace.record import decode, effects
 from vmatrace.record.files import OpenFiles
@@ -110,7 +110,9 @@ class Recorder:
                     return
                 process, values[0] = target, 0
             elif name == "process_madvise":
-                values[0] = decode.pid_of(process.pid, cast(int, values[0]))
+                number = decode.pid_of(process.pid, cast(int, values[0]))
+                first = self.root is not None and number == self.root.pid
+                values[0] = FIRST if first else number
             elif name == "shmat" and (
                 segment := self.files.segment(cast(int, values[0]), task.tid)
             ):

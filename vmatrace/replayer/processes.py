@@ -13,6 +13,7 @@ from vmatrace.engine.limits import Limits
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls import uffd
 from vmatrace.engine.vma import Vma, some
+from vmatrace.event import FIRST
 from vmatrace.replayer.result import child_name
 
 #: The number of the first child whose fork has no recorded result.
@@ -33,7 +34,7 @@ class Processes:
         self._own_limits: dict[str, Limits] = {}
         #: Of who shares its memory, where one of them has called personality(2).
         self.personas: dict[str, int] = {}
-        self._names: dict[int, str] = {}
+        self._names: dict[int, str] = {FIRST: "main"}
         self._next_pid = FIRST_CHILD
 
     def __getitem__(self, name: str) -> Mm:
