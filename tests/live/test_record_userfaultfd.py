@@ -6,11 +6,17 @@ Each program is recorded and replayed to what the kernel showed (--check).
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from live.test_record import LIMIT, PYTHON, Running, await_tracer, work
 from live.test_record_refusals import said
+from live.test_record_unharmed import HEAD
+from vmatrace.event import Event
+from vmatrace.trace.file import load_trace
 
 pytestmark = [
     pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of calls"),
@@ -194,3 +200,44 @@ def test_that_of_a_child_ends_for_the_child_alone(tmp_path: Path) -> None:
 def test_an_ioctl_of_another_file_is_no_event(tmp_path: Path) -> None:
     events, _ = said(tmp_path, USERFAULTFD + "assert ask(1, 0xC018AA3F, 0xAA, 0) == -1")
     assert "ioctl" not in {event.name for event in events}
+
+
+#: Registers the second and third of eight pages, and at the second line closes the descriptors.
+EARLY = """
+fds = [make({features}) for _ in range({count})]
+a = area()
+register(fds[0], a + 4096)
+for line in sys.stdin:
+    maps()
+    if line == 'close\\n':
+        [os.close(fd) for fd in fds]
+        libc.mmap(a, 4096, 1, 0x32, -1, 0)
+    print('worked', flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("count", "features", "why"),
+    [(1, 0, "check: exact"), (1, 0x42, "check: exact"), (2, 0, "several userfaultfds from before")],
+)
+def test_one_that_was_made_before_is_found_at_its_process(
+    tmp_path: Path, count: int, features: int, why: str
+) -> None:
+    code = EARLY.format(features=features, count=count)
+    with subprocess.Popen(
+        (PYTHON, "-S", "-c", HEAD + USERFAULTFD + code), stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True,
+    ) as other:  # fmt: skip
+        work(other)
+        running = Running(tmp_path, "-p", str(other.pid))
+        await_tracer(other.pid)
+        work(other)
+        assert other.stdin is not None
+        other.stdin.write("close")
+        work(other)
+        work(other)
+        _, _, err = running.end(signal.SIGINT)
+        assert why in err
+        other.communicate(timeout=LIMIT)
+    events = [e for e in load_trace(tmp_path / "trace.yaml").items() if isinstance(e, Event)]
+    assert [event.name for event in events].count("close") == (count == 1)

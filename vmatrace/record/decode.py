@@ -152,10 +152,15 @@ def _iovec(address: int, count: int, memory: Memory) -> Arg:
     return format_iovec(pairs)
 
 
+def format_api(features: int, api: int = 0xAA) -> str:
+    """``{api=0xaa, features=…}``, as the argument of an event."""
+    words = format_flags(features, ("UFFD_FEATURE_",)) if features else "0"
+    return f"{{api={api:#x}, features={words}}}"
+
+
 def _uffd(request: Arg, address: int, memory: Memory) -> Arg:
     if request == abi.UFFDIO_API and (words := memory.words(address, 2)):
-        features = format_flags(words[1], ("UFFD_FEATURE_",)) if words[1] else "0"
-        return f"{{api={words[0]:#x}, features={features}}}"
+        return format_api(words[1], words[0])
     if request == abi.UFFDIO_UNREGISTER and (words := memory.words(address, 2)):
         return format_uffdio(words[0], words[1])
     if request == abi.UFFDIO_REGISTER and (words := memory.words(address, 3)):

@@ -258,7 +258,10 @@ class Recorder:
 
     def attached(self, process: ThreadGroup) -> None:
         """The trace begins in the middle of the life of *process*, which is stopped."""
-        self.begin(process, self._meet(process, process.pid), None)
+        layout = self._meet(process, process.pid)
+        self.begin(process, layout, None)
+        if not self._userfaultfds.met(process, layout):
+            self.not_followed(process, "several userfaultfds from before")
 
     def _meet(self, process: ThreadGroup, tid: int) -> Layout:
         """The layout of an address space that is new to us; *tid* is a thread in it."""

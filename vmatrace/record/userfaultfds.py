@@ -16,16 +16,26 @@ from typing import Final
 
 from vmatrace import abi
 from vmatrace.calls import Range, numbers
-from vmatrace.event import Event, Fd, File
+from vmatrace.event import Event, Fd, File, format_flags
+from vmatrace.layout import Layout
+from vmatrace.record.decode import format_api
 from vmatrace.record.files import OpenFiles
 from vmatrace.record.smaps import vmflags_within
 from vmatrace.record.spool import Spool
 from vmatrace.record.tasks import AddressSpace, Pending, ThreadGroup, Watcher
-from vmatrace.structures import uffdio_range
+from vmatrace.structures import format_uffdio, uffdio_range
 
 #: ioctl on /dev/userfaultfd that makes one (USERFAULTFD_IOC_NEW).
 NEW: Final = 0xAA00
 PATH: Final = "anon_inode:[userfaultfd]"
+#: What the kernel notes of one whose UFFDIO_API has been called (UFFD_FEATURE_INITIALIZED).
+_INITIALIZED: Final = 1 << 31
+_MODES: Final = {
+    abi.UFFDIO_REGISTER_MODE_MISSING: abi.VM_UFFD_MISSING,
+    abi.UFFDIO_REGISTER_MODE_WP: abi.VM_UFFD_WP,
+    abi.UFFDIO_REGISTER_MODE_MINOR: abi.VM_UFFD_MINOR,
+    abi.UFFDIO_REGISTER_MODE_RWP: abi.VM_UFFD_RWP,
+}
 _CODES: Final = frozenset({"um", "uw", "ui"})
 _EVERYWHERE: Final[Range] = (0, 1 << 64)
 
@@ -77,6 +87,37 @@ class Userfaultfds:
         watcher = Watcher(key, inode, (process.pid, fd))
         process.space.watchers.append(watcher)
         return watcher
+
+    def met(self, process: ThreadGroup, layout: Layout) -> bool:
+        """*process*, which has *layout*, runs already: its userfaultfd is in events made anew.
+
+        *layout* is then without what is registered. False where there are several: nobody says
+        which of them a VMA is registered with.
+        """
+        contexts = dict(all_open([process]))
+        watched = [vma for vma in layout if vma.vm_flags & abi.VM_UFFD_FLAGS]
+        if len(contexts) != 1:
+            return not (contexts and watched)
+        ((inode, place),) = contexts.items()
+        watcher = self._add(process, place[1], inode)
+        features = _features(*place)
+        if features & _INITIALIZED:
+            self._again(process, watcher, abi.UFFDIO_API, format_api(features & ~_INITIALIZED))
+        for vma in watched:
+            modes = format_flags(
+                sum(mode for mode, flag in _MODES.items() if vma.vm_flags & flag),
+                ("UFFDIO_REGISTER_MODE_",),
+            )
+            vma.vm_flags &= ~abi.VM_UFFD_FLAGS
+            area = format_uffdio(vma.start, vma.end - vma.start, modes)
+            self._again(process, watcher, abi.UFFDIO_REGISTER, area)
+        return True
+
+    def _again(self, process: ThreadGroup, watcher: Watcher, request: int, argument: str) -> None:
+        args = (Fd(watcher.key), request, argument)
+        event = Event("ioctl", args, "", pid=process.name, recorded=0)
+        learn(watcher, event)
+        self._spool.add(event)
 
     def find(self, process: ThreadGroup, pending: Pending) -> bool:
         """Which one an ioctl is about; whether it is about one, and whose memory is left.
@@ -131,6 +172,15 @@ class Userfaultfds:
             child.watchers.append(
                 Watcher(watcher.key, inode, place, watcher.features, watcher.ranges[:])
             )
+
+
+def _features(pid: int, fd: int) -> int:
+    """``features`` of the userfaultfd at descriptor *fd* of *pid* (userfaultfd_show_fdinfo())."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as table:
+        for line in table:
+            if line.startswith("API:"):
+                return int(line.split(":")[2], 16)
+    return 0
 
 
 def learn(watcher: Watcher, event: Event) -> None:
