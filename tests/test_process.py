@@ -176,3 +176,12 @@ def test_the_trace_of_any_calls_leads_to_the_same(seed: int) -> None:
             assert process.last.errno in ("ENOMEM", "EFAULT")
     for process in family:
         same(process)
+
+
+def test_a_child_advises_the_memory_of_the_first_process() -> None:
+    first = vmatrace.Process("6.12")
+    area = first.mmap(None, 0x2000, RW, ANON)
+    child = first.fork()
+    assert child.process_madvise(first, [(area, 0x1000)], advice="MADV_COLD") == 0x1000
+    with pytest.raises(OSError, match="Invalid argument"):
+        child.process_madvise(first, [(area, 0x1000)], advice="MADV_DONTDUMP")

@@ -337,3 +337,20 @@ assert libc.syscall(206, 1, ctypes.addressof(used), 0, 0, 0, 0) == -1
 """
     _, text = said(tmp_path, code)
     assert "2 refused by the machine, believed" in text
+
+
+def test_a_removed_segment_that_is_not_mapped_again_leaves_a_hole(tmp_path: Path) -> None:
+    events, _ = said(
+        tmp_path,
+        """
+libc.shmat.restype = ctypes.c_long
+libc.shmat.argtypes = libc.shmdt.argtypes = [ctypes.c_long] * 3
+segment = libc.shmget(0, 8192, 0o1600)
+at = libc.shmat(segment, 0, 0)
+libc.shmctl(segment, 0, 0)
+assert libc.syscall(216, at, 8192, 0, 0, 0, 0) == -1
+assert libc.shmdt(at, 0, 0) == -1
+maps()
+""",
+    )
+    assert ("munmap", 0) in {(event.name, event.recorded) for event in events[-8:]}

@@ -54,12 +54,7 @@ HARMFUL: Final = re.compile(
 #: Seconds that a run may take.
 LIMIT: Final = 90
 #: What is not exact, and why: by suite and a name or the beginning of one.
-REASONS: Final[dict[tuple[str, str], str]] = {
-    ("selftests/mm", "virtual_address_range"): "it maps and unmaps 131,000 times, which takes "
-    "longer than a run may",
-    ("LTP", "shmctl05"): "a System V segment that was removed cannot be mapped again by "
-    "remap_file_pages(), which then leaves a hole; shmctl() is not in a trace",
-}
+REASONS: Final[dict[tuple[str, str], str]] = {}
 
 
 class Run(NamedTuple):

@@ -408,9 +408,8 @@ class Sandbox:
     def _process_madvise(self, process: _Process, values: list[int | str]) -> int:
         """The pidfd is a process of the trace, by name or number; PIDFD_SELF is negative."""
         numbers, tracee, opened = self._arch.calls, process.tracee, None
-        wanted = values[0]
+        wanted = "main" if values[0] == FIRST else values[0]
         if isinstance(wanted, str) or wanted >= 0:
-            wanted = "main" if wanted == FIRST else wanted
             alive = self._processes.items()
             pids = [p.tracee.pid for name, p in alive if wanted in (name, p.tracee.pid)]
             if not pids:

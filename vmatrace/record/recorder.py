@@ -166,6 +166,8 @@ class Recorder:
                 self._memory.note_near(process, pending.reach)
             if event.name in ("mprotect", "pkey_mprotect") and result < 0:
                 self._note_part(process, event, pending)
+            elif event.name == "remap_file_pages" and result == -abi.EINVAL:
+                self._note_hole(process, event, pending)
             if not (event.name == "mmap" and result in _NOT_MEMORY):
                 event.recorded = result
                 self.spool.add(event)
@@ -194,6 +196,17 @@ class Recorder:
             first = (start, done - start, *more)
             self.spool.add(Event(event.name, first, "", pid=event.pid, recorded=0))
             event.args = (done, start + length - done, *more)
+
+    def _note_hole(self, process: ThreadGroup, event: Event, pending: Pending) -> None:
+        """Unmapped, and not mapped again, is a System V segment that was removed meanwhile."""
+        pagemap, pieces = process.space.pagemap, process.space.pieces
+        start, size = (value & -self._page for value in pending.args[:2])
+        if pagemap is None or not Pagemap.queries or not pieces.covered(start):
+            return
+        if pagemap.vma_at(start) is None:
+            pieces.clear(start, start + size)
+            args = (start, size)
+            self.spool.add(Event("munmap", args, "", pid=event.pid, recorded=0))
 
     # --- processes --------------------------------------------------------------------------
 
