@@ -11,8 +11,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from program import LIMIT
 
-from live.test_record import LIMIT, PYTHON, Running, await_tracer, work
+from live.test_record import PYTHON, Running, await_tracer, work
 from live.test_record_refusals import said
 from live.test_record_unharmed import HEAD
 from vmatrace.event import Event
