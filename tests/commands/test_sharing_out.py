@@ -43,6 +43,10 @@ VmFlags: rd mr mw me
 #: one again that is lost before the nanny has heard that it runs.)
 WORKER = 'while :; do "$0" -m distributed.cli.dask_worker "$@" --no-nanny --no-dashboard; done'
 
+#: A worker that is started again whenever it is lost, at whatever point. (A nanny does not start
+#: one again that is lost before the nanny has heard that it runs.)
+WORKER = 'while :; do "$0" -m distributed.cli.dask_worker "$@" --no-nanny --no-dashboard; done'
+
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
