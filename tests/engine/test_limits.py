@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from drawing import KINDS, PAGE, at, draw
+from drawing import KINDS, PAGE, at, draw, new_mm
 
 from vmatrace import abi
 from vmatrace.engine.limits import UNLIMITED, Limits, is_data, locked, overlap
+from vmatrace.engine.syscalls.heap import brk
 
 SHARED = KINDS["r"] | abi.VM_WRITE | abi.VM_SHARED
 
@@ -48,6 +49,16 @@ def test_without_limits_everything_fits() -> None:
     mm = draw("ww")
     assert UNLIMITED.may_expand(mm.vmas, KINDS["w"], abi.TASK_SIZE)
     assert UNLIMITED.may_lock(mm.vmas, abi.TASK_SIZE)
+
+
+def test_the_heap_may_reach_the_data_limit_and_not_pass_it_by_a_byte() -> None:
+    """check_data_rlimit(), include/linux/mm.h; the data of the program file is not modelled."""
+    mm = new_mm()
+    start = mm.start_brk = mm.brk
+    mm.limits = Limits(data=4 * PAGE)
+    assert brk(mm, start + 4 * PAGE + 1) == start
+    assert brk(mm, start + 4 * PAGE) == start + 4 * PAGE
+    assert brk(mm, start + 4 * PAGE + 1) == start + 4 * PAGE
 
 
 @pytest.mark.parametrize(

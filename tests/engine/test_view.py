@@ -93,6 +93,18 @@ def test_a_snapshot_of_maps_reads_back_as_it_was_written() -> None:
     assert maps_text(view.layout(load(MAPS))) == maps_text(parse_layout(MAPS))
 
 
+def test_names_of_a_snapshot_are_names_that_keep_neighbours_apart() -> None:
+    text = (
+        "10000000-10001000 rw-p 00000000 00:00 0 [anon:a]\n"
+        "10001000-10002000 rw-p 00000000 00:00 0 [anon:b]\n"
+        "10002000-10003000 rw-s 00000000 00:01 7 [anon_shmem:c]\n"
+        "10003000-10004000 rw-p 00000000 00:00 0 \n"
+    )
+    mm = load(text)
+    assert maps_text(view.layout(mm)) == maps_text(parse_layout(text))
+    assert next(blockers(border.mask) for border in view.borders(mm)) == (merge.Blocker.NAME,)
+
+
 def test_flags_that_maps_cannot_show_are_those_of_an_ordinary_mapping_of_the_kind() -> None:
     codes = [" ".join(abi.vm_flag_codes(v.flags)) for v in load(MAPS).vmas]
     assert codes == [

@@ -178,3 +178,8 @@ def test_a_set_with_times_is_read_in_their_order(tmp_path: Path) -> None:
     assert [(e.pid, getattr(e, "name", "")) for e in events] == [
         ("main", "execve"), ("main", "clone"), ("9", "mmap"), ("main", "mmap"),
     ]  # fmt: skip
+
+
+def test_a_stream_without_a_name_is_called_a_file() -> None:
+    trace = open_trace(io.BytesIO(b"munmap(0x1000, 4096) = 0\n" * 3))
+    assert trace.path == "<file>"

@@ -182,6 +182,7 @@ def test_events_as_json_lines() -> None:
         ('{"call": "mmap", "args": [1 2], "result": 0}', 29, "not JSON"),
         ('{"call": "munmap", "args": [4096, 1.5], "result": 0}', 1, "integers"),
         ('{"call": "munmap", "args": [4096, true], "result": 0}', 28, "not an argument"),
+        ('{"call": "read", "args": {"fd": 1}, "result": 0}', 26, "a list is expected for calls"),
         ('{"call": "munmap", "args": {"adr": 1}, "result": 0}', 36, "unknown parameter"),
         ('{"call": "munmap", "args": {"addr": 1}, "result": 0}', 28, "length is missing"),
         ('{"call": "munmap", "args": [0, 1], "result": "EWHAT"}', 46, "not a result"),
@@ -353,6 +354,25 @@ def test_registers_have_the_byte_order_of_their_machine() -> None:
 )
 def test_what_options_of_perf_trace_print_beside_is_passed_over(line: str, kind: str) -> None:
     assert perftrace.PerfTrace(LogMachine("x86_64", 4096)).tell(line) == (kind,)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            '0.010 ( 0.001 ms): a/1 openat(dfd: 3, filename: "b", flags: RDONLY) = 4',
+            '1 openat(3, "b", O_RDONLY, 0) = 4',
+        ),
+        (
+            '0.010 ( 0.001 ms): a/1 openat(dfd: CWD, filename: "b", flags: RDONLY) = 4',
+            '1 openat(AT_FDCWD, "b", O_RDONLY, 0) = 4',
+        ),
+    ],
+)
+def test_perf_trace_shows_a_folder_by_its_descriptor_or_as_the_current_one(
+    line: str, told: str
+) -> None:
+    assert perftrace.PerfTrace(LogMachine("x86_64", 4096)).tell(line) == told
 
 
 def test_processes_of_a_whole_system_are_kept_apart(tmp_path: Path) -> None:

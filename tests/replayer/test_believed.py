@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmatrace import abi
+from vmatrace.engine import view
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls import advice, mapping, protection, remapping
 from vmatrace.engine.world import World
 from vmatrace.kernels import get_kernel
-from vmatrace.replayer.believed import Checkpoint
+from vmatrace.replayer.believed import Checkpoint, settle
 from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import replay
 from vmatrace.trace.file import load_trace
@@ -65,6 +66,15 @@ def test_a_call_that_failed_changes_nothing_whatever_the_model_would_do(call: st
     assert (result.mergeable, result.diverged, result.splits) == (0, 0, 0)
     flags = result.processes[0].layout[0].codes
     assert flags == ("rd", "wr", "mr", "mw", "me", "ac")
+
+
+def test_what_could_have_been_moved_is_where_it_was() -> None:
+    """The model finds a place for it that is as it was, too, all of it."""
+    wall = f"mmap({A + 20480:#x}, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)"
+    before = [f"{FIVE} = {A:#x}", f"{wall} = {A + 20480:#x}"]
+    refused = run([*before, f"mremap({A:#x}, 20480, 40959, MREMAP_MAYMOVE) = -1 ENOMEM"])
+    assert layout(refused) == layout(run(before)) == [(0, 5, "rw-p"), (5, 6, "r--p")]
+    assert refused.believed == 1
 
 
 def test_what_the_model_would_have_granted_is_counted() -> None:
@@ -172,6 +182,25 @@ def do(mm: Mm, call: tuple[str, int, int, int, int]) -> list[tuple[int, int]]:
     mm.vmas.check()
     assert whole(mm) == state
     return spans
+
+
+@pytest.mark.parametrize(("whole_known", "left"), [(False, "r--p"), (True, "rw-p")])
+def test_a_limit_explains_a_refusal_only_where_not_all_memory_is_known(
+    whole_known: bool, left: str
+) -> None:
+    """A log does not show the VMA too many: what lies before it is changed. A recording would."""
+    mm = Mm(World(get_kernel("6.18")), 0x7FFFF7FFF000, 0x555555559000)
+    flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
+    rw = abi.PROT_READ | abi.PROT_WRITE
+    mapping.mmap(mm, A, 4096, rw, flags, None, 0)
+    shared = abi.MAP_SHARED | abi.MAP_ANONYMOUS | abi.MAP_FIXED
+    mapping.mmap(mm, A + 4096, 8192, rw, shared, None, 0)
+    settled = settle(
+        mm, "mprotect", (A, 8192, abi.PROT_READ), -abi.ENOMEM,
+        lambda where: protection.mprotect(where, A, 8192, abi.PROT_READ), whole=whole_known,
+    )  # fmt: skip
+    assert (settled.granted, settled.crowded) == (True, not whole_known)
+    assert view.layout(mm)[0].perms == left
 
 
 @settings(max_examples=200, deadline=None)

@@ -6,7 +6,8 @@ import pytest
 
 from vmatrace import abi
 from vmatrace.event import Arg, Expr, Fd
-from vmatrace.trace.callstring import CallError, parse_call
+from vmatrace.trace import callstring
+from vmatrace.trace.callstring import CallError, CallParser, parse_call
 from vmatrace.trace.tokens import MAX_TEXT
 
 RW = abi.PROT_READ | abi.PROT_WRITE
@@ -19,6 +20,20 @@ def test_a_call_has_label_name_arguments_and_recorded_result() -> None:
     assert (parsed.label, parsed.name, parsed.recorded) == ("a", "mmap", 0x7F0000000000)
     assert parsed.args == (0, 3 * 4096, RW, ANON, -1, 0)
     assert parsed.text == text.removeprefix("a = ")
+
+
+def test_calls_written_as_usual_are_read_without_the_grammar(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What makes reading fast: only the unusual, and what is wrong, is read by it."""
+    parser = CallParser(4096)
+    usual = [
+        "brk(0x555555560000) = 0x555555560000", "munmap(0x7f0000000000, 4096) = 0",
+        "a = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f0000000000",
+    ]  # fmt: skip
+    before = [parser.parse(text) for text in usual]
+    monkeypatch.setattr(callstring, "Grammar", None)
+    assert [parser.parse(text) for text in usual] == before
 
 
 def test_page_size_is_that_of_the_trace() -> None:
@@ -111,6 +126,8 @@ munmap(0, 1) x
              ^ unexpected 'x'
 munmap(0, 1
            ^ expected ',' or ')' after an argument, found the end
+munmap(0, 1 +
+             ^ expected a size for length, found the end
 munmap("0", 1)
        ^ addr is an address, not a string
 PROT_READ = munmap(0, 1)

@@ -269,6 +269,31 @@ def test_every_error_of_header_and_events_is_reported_in_one_run() -> None:
     ]
 
 
+def test_a_call_by_its_parameters_is_wrong_where_it_is_wrong() -> None:
+    text = HEAD + "  - {addr: 0, call: mummap}\n  - {cal: mmap, addr: 0}\n"
+    assert errors(text) == [
+        "3:21: unknown call 'mummap' (did you mean 'munmap'?)",
+        "4:6: unknown key 'cal' in an event (did you mean 'call'?)",
+    ]
+
+
+def test_a_descriptor_may_be_what_a_call_has_returned() -> None:
+    text = HEAD + "  - a = mmap(NULL, 1, PROT_READ, 2, -1, 0)\n  - mmap(0, 1, 1, 1, a, 0)\n"
+    _, event = load(text).items()
+    assert isinstance(event, Event)
+    descriptor = event.args[4]
+    assert isinstance(descriptor, Expr)
+    assert (descriptor.tree, descriptor.text) == ("a", "a")
+
+
+def test_standard_input_is_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "sys.stdin", io.TextIOWrapper(io.BytesIO((HEAD + "- munlockall()").encode()))
+    )
+    trace = load_trace("-")
+    assert (trace.path, len(list(trace.items()))) == ("<stdin>", 1)
+
+
 def test_nothing_is_given_after_the_first_error() -> None:
     run = load(HEAD + "  - munmap(0, 1)\n  - foo\n  - munmap(0, 2)\n  - bar\n").items()
     assert next(run).line == 3

@@ -56,11 +56,47 @@ def test_flags_of_an_open_may_be_numbers(replayed: RunProgram, flags: str, resul
 @pytest.mark.parametrize(
     ("closed", "name"),
     [("3, 3, 0", "fd:3"), ("2, 4294967295, 0", "fd:3"), ("1, 0xffffffff, 0", "fd:3"),
-     ("4, 9, 0", "/tmp/a"), ("0, 2, 0", "/tmp/a"), ("3, 9, CLOSE_RANGE_CLOEXEC", "/tmp/a")],
+     ("3, ?, 0", "/tmp/a"), ("4, 9, 0", "/tmp/a"), ("0, 2, 0", "/tmp/a"),
+     ("3, 9, CLOSE_RANGE_CLOEXEC", "/tmp/a")],
 )  # fmt: skip
 def test_a_range_of_descriptors_is_closed(replayed: RunProgram, closed: str, name: str) -> None:
     (line,) = maps(replayed, f'open("/tmp/a", O_RDWR) = 3\nclose_range({closed}) = 0\n{MAPPED}')
     assert line.split(maxsplit=5)[5] == name
+
+
+def test_a_memfd_is_one_file_whether_or_not_it_is_called_deleted(replayed: RunProgram) -> None:
+    call = "mmap(NULL, 4096, PROT_READ, MAP_SHARED, 3</memfd:x{}>, {:#x}) = {:#x}\n".format
+    log = (
+        'memfd_create("x", 0) = 3</memfd:x (deleted)>\n'
+        + call(" (deleted)", 0, 0x7F0000001000)
+        + call("", 4096, 0x7F0000002000)
+    )
+    (line,) = maps(replayed, log)
+    assert line.startswith("7f0000001000-7f0000003000 r--s")
+
+
+def test_a_descriptor_that_is_shown_to_be_a_memfd_is_no_file_by_another_name(
+    replayed: RunProgram,
+) -> None:
+    """Its making is not in the log: the file opened there before is not what is mapped now."""
+    log = (
+        f'open("x", O_RDWR) = 3\n{MAPPED}'
+        "mmap(NULL, 4096, PROT_READ, MAP_SHARED, 3</memfd:y (deleted)>, 4096) = 0x7f0000002000\n"
+    )
+    assert [line.split(maxsplit=5)[5] for line in maps(replayed, log)] == [
+        "x", "/memfd:y (deleted)",
+    ]  # fmt: skip
+
+
+def test_of_many_processes_without_a_birth_some_are_named(replayed: RunProgram) -> None:
+    log = "100 brk(NULL) = 0x555555560000\n" + "".join(
+        f'{200 + i} execve("/bin/x", ["x"], 0x7ffc /* 1 var */) = 0\n' for i in range(40)
+    )
+    done = replayed(log)
+    (line,) = (line for line in done.out.splitlines() if line.startswith("assumed"))
+    said = line.split("; ")
+    assert sum(item.startswith("Process ") for item in said) == 20
+    assert said[-1] == "And so on for more processes"
 
 
 @pytest.mark.parametrize("name", ["a)  b", "a)  = 7", "a)  "])
