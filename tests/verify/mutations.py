@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 PACKAGE: Final = Path(__file__).parents[2] / "vmatrace"
+#: What is compiled (`make compiled`) would be found before the source that is changed.
+SOURCE: Final = shutil.ignore_patterns("__pycache__", "*.so")
 SEED: Final = "mutation"
 
 
@@ -126,7 +128,7 @@ def broken(mutation: Mutation) -> Iterator[Path]:
     """A folder with a copy of the package in which that rule is broken. Raises StaleError."""
     with tempfile.TemporaryDirectory() as directory:
         tree = Path(directory)
-        shutil.copytree(PACKAGE, tree / "vmatrace", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PACKAGE, tree / "vmatrace", ignore=SOURCE)
         path = tree / "vmatrace" / "engine" / f"{mutation.module}.py"
         text = path.read_text(encoding="utf-8")
         if text.count(mutation.old) != 1:
@@ -168,7 +170,7 @@ def hunted(mutation: Mutation, name: str, *arguments: str) -> dict[str, Any]:
 def main(programs: int) -> int:
     """Print the table; the exit status."""
     with tempfile.TemporaryDirectory() as directory:
-        shutil.copytree(PACKAGE, Path(directory) / "vmatrace")
+        shutil.copytree(PACKAGE, Path(directory) / "vmatrace", ignore=SOURCE)
         unbroken = outcome(Path(directory), programs)
     print(f"unbroken: {unbroken['verdict']}, {unbroken['events']} events")  # noqa: T201
     failed = unbroken["verdict"] != "exact"
