@@ -38,8 +38,13 @@ Examples:
   vmatrace baseline traces/ -o baseline.json
   vmatrace diff traces/ --from baseline.json   what changed since
   vmatrace diff trace.yaml --across 6.4..6.18  release by release
+  vmatrace diff db.vmas --from 15:30 --to +2h  two samples (audit --every)
 
   vmatrace diff traces/ --from boot:OLD/vmlinuz --to boot:NEW/vmlinuz
+
+\b
+Of samples --from and --to say which: a number (3; -1 is the last), how long
+after the first (+10m), or a time (15:34, 2026-11-27T15:34:47Z; in UTC).
 
 \b
 A side (--from, --to) is a model, what `vmatrace baseline` or `vmatrace replay
@@ -106,14 +111,14 @@ def command(
 
     TRACE is a file, a directory (all *.yaml below it) or - for standard input. Of a file of
     samples (`vmatrace audit --every -o FILE`) the first is compared with the last, of two files
-    their last ones.
+    their last ones, or those that --from and --to say.
     """
     from vmatrace.commands import config
     from vmatrace.commands.diff.absent import KINDS
     from vmatrace.importers.looks import is_database
 
     if any(map(is_database, traces)):
-        return _samples(traces, wanted)
+        return _samples(traces, (from_, to), wanted)
     where = sharing.where(jobs, on)
     settings = config.settings()
     traces = config.traces(traces, settings)
@@ -134,13 +139,17 @@ def command(
     return _two(traces, (from_, to), how, _Means(ksm, reading, where), wanted)
 
 
-def _samples(files: tuple[str, ...], wanted: tuple[forms.Wanted, ...]) -> int:
+def _samples(
+    files: tuple[str, ...],
+    picks: tuple[str | None, str | None],
+    wanted: tuple[forms.Wanted, ...],
+) -> int:
     """What became of a process that `audit --every` has sampled."""
     from vmatrace.commands.audit.compare import asking as comparing
     from vmatrace.commands.audit.watch.asking import check_alone
 
-    check_alone("traces", "wanted")
-    return comparing.show(files, None, None, wanted)
+    check_alone("traces", "from_", "to", "wanted")
+    return comparing.show(files, None, None, wanted, picks)
 
 
 class _How(NamedTuple):

@@ -1,8 +1,7 @@
 """A report as a trace of Perfetto (ui.perfetto.dev): counters and calls of each process.
 
-A file is a sequence of TracePackets (protos/perfetto/trace in Perfetto's sources); the numbers of
-their fields are below. A trace has no clock that all logs share, so time is the number of the
-event: each takes a microsecond.
+A trace has no clock that all logs share, so time is the number of the event: each takes a
+microsecond.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from typing import Final, TextIO
 
 from vmatrace.calls import CALLS
 from vmatrace.commands.form import Each, Form
+from vmatrace.commands.report import perfettowire
 from vmatrace.commands.report.plot import in_scale
-from vmatrace.commands.report.protowire import message, number, text
 from vmatrace.commands.report.question import Report
 from vmatrace.commands.report.series import GaugedSpace, SeriesRow, samples
 from vmatrace.commands.report.words import names
@@ -23,24 +22,6 @@ from vmatrace.replayer.result import Step
 
 SUFFIXES: Final = (".pftrace", ".perfetto-trace")
 
-# Trace, TracePacket.
-_PACKET: Final = 1
-_TIMESTAMP: Final = 8
-_SEQUENCE: Final = 10
-_TRACK_EVENT: Final = 11
-_SEQUENCE_FLAGS: Final = 13
-_TRACK: Final = 60
-_STATE_CLEARED: Final = 1
-# TrackDescriptor, with ProcessDescriptor and CounterDescriptor.
-_UUID, _NAME, _PROCESS, _PARENT, _COUNTER, _RANK = 1, 2, 3, 5, 8, 12
-_PID, _PROCESS_NAME = 1, 6
-_UNIT_NAME, _SHARED_AXIS = 6, 7
-# TrackEvent, with DebugAnnotation.
-_ANNOTATION, _TYPE, _ON_TRACK, _EVENT_NAME, _VALUE = 4, 9, 11, 23, 30
-_BEGIN, _END, _INSTANT, _COUNT = 1, 2, 3, 4
-_INT, _STRING, _KEY = 4, 6, 10
-
-_SAME_SEQUENCE: Final = number(_SEQUENCE, 1)
 #: Nanoseconds of one event.
 _EVENT: Final = 1000
 #: The counters of a process under each model: what they are called, their unit, and whether all of
@@ -69,8 +50,7 @@ def write(out: TextIO, found: Report) -> None:
 
 def _packets(found: Report) -> Iterator[bytes]:
     writer = _Writer(found)
-    flags = number(_SEQUENCE_FLAGS, _STATE_CLEARED)
-    yield message(_PACKET, number(_TIMESTAMP, 0), number(_SEQUENCE, 1), flags)
+    yield perfettowire.head()
     for sample in samples(found):
         yield from writer.of(sample)
 
@@ -99,16 +79,17 @@ class _Writer:
         said = self._said.get(space.number)
         if said is None:
             yield from self._tracks(space)
-            yield _counted(at, _track(space, _LIMIT), self._limit)
+            yield perfettowire.counted(at * _EVENT, _track(space, _LIMIT), self._limit)
             said = [-1] * len(values)
         if sample.steps is not None:
             yield from _call(at, space, sample.steps, self._models)
             for model in self._stops.get((space.number, at), ()):
                 name = f"max_map_count refuses this under {model}"
-                yield _event(at, _INSTANT, _track(space, _CALLS), text(_EVENT_NAME, name))
+                track = _track(space, _CALLS)
+                yield perfettowire.happened(at * _EVENT, perfettowire.INSTANT, track, name)
         for i, (value, before) in enumerate(zip(values, said, strict=True)):
             if value != before:
-                yield _counted(at, _track(space, _FIRST + i), value)
+                yield perfettowire.counted(at * _EVENT, _track(space, _FIRST + i), value)
         self._said[space.number] = values
 
     def _tracks(self, space: GaugedSpace) -> Iterator[bytes]:
@@ -116,42 +97,21 @@ class _Writer:
         program = os.path.basename(space.program)
         name = space.pid + (f" ({program})" if program else "")
         # The pid of a trace may be a label, and one may come twice: here they are numbered.
-        process = message(_PROCESS, number(_PID, space.number + 1), text(_PROCESS_NAME, name))
-        yield _packet(message(_TRACK, number(_UUID, _track(space, 0)), process))
-        yield _described(space, _CALLS, "calls")
-        yield _described(space, _LIMIT, "max_map_count", _axis("VMAs", self._limit_shared))
-        tracks = [(model, gauge) for model in self._models for gauge in _GAUGES]
-        for i, (model, (_, called, unit, shared)) in enumerate(tracks):
-            yield _described(space, _FIRST + i, f"{called}, {model}", _axis(unit, shared))
+        parent = _track(space, 0)
+        yield perfettowire.process(parent, space.number + 1, name)
+        yield perfettowire.calls(parent, _track(space, _CALLS), _CALLS, "calls")
+        counters = [("max_map_count", "VMAs", self._limit_shared)] + [
+            (f"{called}, {model}", unit, shared)
+            for model in self._models
+            for _, called, unit, shared in _GAUGES
+        ]
+        for rank, said in enumerate(counters, _LIMIT):
+            yield perfettowire.counter(parent, _track(space, rank), rank, *said)
 
 
 def _track(space: GaugedSpace, which: int) -> int:
     """The uuid of a track; 0 is that of the whole trace."""
     return space.number * _TRACKS + which + 1
-
-
-def _packet(*parts: bytes) -> bytes:
-    return message(_PACKET, *parts, _SAME_SEQUENCE)
-
-
-def _described(space: GaugedSpace, which: int, name: str, *more: bytes) -> bytes:
-    parent = number(_PARENT, _track(space, 0))
-    own = number(_UUID, _track(space, which))
-    return _packet(message(_TRACK, own, parent, text(_NAME, name), number(_RANK, which), *more))
-
-
-def _axis(unit: str, shared: bool) -> bytes:
-    key = text(_SHARED_AXIS, unit) if shared else b""
-    return message(_COUNTER, text(_UNIT_NAME, unit), key)
-
-
-def _event(at: int, kind: int, track: int, *more: bytes, later: int = 0) -> bytes:
-    event = message(_TRACK_EVENT, number(_TYPE, kind), number(_ON_TRACK, track), *more)
-    return _packet(number(_TIMESTAMP, (at + later) * _EVENT), event)
-
-
-def _counted(at: int, track: int, value: int) -> bytes:
-    return _event(at, _COUNT, track, number(_VALUE, value))
 
 
 def _call(
@@ -162,21 +122,16 @@ def _call(
     event = a.event
     track = _track(space, _CALLS)
     results = [_result(step) for step in steps]
-    notes = [_note("line", number(_INT, event.line)), _note("call", text(_STRING, event.text))]
+    notes: dict[str, int | str] = {"line": event.line, "call": event.text}
     if a.result == b.result:
-        notes.append(_note("result", text(_STRING, results[0])))
+        notes["result"] = results[0]
     else:
-        notes += [
-            _note(f"result, {model}", text(_STRING, result))
-            for model, result in zip(models, results, strict=True)
-        ]
-    yield _event(at, _BEGIN, track, text(_EVENT_NAME, event.name), *notes)
-    yield _event(at, _END, track, later=1)
+        said = zip(models, results, strict=True)
+        notes |= {f"result, {model}": result for model, result in said}
+    written = [perfettowire.note(*each) for each in notes.items()]
+    yield perfettowire.happened(at * _EVENT, perfettowire.BEGIN, track, event.name, *written)
+    yield perfettowire.happened((at + 1) * _EVENT, perfettowire.END, track)
 
 
 def _result(step: Step) -> str:
     return format_result(step.result, CALLS[step.event.name].result)
-
-
-def _note(key: str, value: bytes) -> bytes:
-    return message(_ANNOTATION, text(_KEY, key), value)

@@ -14,13 +14,16 @@ from threading import Thread
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace
 from program import ROOT, RunProgram
 from test_groups import layouts
 
 from vmatrace.commands.audit.patterns import assigned
+from vmatrace.commands.audit.patternwords import PATTERNS
 from vmatrace.commands.audit.snapshot import Snapshot
+from vmatrace.commands.audit.watch.choosing import chosen
 from vmatrace.commands.audit.watch.ratchet import Cuts, Ratchet
-from vmatrace.commands.audit.watch.samples import IN_MEMORY, About, Samples, open_samples
+from vmatrace.commands.audit.watch.samples import IN_MEMORY, About, Sample, Samples, open_samples
 from vmatrace.diagnostic import TraceError
 from vmatrace.layout import Layout, Mapping
 
@@ -203,9 +206,66 @@ def test_diff_compares_the_first_sample_with_the_last_and_two_files_by_their_las
 
 
 @pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("1", 1), ("4", 4), ("-1", 5), ("-5", 1),
+        ("+0.01s", 1), ("+20s", 2), ("+39s", 2), ("+1m", 4), ("+1h", 5),
+        ("23:59:30", 1), ("23:59:50Z", 2), ("00:00", 2), ("00:00:10", 3),
+        ("1970-01-01T23:59:45", 1), ("1970-01-02 00:00:30Z", 4), ("1970-01-02T01:00:10+01:00", 3),
+        ("1970-01-02T00:00:10.200", 2), ("1970-01-02T00:00:10.250", 3), ("1971-01-01", 5),
+    ],
+)  # fmt: skip
+def test_a_sample_is_chosen_by_number_by_time_and_by_how_long_after_the_first(
+    said: str, number: int
+) -> None:
+    taken = [
+        Sample(86400.0 - 29.75 + 20 * i, 0.0, 1, 0, 65530, {}) for i in range(5)
+    ]  # from 23:59:30.25 on, past midnight
+    assert chosen(taken, said, "--from") == number
+
+
+def test_diff_compares_the_samples_that_were_chosen(kept: Path, run: RunProgram) -> None:
+    back = run("diff", str(kept), "--from", "-1", "--to", "1", "--format", "json")
+    said = json.loads(back.out)
+    assert (said["before"]["vmas"], said["after"]["vmas"]) == (2, 1)
+    assert run("diff", str(kept), "--to", "00:16:40").status == 0
+    both = run("diff", str(kept), str(kept), "--from", "1", "--format", "json")
+    assert both.out == run("diff", str(kept), "--format", "json").out
+
+
+def test_perfetto_gets_what_the_samples_have(kept: Path, tmp_path: Path, run: RunProgram) -> None:
+    out = tmp_path / "x.pftrace"
+    assert run("report", str(kept), "-o", str(out)) == (0, "", "")
+    trace = Trace()
+    trace.ParseFromString(out.read_bytes())
+    packets = list(trace.packet)
+    described = [p.track_descriptor for p in packets if p.HasField("track_descriptor")]
+    tracks = {track.uuid: track for track in described}
+    assert tracks[1].process.pid == ABOUT.pid
+    counts = [
+        (tracks[p.track_event.track_uuid].name, p.timestamp, p.track_event.counter_value)
+        for p in packets
+        if p.HasField("track_event")
+    ]
+    second = 1_000_000_000
+    assert [c for c in counts if c[0] == "VMAs"] == [("VMAs", 0, 1), ("VMAs", second, 2)]
+    assert [c for c in counts if c[0] == "max_map_count"] == [("max_map_count", 0, 65530)]
+    titles = {pattern.title for pattern in PATTERNS.values()}
+    assert sum({name: value for name, _, value in counts if name in titles}.values()) == 2
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["diff", "x.sqlite", "--from", "6.12"], "--from does not go with samples"),
+        (["diff", "x.sqlite", "--from", "6.12"], "--from: '6.12' is no sample (expected its num"),
+        (["diff", "x.sqlite", "--from", "3"], "--from: no sample 3 (there are samples 1 to 2)"),
+        (["diff", "x.sqlite", "--to", "0"], "--to: no sample 0"),
+        (["diff", "x.sqlite", "--to", "-3"], "--to: no sample -3"),
+        (["diff", "x.sqlite", "--to", "+x"], "--to: 'x' is no interval"),
+        (["diff", "x.sqlite", "--to", "00:16"], "--to: no sample by '00:16' (the first is of 1970"),
+        (["diff", "x.sqlite", "--to", "9999-99-99"], "--to: '9999-99-99' is no sample"),
+        (["diff", "x.sqlite", "diff", "--to", "1"], "--to chooses a sample, and diff has none"),
+        (["report", "x.sqlite", "x.sqlite", "--format", "perfetto"], "takes one file of samples"),
         (["diff", "x.sqlite", "--ksm"], "--ksm does not go with samples"),
         (["diff", "x.sqlite", "--format", "sarif"], "has no --format sarif"),
         (["report", "x.sqlite", "--to", "6.12"], "--to does not go with samples"),

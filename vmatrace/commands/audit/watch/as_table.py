@@ -65,6 +65,9 @@ def write_state(
         f"{words.plural(last.vmas, 'VMA')}, {filltable.percent(share)} of {last.max_map_count}: "
         f"leaves {left}", filltable.style(left / last.max_map_count)
     )  # fmt: skip
+    peak = max(samples, key=lambda sample: sample.vmas)
+    if peak.vmas > last.vmas:
+        paper.line(f"peak {peak.vmas}, {said.duration(last.at - peak.at)} before the last sample")
     (draw or _write_curve)(paper, samples)
     forecast = forecast_of(samples)
     rate = "" if forecast is None else said.rate(forecast) + "; "
