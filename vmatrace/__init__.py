@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vmatrace import abi
     from vmatrace.api import (
         audit,
+        audit_pages,
         check,
         diff,
         explain,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         report,
         steps,
     )
+    from vmatrace.commands.audit.pages.question import Estimate
     from vmatrace.commands.audit.question import Audit
     from vmatrace.commands.check.question import Checked
     from vmatrace.commands.diff.answer import Diff
@@ -46,6 +48,7 @@ _HOMES = {
     "Checked": "vmatrace.commands.check.question",
     "Diagnostic": "vmatrace.diagnostic",
     "Diff": "vmatrace.commands.diff.answer",
+    "Estimate": "vmatrace.commands.audit.pages.question",
     "Event": "vmatrace.event",
     "Expectation": "vmatrace.event",
     "File": "vmatrace.event",
@@ -64,6 +67,7 @@ _HOMES = {
     "UnknownFeature": "vmatrace.kernels",
     "UnknownKernel": "vmatrace.kernels",
     "audit": "vmatrace.api",
+    "audit_pages": "vmatrace.api",
     "check": "vmatrace.api",
     "diff": "vmatrace.api",
     "explain": "vmatrace.api",
@@ -83,6 +87,7 @@ __all__ = [
     "Checked",
     "Diagnostic",
     "Diff",
+    "Estimate",
     "Event",
     "Expectation",
     "File",
@@ -102,6 +107,7 @@ __all__ = [
     "__version__",
     "abi",
     "audit",
+    "audit_pages",
     "check",
     "diff",
     "explain",

@@ -16,6 +16,7 @@ from typing import BinaryIO, TextIO, Union, cast, overload
 
 from vmatrace import importers, kernels
 from vmatrace.commands.audit import question as audits
+from vmatrace.commands.audit.pages import question as pages
 from vmatrace.commands.audit.snapshot import SnapshotLike, open_snapshot
 from vmatrace.commands.check import question as checks
 from vmatrace.commands.diff import answer, opening
@@ -262,3 +263,24 @@ def audit(
     """
     model = None if kernel is None else _kernel(kernel)
     return audits.audit(open_snapshot(source), model, max_map_count)
+
+
+def audit_pages(
+    pids: int | Iterable[int],
+    kernel: KernelLike | None = None,
+    *,
+    sample: float = 1.0,
+    rate: int = pages.RATE << 20,
+) -> pages.Estimate:
+    """What KSM by default would save in running processes, by the contents of their pages, and what
+    it would cost: in VMAs under pre-patch, post-patch and *kernel* (default: the running one).
+
+    A share *sample* of the pages, above 0 up to 1, is read, at most *rate* bytes a second (0: no
+    limit). Raises TraceError for a process that may not be read or is gone, UnknownKernel, and
+    ValueError for a *sample* or *rate* out of range, and for no process.
+    """
+    asked = [pids] if isinstance(pids, int) else list(pids)
+    if not 0 < sample <= 1 or rate < 0 or not asked:
+        raise ValueError("expected a process, sample above 0 and up to 1, rate from 0 on")
+    model = None if kernel is None else _kernel(kernel)
+    return pages.estimate(asked, sample, rate, model)

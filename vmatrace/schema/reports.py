@@ -23,6 +23,10 @@ def _row(description: str, columns: tuple[str, ...], **more: Schema) -> Schema:
     numbers = {
         "line", "column", "since_line", "vmas", "mergeable", "peak_vmas", "pid", "max_map_count",
         "headroom", "event", "blocked", "peak", "size_class", "bytes", *PATTERNS,
+        "ksm_resident", "ksm_merged", "ksm_zeros", "ksm_tracked", "ksm_records", "ksm_apart",
+        "page_size", "pages", "read", "unread", "zeros", "swapped", "merged", "saved",
+        "saved_error", "added_likely",
+        "added_most",
     }  # fmt: skip
     fields = {
         name: _NUMBER if name in numbers or name.endswith(("_from", "_to")) else TEXT
@@ -55,7 +59,14 @@ _ACROSS: Final = _row(
 _AUDIT: Final = _row(
     "A row of audit --format csv: VMAs of a pattern, kind and size.",
     ("source", "pid", "process", "max_map_count", "pattern", "perms", "mergeable", "backing",
-     "name", "size_class", "vmas", "bytes"),
+     "name", "size_class", "vmas", "bytes", "ksm_resident", "ksm_merged", "ksm_zeros",
+     "ksm_tracked", "ksm_records", "ksm_profit", "ksm_apart"),
+    ksm_profit={"type": "string", "pattern": "^(-?[0-9]+)?$"},
+)  # fmt: skip
+_PAGES: Final = _row(
+    "A row of audit --pages --format csv: a process and a model.",
+    ("pid", "process", "page_size", "pages", "read", "unread", "zeros", "swapped", "merged",
+     "saved", "saved_error", "vmas", "max_map_count", "model", "added_likely", "added_most"),
 )  # fmt: skip
 _WATCH: Final = _row(
     "A row of audit --every --format csv: a sample.",
@@ -123,6 +134,7 @@ REPORTS: Final[dict[str, Schema]] = {
     "diff-csv": _DIFF,
     "across-csv": _ACROSS,
     "audit-csv": _AUDIT,
+    "pages-csv": _PAGES,
     "watch-csv": _WATCH,
     "compare-csv": _COMPARE,
     "report-csv": _REPORT,

@@ -5,6 +5,8 @@ That ksmd of a real kernel comes to the same is in tests/live/test_ksm_estimate.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import random
@@ -17,6 +19,7 @@ from pathlib import Path
 import pytest
 from program import ROOT, RunProgram
 
+import vmatrace
 from vmatrace.commands.audit.pages.classes import KsmSettings, Sharing, sharing, zeros
 from vmatrace.commands.audit.pages.contents import PAGE_SIZE, AnonymousPages, Digester, Pace
 from vmatrace.commands.audit.pages.cost import STEP, added
@@ -223,6 +226,54 @@ def test_a_table_of_eighty_columns(child: int, run: RunProgram) -> None:
     assert re.search(r"^together ", done.out, re.M)
 
 
+def test_csv_and_markdown_and_python_have_what_json_has(child: int, run: RunProgram) -> None:
+    pids = (str(child), str(os.getpid()))
+    told = json.loads(run("audit", "--pages", *pids, "--format", "json").out)
+    done = run("audit", "--pages", *pids, "--format", "csv")
+    assert (done.status, done.err) == (0, "")
+    rows = [row for row in csv.DictReader(io.StringIO(done.out)) if row["pid"] in ("", pids[0])]
+    (process,) = [each for each in told["processes"] if each["pid"] == child]
+    models = [row["kernel"] for row in process["added"]]
+    assert [(row["pid"], row["model"]) for row in rows] == [
+        (pid, model) for pid in (pids[0], "") for model in models
+    ]
+    for row, cost in zip(rows, process["added"], strict=False):
+        same = ("pages", "read", "unread", "zeros", "swapped", "merged", "saved", "vmas")
+        assert {name: int(row[name]) for name in same} == {name: process[name] for name in same}
+        assert (int(row["added_likely"]), int(row["added_most"])) == (cost["likely"], cost["most"])
+    together = rows[len(models)]
+    vmas = [each["vmas"] for each in told["processes"]]
+    assert min(vmas) < int(together["vmas"])
+    assert int(together["saved"]) >= int(rows[0]["saved"])
+    note = run("audit", "--pages", str(child), "--format", "markdown").out
+    assert f"| {process['pages']:,} | {process['saved']:,} | {process['vmas']:,} |" in note
+    assert "Sw0rd" not in note + done.out
+    found = vmatrace.audit_pages(child)
+    assert (found.pages, found.sharing.saved) == (process["pages"], process["saved"])
+    assert str(found) == run("audit", "--pages", str(child)).out.rstrip("\n")
+
+
+def test_together_costs_what_each_costs(child: int) -> None:
+    found = vmatrace.audit_pages([child, os.getpid()], "6.12")
+    assert [row.kernel for row in found.added] == ["pre-patch", "post-patch", "6.12"]
+    for i, row in enumerate(found.added):
+        assert row.likely == sum(process.added[i].likely for process in found.processes)
+        assert row.most == sum(process.added[i].most for process in found.processes)
+
+
+@pytest.mark.parametrize("sample", [0, -0.5, 1.5, float("nan")])
+def test_a_share_that_is_none_is_a_value_error(sample: float) -> None:
+    with pytest.raises(ValueError, match="sample above 0"):
+        vmatrace.audit_pages(os.getpid(), sample=sample)
+
+
+def test_no_process_and_one_that_is_gone() -> None:
+    with pytest.raises(ValueError, match="expected a process"):
+        vmatrace.audit_pages([])
+    with pytest.raises(vmatrace.TraceError, match="no such process"):
+        vmatrace.audit_pages(1 << 30)
+
+
 def test_processes_that_cannot_be_read_are_said_and_the_others_answered(
     child: int, run: RunProgram
 ) -> None:
@@ -257,7 +308,7 @@ def test_processes_are_named_as_for_any_audit(child: int, run: RunProgram) -> No
         (["--pages", "1", "--sample", "101%"], "101% is no share of the pages"),
         (["--pages", "1", "--sample", "nan"], "nan is no share of the pages"),
         (["--pages", "1", "--fail-below", "9"], "--pages does not go with --fail-below"),
-        (["--pages", "1", "--format", "csv"], "--pages does not go with --format csv"),
+        (["--pages", "1", "--format", "prometheus"], "--pages does not go with --format prom"),
         (["--pages", "1", "--max-map-count", "9"], "--pages does not go with --max-map-count"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -94,3 +95,21 @@ def test_a_process_and_what_may_not_be_read(run: RunProgram) -> None:
     if stat.exists() and "ksm_merge_any: no" in stat.read_text():
         said = " ".join(run("audit", str(os.getpid())).out.split())
         assert f"vmatrace audit --pages {os.getpid()}" in said
+
+
+def test_every_row_of_csv_has_the_bill(tmp_path: Path, run: RunProgram) -> None:
+    path = tmp_path / "x.smaps"
+    path.write_text(record(0, "mg", 8) + record(1, "mg", 4) + record(5, ""))
+    done = run("audit", str(path), "--kernel", "6.12", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    assert len(rows) > 1
+    names = ("resident", "merged", "zeros", "tracked", "records", "profit", "apart")
+    bill = ["12288", "", "", "", "", "", "1"]
+    assert [[row[f"ksm_{name}"] for name in names] for row in rows] == [bill] * len(rows)
+
+
+def test_markdown_has_the_bill(tmp_path: Path, run: RunProgram) -> None:
+    path = tmp_path / "x.smaps"
+    path.write_text(record(0, "mg", 8) + record(1, "mg", 4))
+    said = run("audit", str(path), "--kernel", "6.12", "--format", "markdown").out
+    assert "saves     12K merged" in said

@@ -10,12 +10,13 @@ from vmatrace.commands.audit.patterns import assigned
 from vmatrace.commands.audit.question import Audit
 from vmatrace.commands.form import Form
 from vmatrace.groups import GroupKey
-from vmatrace.render.csvform import Rows
+from vmatrace.render.csvform import Cell, Rows
 
 SUFFIXES: Final = (".csv",)
 COLUMNS: Final = (
     "source", "pid", "process", "max_map_count", "pattern", "perms", "mergeable", "backing",
-    "name", "size_class", "vmas", "bytes",
+    "name", "size_class", "vmas", "bytes", "ksm_resident", "ksm_merged", "ksm_zeros", "ksm_tracked",
+    "ksm_records", "ksm_profit", "ksm_apart",
 )  # fmt: skip
 
 _Kind = tuple[str, GroupKey, int]
@@ -43,6 +44,7 @@ class _Table(Form[Audit]):
             kind = (name, key, groups.size_class(size))
             vmas[kind] += 1
             sizes[kind] += size
+        bill = _bill(answer)
         for (name, key, size_class), count in vmas.most_common():
             self._rows.write({
                 "source": snapshot.source,
@@ -57,4 +59,13 @@ class _Table(Form[Audit]):
                 "size_class": size_class,
                 "vmas": count,
                 "bytes": sizes[name, key, size_class],
+                **bill,
             })  # fmt: skip
+
+
+def _bill(audit: Audit) -> dict[str, Cell]:
+    """What KSM saves and costs all of the process: the same in each of its rows."""
+    apart = audit.bill.apart if audit.snapshot.flags_known else None
+    names = ("merged", "zeros", "tracked", "records", "profit")
+    counted = {f"ksm_{name}": getattr(audit.bill.counters, name, None) for name in names}
+    return {"ksm_resident": audit.bill.resident, **counted, "ksm_apart": apart}

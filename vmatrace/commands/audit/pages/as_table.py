@@ -30,7 +30,7 @@ def write(paper: Paper, found: Estimate) -> None:
     many = len(found.processes) > 1
     paper.line(
         ("If KSM by default were on in ", "title"),
-        (f"{len(found.processes)} processes" if many else _who(found.processes[0]), "title"),
+        (f"{len(found.processes)} processes" if many else who(found.processes[0]), "title"),
     )
     head = ("pages", "zeros", "merged", "saved")
     paper.line(f"{'':<8}{'':<{_NAME}}", *(f"{word:>12}" for word in head))
@@ -53,7 +53,8 @@ def _write_more(paper: Paper, found: Estimate) -> None:
         paper.line((f"  and {more} more (--format json has them all)", "quiet"))
 
 
-def _who(process: Contents) -> str:
+def who(process: Contents) -> str:
+    """A process by number and name."""
     return f"{process.pid} {process.name}".rstrip()
 
 
@@ -97,7 +98,7 @@ def _costs(paper: Paper, found: Estimate) -> None:
         cells = []
         for row in process.added:
             over = process.vmas + row.most > process.max_map_count
-            cells.append((f"{_range(row.likely, row.most):>{width}}", "failed" if over else ""))
+            cells.append((f"{range_of(row.likely, row.most):>{width}}", "failed" if over else ""))
         paper.line(f"{_named(process)}{process.vmas:>9,}", *cells)
     _write_more(paper, found)
     paper.paragraph(
@@ -107,7 +108,8 @@ def _costs(paper: Paper, found: Estimate) -> None:
     )
 
 
-def _range(likely: int, most: int) -> str:
+def range_of(likely: int, most: int) -> str:
+    """``+2``, or ``+2 to +90``."""
     return f"+{likely:,}" if likely == most else f"+{likely:,} to +{most:,}"
 
 

@@ -23,7 +23,10 @@ from vmatrace.commands.audit.pages.cost import Added, added
 from vmatrace.commands.audit.question import DEFAULT_MAX_MAP_COUNT, running
 from vmatrace.diagnostic import TraceError
 from vmatrace.kernels import Kernel
+from vmatrace.printable import Printable
 
+#: Megabytes a second that are read where nobody says otherwise.
+RATE: Final = 200
 #: Pages between two words about how far it has come.
 _OFTEN: Final = 4096
 
@@ -48,13 +51,15 @@ class Contents:
     added: list[Added]
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """All processes together, those first that would save most by themselves. Pages: ``sharing`` is
-    what merging comes to, in them and across them, ``zeros`` its part for pages of nothing but
-    zeros; ``forked`` are one page already, which several of the processes map. ``share`` of the
-    pages was read.
+@dataclass(frozen=True, repr=False)
+class Estimate(Printable):
+    """What KSM by default would save and cost: all processes together, those first that would save
+    most by themselves. Pages: ``sharing`` is what merging comes to, in them and across them,
+    ``zeros`` its part for pages of nothing but zeros; ``forked`` are one page already, which
+    several of the processes map. ``share`` of the pages was read.
     """
+
+    shown_by = "vmatrace.commands.audit.pages.as_table:write"
 
     processes: list[Contents]
     sharing: Sharing
@@ -63,6 +68,9 @@ class Estimate:
     share: float
     settings: KsmSettings
     page_size: int = PAGE_SIZE
+
+    def __repr__(self) -> str:
+        return f"<Estimate of {len(self.processes)} processes: {self.sharing.saved} pages saved>"
 
     @property
     def pages(self) -> int:
@@ -73,6 +81,15 @@ class Estimate:
         """What would be saved if each process merged with itself alone, in pages."""
         alone = sum(process.sharing.saved for process in self.processes)
         return min(alone, self.sharing.saved)  # of a sample it is another estimate
+
+    @property
+    def added(self) -> list[Added]:
+        """VMAs more in all of them, under each model."""
+        columns = zip(*(process.added for process in self.processes), strict=True)
+        return [
+            Added(rows[0].kernel, sum(row.likely for row in rows), sum(row.most for row in rows))
+            for rows in columns
+        ]
 
     @property
     def records(self) -> int:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Final
 
 import click
 
 from vmatrace.commands import forms
-from vmatrace.commands.audit.pages.question import Estimate, estimate
+from vmatrace.commands.audit.pages.question import RATE, Estimate, estimate
 from vmatrace.commands.audit.sources import Asked, Lost
 from vmatrace.commands.inputs import BAD, OK
 from vmatrace.diagnostic import TraceError
 from vmatrace.kernels import Kernel
-
-#: Megabytes a second that are read where nobody says otherwise.
-_RATE: Final = 200
 
 
 def run(
@@ -44,7 +40,7 @@ def run(
     for each in asked:
         if isinstance(each, TraceError):
             refuse(each)
-    speed = (_RATE if rate is None else rate) << 20
+    speed = (RATE if rate is None else rate) << 20
     with forms.Forms[Estimate](__package__, wanted) as out:
         with progress.telling("pages") as tell:
             found = estimate(list(by_pid), sample or 1.0, speed, kernel, refuse, tell)
