@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format golden bench scaling verify-6.12 kernels verify-kernels compiled \
-	conformance mutations mangled mutants browser pythons lowest newest wheels elsewhere lock docs man peers picture clean
+	conformance mutations mangled matrix mutants browser pythons lowest newest wheels elsewhere lock docs man peers picture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,10 @@ mutations: $(STAMP) ## break the model's rules one at a time; verify has to catc
 mangled: $(STAMP) ## damaged inputs of every format must be read or refused in words (INPUTS=1000000)
 	$(BIN)/python tests/mangle.py --inputs $(INPUTS)
 INPUTS ?= 20000
+
+STRACES ?= strace
+matrix: $(STAMP) ## one program under strace with each set of options, read alike (STRACES="strace PATH")
+	$(BIN)/python tests/importers/strace/matrix.py $(STRACES)
 
 mutants: $(STAMP) ## break the code in a fixed sample of places; tests have to catch each (an hour)
 	@$(BIN)/python -m pip install --quiet 'mutmut>=3.8,<4'

@@ -107,6 +107,18 @@ def test_strace_s_own_message_in_the_middle_of_a_line_does_no_harm(tmp_path: Pat
     assert notes.misread == []
 
 
+@pytest.mark.parametrize("strace", ["strace", "/usr/bin/strace", "./src/strace"])
+@pytest.mark.parametrize("call", ['execve("/bin/a", ["a"], 0x7ffc /* 0 vars */', MAP[:-1]])
+def test_a_call_that_strace_detaches_in_is_none(tmp_path: Path, strace: str, call: str) -> None:
+    log = (
+        f"{FIRST}fork() = 9\n[pid  9] {call}{strace}: Process 9 detached\n <detached ...>\n"
+        f"{MAP} = 0x7f0000001000\n"
+    )
+    events, notes = read(tmp_path, log)
+    assert texts(events)[1:] == ["main: fork 9", f"main: mmap {0x7F0000001000}"]
+    assert (notes.misread, notes.joined, notes.passed) == ([], 1, {"unfinished": 1})
+
+
 def test_a_child_may_be_seen_before_its_parent_hears_of_it(tmp_path: Path) -> None:
     log = (
         f"7 {FIRST}7 vfork( <unfinished ...>\n"

@@ -31,7 +31,7 @@ _RESUMED: Final = re.compile(r"<\.\.\. (?:([a-z_][a-z0-9_]*) )?resumed>(?: (?=\)
 #: What strace says of itself goes to where its log goes, also into the middle of a line. The name
 #: in front is that by which it was run; strace before 4.20 has none.
 _MESSAGE: Final = re.compile(
-    r"(?:(?:\A[^\s(\"={},|]*/|(?=\.{0,2}/)[^\s\"]*/)?strace[\w.+-]*: |\A[^\s(\"={},]+: )?"
+    r"(?:(?:\A[^\s(\"={},|]*/|(?<!\*)(?=\.{0,2}/)[^\s\"]*/)?strace[\w.+-]*: |\A[^\s(\"={},]+: )?"
     r"Process (?P<pid>[0-9]+) (?:(?P<attached>attached)(?: with (?P<threads>[0-9]+) threads)?"
     r"(?: \(waiting for parent\))?|detached|suspended|resumed(?: \(parent [0-9]+ ready\))?)"
     r"(?: - interrupt to quit)?\s*\Z"

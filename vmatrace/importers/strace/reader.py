@@ -538,7 +538,8 @@ class Reader:
             return
         inside, result = logline.split(whole)
         if result.strip() != "0":
-            self._failed(process, "execve", whole, line)
+            if inside or not self._broke_off(process, name, text, line):
+                self._failed(process, "execve", whole, line)
             return
         self._processes.executed(process, line)
         path = descriptors.first_string(inside)
