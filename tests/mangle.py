@@ -183,7 +183,7 @@ MANGLES: Final[tuple[Mangle, ...]] = (
 )  # fmt: skip
 PREFIXES: Final = (
     b"", b"", b"", b"> ", b"2024-05-01T10:11:12Z ", b"Jun 30 05:52:41 h s[5]: ", b"w-1  | ",
-    b"+", b"12\t",
+    b"+", b"12\t", b"2024-05-01T10:11:12Z stdout F ", b"2024-05-01T10:11:12Z stdout P ",
 )  # fmt: skip
 
 

@@ -107,3 +107,19 @@ def test_a_prefix_that_nobody_knows_is_named(tmp_path: Path) -> None:
     path.write_text("".join(f"#! {line}\n" for line in PLAIN.splitlines()), "utf-8")
     with pytest.raises(TraceError, match=r"a log of strace with '#! ' before its calls"):
         open_trace(str(path))
+
+
+@pytest.mark.parametrize("more", ["", f"{ISO} stdout F words\n" * 3000])
+def test_a_line_whose_last_part_is_missing_is_not_dropped(tmp_path: Path, more: str) -> None:
+    call = "mmap(NULL, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f0000000000"
+    path = tmp_path / "log"
+    path.write_text(
+        f"{ISO} stderr F brk(NULL) = 0x55d0c8a5f000\n"
+        f"{ISO} stderr P {call[:20]}\n{ISO} stderr P {call[20:]}\n{more}"
+    )
+    trace = open_trace(str(path))
+    (mapping,) = replay(trace, KERNEL).processes[0].layout
+    assert mapping.start == 0x7F0000000000
+    assert trace.notes is not None
+    check_counts(trace.notes)
+    assert (trace.notes.joined, trace.notes.lines) == (1, 3 + more.count("\n"))

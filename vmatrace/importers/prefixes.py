@@ -8,7 +8,7 @@ logcat, quoted mail, grep and cat -n. Also what pages and editors alter in the l
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -34,9 +34,9 @@ class Prefix:
         match = self._match.match
         return [line[found.end() :] if (found := match(line)) else line for line in lines]
 
-    def cutter(self) -> Callable[[Sequence[str]], list[str]]:
-        """cut() for the lines of one text, given in their order."""
-        return self.cut
+    def streamed(self, chunks: Iterator[list[str]]) -> Iterator[list[str]]:
+        """cut() for all lines of one text."""
+        return map(self.cut, chunks)
 
     def on(self, lines: Sequence[str]) -> bool:
         """Whether some of *lines* start with it."""
@@ -99,6 +99,8 @@ ALTERED: Final = (
 PART: Final = "\0"
 #: So much of a line is put together; the rest of a longer one is lines of its own.
 _LONGEST: Final = 1 << 20
+#: So many lists of lines are waited for the next part.
+_HELD: Final = 64
 
 
 class Partial(Prefix):
@@ -109,23 +111,35 @@ class Partial(Prefix):
 
     def cut(self, lines: Sequence[str]) -> list[str]:
         """See Prefix."""
-        return self.cutter()(lines)
+        return next(self.streamed(iter([list(lines)])))
 
-    def cutter(self) -> Callable[[Sequence[str]], list[str]]:
-        """See Prefix; parts may be in different lists."""
+    def streamed(self, chunks: Iterator[list[str]]) -> Iterator[list[str]]:
+        """See Prefix; parts may be in different lists. A last part that is missing is no reason to
+        drop the others: what there is stands where the last of them was.
+        """
         begun: dict[str, str] = {}
-
-        def part(line: str) -> str:
-            found = self._match.match(line)
-            if found is None:
-                return line
-            whole = begun.pop(found["stream"], "") + line[found.end() :]
-            if found["tag"] == "F" or len(whole) > _LONGEST:
-                return whole
-            begun[found["stream"]] = whole
-            return PART
-
-        return lambda lines: [part(line) for line in lines]
+        last: dict[str, tuple[list[str], int]] = {}
+        held: list[list[str]] = []
+        for chunk in chunks:
+            cut: list[str] = []
+            held.append(cut)
+            for line in chunk:
+                found = self._match.match(line)
+                if found is None:
+                    cut.append(line)
+                    continue
+                stream = found["stream"]
+                whole = begun.pop(stream, "") + line[found.end() :]
+                last.pop(stream, None)
+                if found["tag"] == "P" and len(whole) <= _LONGEST:
+                    begun[stream], last[stream] = whole, (cut, len(cut))
+                    whole = PART
+                cut.append(whole)
+            while held and (len(held) > _HELD or all(held[0] is not c for c, _ in last.values())):
+                yield held.pop(0)
+        for stream, (cut, at) in last.items():
+            cut[at] = begun[stream]
+        yield from held
 
 
 #: Those that say most first: a shorter one would leave the rest of a longer one.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import reduce
 from typing import Final
 
 from vmatrace.importers.prefixes import Prefix
@@ -62,10 +61,9 @@ class LogText:
     def chunks(self) -> Iterator[list[str]]:
         """All lines, in lists of some hundred; prefixes.PART is part of a later one. TraceError."""
         chunks = lines_of(self.source.blocks())
-        if not self.prefixes:
-            return chunks
-        cutters = [prefix.cutter() for prefix in self.prefixes]
-        return (reduce(lambda lines, cut: cut(lines), cutters, chunk) for chunk in chunks)
+        for prefix in self.prefixes:
+            chunks = prefix.streamed(chunks)
+        return chunks
 
     def _like(
         self, prefixes: tuple[Prefix, ...], whole_head: list[str], head: list[str]
