@@ -11,6 +11,7 @@ from program import ROOT, RunProgram
 from vmatrace.oracle import Unavailable
 from vmatrace.oracle.boot import guest, needs, qemu
 from vmatrace.oracle.boot.image import check_image
+from vmatrace.oracle.boot.requests import Guest
 
 
 def test_a_file_that_is_no_kernel_is_said_to_be_none(run: RunProgram, tmp_path: Path) -> None:
@@ -105,6 +106,32 @@ def test_a_whole_image_is_one(tmp_path: Path, flags: dict[str, int]) -> None:
 def test_a_console_says_what_a_kernel_was_built_without(lines: list[str], lack: str | None) -> None:
     found = needs.on_console(lines)
     assert found is None if lack is None else found is not None and lack in found
+
+
+class _Poor(Guest):
+    """A guest whose kernel has neither procfs's files nor the system calls asked for."""
+
+    def __init__(self, result: int) -> None:
+        self._result = result
+
+    def read(self, path: str) -> bytes:
+        if self._result < 0:
+            raise OSError(2, f"{path} cannot be opened in the guest")
+        return b""
+
+    def call(self, number: int, *args: int | bytes, wanted: int = 0) -> tuple[int, bytes]:
+        return self._result, b""
+
+
+def test_a_guest_that_is_up_is_asked_for_what_verification_takes() -> None:
+    assert list(needs.lacking(_Poor(0))) == []
+    assert list(needs.lacking(_Poor(-38))) == [
+        "no /proc/self/smaps (CONFIG_PROC_PAGE_MONITOR)",
+        "no /proc/sys/vm/max_map_count (CONFIG_SYSCTL)",
+        "no /sys/devices/system/cpu/possible (CONFIG_SYSFS)",
+        "no memfd_create() (CONFIG_SHMEM, CONFIG_TMPFS)",
+        "no madvise() (CONFIG_ADVISE_SYSCALLS)",
+    ]
 
 
 def test_what_a_kernel_can_lack_is_in_the_fragment_of_the_documentation() -> None:
