@@ -5,13 +5,15 @@ Knows nothing of what a feature does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from vmatrace.event import Event
 from vmatrace.kernels import FEATURES, Feature, Kernel
+from vmatrace.layout import align
 from vmatrace.replayer.alike import can_see
+from vmatrace.replayer.changes import Follower
 from vmatrace.replayer.lockstep import Lockstep
 from vmatrace.replayer.pairs import Pair, start_of
 from vmatrace.replayer.result import Result
@@ -40,6 +42,16 @@ class DiffCause:
     added: bool
     alone: bool
     first: Parting | None
+
+
+@dataclass
+class Reach:
+    """How far a cause reaches: the ``events`` (indices) that switching its feature changes, and by
+    process the ``ranges`` [start, end) of the final layouts that it changes, in order, disjoint.
+    """
+
+    events: set[int]
+    ranges: dict[str, list[tuple[int, int]]]
 
 
 def first_partings(
@@ -136,6 +148,63 @@ def causes(trace: Trace, older: Kernel, newer: Kernel, ksm: bool | None = None) 
     """
     alone = _switched(trace, older, _between(older, newer), ksm)
     return _causes(trace, older, newer, ksm, alone, [])
+
+
+def reaches(
+    trace: Trace,
+    older: Kernel,
+    newer: Kernel,
+    found: Sequence[DiffCause],
+    ksm: bool | None = None,
+) -> list[Reach]:
+    """The reach of each cause that causes() has *found*: switched on *older*, or on *newer*."""
+    models = [older, newer]
+    pairs = []
+    for cause in found:
+        for side in (0, 1):
+            pairs.append((side, len(models)))
+            models.append(models[side].switched([cause.feature]))
+    steps = Lockstep.shared(trace, models, ksm, reasons=False)
+    reach = [Reach(set(), {}) for _ in found]
+    for n, index in _partings(steps, pairs):
+        reach[n // 2].events.add(index)
+    layouts = [
+        {process.pid: process.layout for process in result.processes} for result in steps.results()
+    ]
+    for n, (a, b) in enumerate(pairs):
+        for pid in {*layouts[a], *layouts[b]}:
+            blocks = align(layouts[a].get(pid, []), layouts[b].get(pid, []))
+            ranges = reach[n // 2].ranges.setdefault(pid, [])
+            ranges += [(block.start, block.end) for block in blocks if not block.equal]
+    for one in reach:
+        one.ranges = {pid: _union(ranges) for pid, ranges in one.ranges.items()}
+    return reach
+
+
+def _union(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if found and start < found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((start, end))
+    return found
+
+
+def _partings(models: Lockstep, pairs: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Each event that the models of a pair do not do alike: the number of the pair, its index."""
+    runs, of = models.runs, models.of
+    followers = {place: Follower(runs[place]) for place in set(of)}
+
+    def begin(place: int, old: int) -> None:
+        followers[place] = Follower(runs[place], followers[old])
+
+    models.begin = begin
+    for steps in models.steps():
+        did = {i: (steps[i].result, follower.follow(steps[i])) for i, follower in followers.items()}
+        for n, (a, b) in enumerate(pairs):
+            if of[a] != of[b] and did[of[a]] != did[of[b]]:
+                yield n, steps[of[a]].index
 
 
 def _between(older: Kernel, newer: Kernel) -> list[Feature]:

@@ -13,7 +13,7 @@ from vmatrace.engine.merge import MergeDecision
 from vmatrace.event import Event
 from vmatrace.layout import Block, FlagDifference, Layout, align, flag_differences, with_flags
 from vmatrace.printable import Printable
-from vmatrace.replayer.attribution import DiffCause
+from vmatrace.replayer.attribution import DiffCause, Reach
 
 
 @dataclass
@@ -98,9 +98,11 @@ class Diff(Printable):
     result is of other calls than the trace has now, so only the ends were compared. ``moved``: the
     ends are equal but for the addresses that the kernel chose (moved.only_moved()). ``with_ksm``,
     where KSM by default was never on: what it would make of both models. ``processes`` are those
-    of both sides, in the order of the replay. ``causes``, where a real kernel is on a
-    side and a model or another on the other: the features by which their models differ in the same
-    way; empty if the models do not, None where that was not asked.
+    of both sides, in the order of the replay. ``causes``, where a real kernel is on a side: the
+    features by which the models of both sides differ in the same way; empty if the models do not,
+    None where that was not asked. ``why`` is the same of any two sides that have models, ``early``
+    are the first events that differ, as many as were asked for, and ``reaches`` how far each of
+    ``why`` reaches; none where one makes the whole difference. These three are the page's.
     """
 
     shown_by = "vmatrace.commands.diff.as_table:write"
@@ -118,6 +120,9 @@ class Diff(Printable):
     moved: bool = False
     with_ksm: WithKsm | None = None
     causes: list[DiffCause] | None = None
+    why: list[DiffCause] | None = None
+    early: list[EventDiff] = field(default_factory=list)
+    reaches: list[Reach] = field(default_factory=list)
     #: All events that differ, compared anew at each call; None where they are not asked for.
     again: Callable[[], Iterator[EventDiff]] | None = None
 

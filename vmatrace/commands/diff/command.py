@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from vmatrace.trace.file import Trace
 
 _ACROSS = f"{__package__}.across"
+#: So many events that differ are on a page: of one trace, and of each of several.
+_EARLY = 1000
+_EARLY_OF_SEVERAL = 50
 
 
 @click.command(
@@ -35,6 +38,7 @@ Examples:
   vmatrace diff trace.yaml --steps             every event that differs
   vmatrace diff traces/ --format markdown      a comment for a pull request
   vmatrace diff traces/ --format github        annotations for GitHub Actions
+  vmatrace diff traces/ --format html=diff.html
   vmatrace baseline traces/ -o baseline.json
   vmatrace diff traces/ --from baseline.json   what changed since
   vmatrace diff trace.yaml --across 6.4..6.18  release by release
@@ -153,11 +157,16 @@ def _samples(
 
 
 class _How(NamedTuple):
-    """How two sides are compared: as Comparison has it, and whether all events are shown."""
+    """How two sides are compared: as Comparison has it, and whether all events are shown.
+
+    So many *early* events are kept, and with *why* the causes are asked for: a page shows both.
+    """
 
     steps: bool
     relative: bool | None
     allowed: tuple[str, ...]
+    early: int = 1
+    why: bool = False
 
 
 class _Means(NamedTuple):
@@ -194,6 +203,8 @@ def _two(
             return DIFFERS
         _name((from_, to))
         out = forms.Forms[Diff](__package__, wanted, len(named))
+        if any(form == "html" for form, _ in wanted):
+            how = how._replace(early=_EARLY if len(named) == 1 else _EARLY_OF_SEVERAL, why=True)
         run = _Run((from_, to), how, means.ksm, out)
         with out:
             if run.shares:
@@ -236,7 +247,7 @@ class _Run:
         self, named: Sequence[str | TraceError], means: _Means
     ) -> Iterator[Diff | TraceError]:
         """What each trace leads to under two models, wherever that is found out."""
-        work = partial(_compare, self._sides, self._ksm, self._how.relative)
+        work = partial(_compare, self._sides, self._ksm, self._how)
         each_one = partial(sharing.answer, reading=means.reading, of=work)
         alone = not sys.stdout.isatty()
         return sharing.each_of(each_one, named, means.where, alone, watch=True)
@@ -265,7 +276,7 @@ class _Run:
             comparison = Comparison(trace, *self._sides, self._ksm, how.relative)
             # The whole trace before the first line of output: one in error prints nothing.
             with progress.watching(trace):
-                found = comparison.diff()
+                found = comparison.diff(how.early, how.why)
         except Skip as reason:
             self.skipped += 1
             self._out.pass_over()
@@ -297,12 +308,11 @@ class _Run:
 
 
 def _compare(
-    sides: tuple[Source | None, Source | None], ksm: bool | None, relative: bool | None,
-    trace: Trace,
-) -> Diff:  # fmt: skip
+    sides: tuple[Source | None, Source | None], ksm: bool | None, how: _How, trace: Trace
+) -> Diff:
     from vmatrace.commands.diff.question import Comparison
 
-    return Comparison(trace, *sides, ksm, relative).diff()
+    return Comparison(trace, *sides, ksm, how.relative).diff(how.early, how.why)
 
 
 def _error(error: Exception) -> str:

@@ -30,13 +30,13 @@ from vmatrace.commands.diff.moved import (
 from vmatrace.commands.diff.realkernel import RealKernel
 from vmatrace.commands.diff.sides import DiffSide, of_result
 from vmatrace.event import Event
-from vmatrace.kernels import Kernel, get_kernel
+from vmatrace.kernels import Kernel, UnknownKernel, get_kernel
 from vmatrace.layout import (
     Layout,
     with_flags,
 )
 from vmatrace.replayer.alike import alike
-from vmatrace.replayer.attribution import DiffCause, causes, first_partings
+from vmatrace.replayer.attribution import DiffCause, causes, first_partings, reaches
 from vmatrace.replayer.changes import Change, Follower, Key, mapping_of
 from vmatrace.replayer.lockstep import Lockstep
 from vmatrace.replayer.result import Result, Step
@@ -92,18 +92,23 @@ class Comparison:
             and all(side is None or side.events is not None for side in self._saved)
         )
 
-    def diff(self) -> Diff:
-        """The whole comparison. Raises TraceError for bad input in the trace."""
+    def diff(self, early: int = 1, why: bool = False) -> Diff:
+        """The whole comparison. Raises TraceError for bad input in the trace.
+
+        So many *early* events that differ are kept; with *why* the causes are asked for that a
+        model and a model, or the model of a saved result, differ by.
+        """
         runs = self._replays()
-        first, differing = None, 0
+        kept: list[EventDiff] = []
+        apart, differing = _Apart(), 0
         alone = self._alone()
         if alone is not None:
             for run, source in zip(runs, self._sources, strict=True):
                 cast(Replay, run).result = replace(alone, kernel=cast(Kernel, source).name)
         elif self._with_events:
             for differing, parted in enumerate(self._parted(runs), 1):
-                if differing == 1:
-                    first = _event(parted, _Apart())
+                if differing <= early:
+                    kept.append(_event(parted, apart))
         else:
             for run in runs:
                 if run is not None:
@@ -118,10 +123,13 @@ class Comparison:
         if self._is_relative(diff):
             settle(diff, self._chosen())
         if self._with_events:
-            diff.events, diff.differing, diff.first = from_.calls, differing, first
+            diff.events, diff.differing, diff.early = from_.calls, differing, kept
+            diff.first = kept[0] if kept else None
         diff.with_ksm = self._with_ksm(from_)
-        if self._started is not None and first is not None:
-            diff.causes = self._causes(self._started, first, from_, to)
+        if self._started is not None:
+            diff.causes = self._causes(diff) if kept else None
+        if why:
+            self._explain(diff)
         return diff
 
     def _with_ksm(self, from_: DiffSide) -> WithKsm | None:
@@ -168,22 +176,48 @@ class Comparison:
         known = isinstance(stays, Kernel) and not isinstance(moves, RealKernel)
         return chosen_by_kernel(self._trace) if known else None
 
-    def _causes(
-        self, trace: Trace, first: EventDiff, from_: DiffSide, to: DiffSide
-    ) -> list[DiffCause] | None:
+    def _explain(self, diff: Diff) -> None:
+        """Why the sides differ, and how far each cause reaches."""
+        if self._started is not None:
+            diff.why = diff.causes
+        elif not diff.equal and not diff.changed:
+            diff.why = self._causes(diff)
+        models = all(isinstance(source, Kernel) for source in self._sources)
+        if diff.why and not (models and len(diff.why) == 1):
+            older, newer = cast("tuple[Kernel, Kernel]", self._models(diff))
+            diff.reaches = reaches(self._origin, older, newer, diff.why, self._ksm)
+
+    @property
+    def _origin(self) -> Trace:
+        """The trace as both sides began it."""
+        return self._started or self._trace
+
+    def _models(self, diff: Diff) -> tuple[Kernel, Kernel] | None:
+        """The models of both sides; None where one has none."""
+        older, newer = (
+            source if isinstance(source, Kernel) else side.model or _saved_under(side)
+            for source, side in zip(self._sources, (diff.from_, diff.to), strict=True)
+        )
+        return None if older is None or newer is None else (older, newer)
+
+    def _causes(self, diff: Diff) -> list[DiffCause] | None:
         """The features by which the models of both sides part where the sides do."""
-        models = [
-            source if isinstance(source, Kernel) else side.model
-            for source, side in zip(self._sources, (from_, to), strict=True)
-        ]
-        older, newer = models
-        if older is None or newer is None:
+        models = self._models(diff)
+        if models is None:
             return None
-        (parting,) = first_partings(Lockstep.shared(trace, (older, newer)), [(0, 1)])
-        results = (first.from_.result, first.to.result)
-        if parting is None or (parting.index, parting.results) != (first.index, results):
+        trace, first = self._origin, diff.first
+        steps = Lockstep.shared(trace, models, self._ksm)
+        (parting,) = first_partings(steps, [(0, 1)], to_the_end=first is None)
+        if parting is None:
             return []
-        return causes(trace, older, newer)
+        if first is None:
+            ends = ([p.layout for p in result.processes] for result in steps.results())
+            sides = (list(side.processes.values()) for side in (diff.from_, diff.to))
+            same = list(ends) == list(sides)
+        else:
+            results = (first.from_.result, first.to.result)
+            same = (parting.index, parting.results) == (first.index, results)
+        return causes(trace, *models, self._ksm) if same else []
 
     def events(self) -> Iterator[EventDiff]:
         """The events that differ, in order; none where events cannot be compared."""
@@ -235,6 +269,16 @@ def _given(source: Source | None, other: Source | None, trace: Trace, which: int
         return source
     model = other.model(trace) if isinstance(other, Baseline) else None
     return model or get_kernel(DEFAULTS[which])
+
+
+def _saved_under(side: DiffSide) -> Kernel | None:
+    """The model that a saved result names, if there is one of that name."""
+    if side.kind != "result" or side.kernel is None:
+        return None
+    try:
+        return get_kernel(side.kernel)
+    except UnknownKernel:
+        return None
 
 
 def _turns_ksm_on(prctl: Event) -> bool:

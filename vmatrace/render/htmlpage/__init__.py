@@ -23,7 +23,9 @@ from vmatrace.escape import visible
 SUFFIXES: Final = (".html", ".htm")
 #: The scripts of any page, and those of one that shows two address spaces; in order.
 BASE: Final = ("elements.js", "tables.js", "theme.js")
-MAPS: Final = (*BASE, "unpack.js", "words.js", "maps.js", "overview.js", "goto.js")
+MAPS: Final = (
+    *BASE, "unpack.js", "words.js", "maps.js", "overview.js", "goto.js", "describe.js",
+)  # fmt: skip
 #: So many characters of data stay as they are, for whoever looks into the file.
 _PLAIN: Final = 100_000
 #: Where a commit of Linux can be read.

@@ -132,14 +132,16 @@ function drawMaps() {
   const above = box.scrollTop - 200;
   const below = box.scrollTop + box.clientHeight + 200;
   const visible = axis.parts.slice(partAtY(axis, above), partAtY(axis, below) + 1);
-  const nodes = [];
+  let nodes = [];
   if (visible.length) {
-    nodes.push(...drawParts(axis, visible));
+    nodes = drawParts(axis, visible);
     const low = visible[0].start;
     const high = visible[visible.length - 1].end;
-    for (const side of [0, 1]) nodes.push(...drawSide(axis, side, low, high));
+    for (const side of [0, 1]) nodes = nodes.concat(drawSide(axis, side, low, high));
   }
-  put(canvas, ...nodes);
+  const drawn = document.createDocumentFragment();
+  for (const node of nodes) drawn.append(node);
+  put(canvas, drawn);
   canvas.classList.toggle('exited', maps.dead);
   markBrush();
   if (focus) {
@@ -150,8 +152,10 @@ function drawMaps() {
 
 function drawParts(axis, visible) {
   const nodes = [];
-  for (const part of visible) {
+  let top = visible[0].top;
+  visible.forEach((part, i) => {
     const { index } = part;
+    if (part.far) top = part.top + part.height;
     if (axis.header >= 15 && (index === 0 || part.far)) {
       const first = part.far ? index + 1 : 0;
       let last = first;
@@ -162,15 +166,17 @@ function drawParts(axis, visible) {
         make('span', { class: 'gap' }, part.far ? part.holds || `gap ${size(part.pages)}` : '')),
       axis.parts[first].top - axis.header + 4, axis.header - 4));
     }
-    if (!part.far) {
-      for (const side of [0, 1]) nodes.push(place(make('div', { class: `hole col-${side}` }), part.top, part.height));
+    // What is behind the VMAs of a cluster shows where a side has none.
+    const next = visible[i + 1];
+    if (!part.far && (!next || next.far)) {
+      for (const side of [0, 1]) nodes.push(place(make('div', { class: `hole col-${side}` }), top, part.top + part.height - top));
     }
     if (part.cut) {
       const path = `M0 8${Array.from({ length: 80 }, (_, i) => `l8 ${i % 2 ? 6 : -6}`).join('')}`;
       const wave = draw('svg', { preserveAspectRatio: 'none', viewBox: '0 0 640 10', 'aria-hidden': 'true' }, draw('path', { d: path }));
       nodes.push(place(make('div', { class: 'cut' }, wave), part.top + part.height * 0.75, 10));
     }
-  }
+  });
   return nodes;
 }
 
@@ -182,14 +188,17 @@ function drawSide(axis, side, low, high) {
   let last = -1e9;
   let first = true;
   let drawn = -1;
+  let drawnMarked = -1;
   for (let i = firstBelow(layout, low); i < layout.length && layout[i].start < high; i++) {
     const vma = layout[i];
     const top = yOf(axis, vma.start);
     const bottom = yEnd(axis, vma.end);
-    // What shares a pixel with the one before it is not drawn twice.
-    if (bottom - drawn < 0.75 && !changed.has(vma.start) && !isChosen('vma', side, vma.start) && !isChosen('border', side, vma.start)) continue;
+    // What shares a pixel with the one before it is not drawn twice; of what changed one is.
+    const marked = changed.has(vma.start);
+    if (bottom - drawn < 0.75 && !(marked && bottom - drawnMarked >= 0.75) && !isChosen('vma', side, vma.start) && !isChosen('border', side, vma.start)) continue;
     drawn = Math.max(bottom, top + 1);
-    nodes.push(drawVma(side, vma, top, bottom - top, changed.has(vma.start), first));
+    if (marked) drawnMarked = drawn;
+    nodes.push(drawVma(side, vma, top, bottom - top, marked, first));
     if (vma.border >= 0) {
       const next = yEnd(axis, vma.end);
       nodes.push(drawBorder(side, vma, top, Math.min(top - last, next - top) < 13, first));
@@ -353,10 +362,11 @@ function zoom(factor) {
   drawMaps();
 }
 
-// What the colours mean: the kinds of VMAs there are, and *whys*, classes and words of borders.
-function drawLegend(whys) {
-  const used = new Set(maps.attributes.map(([, , , kind]) => kind));
-  const mergeable = maps.attributes.some(([, codes]) => codes.split(' ').includes('mg'));
+// What the colours mean: the kinds of VMAs that *attributes* have, and *whys*, classes and words of
+// borders.
+function drawLegend(attributes, whys) {
+  const used = new Set(attributes.map(([, , , kind]) => kind));
+  const mergeable = attributes.some(([, codes]) => codes.split(' ').includes('mg'));
   const item = (swatch, text) => make('li', {}, make('i', { class: `swatch ${swatch}` }), text);
   put($('legend'),
     ...KINDS.filter((kind) => used.has(kind)).map((kind) => item(`vma ${kind}`, kind === 'anon' ? 'anonymous' : kind)),

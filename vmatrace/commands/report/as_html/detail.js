@@ -39,20 +39,6 @@ function firstToBlame() {
   return make('p', {}, make('button', { type: 'button', class: 'link', on: { click: go } }, 'The first one that VM_MERGEABLE keeps apart'));
 }
 
-function vmaDetail(vma) {
-  const [perms, codes, name, kind] = DATA.attributes[vma.attributes];
-  const rows = [
-    ['range', range(vma.start, vma.end)], ['size', size(vma.end - vma.start)], ['perms', perms],
-    ['flags', codes], ['backing', name || 'anonymous'],
-  ];
-  if (kind === 'file') rows.push(['offset', '0x' + (vma.offset * PAGE).toString(16)]);
-  return [
-    make('h3', {}, 'VMA'),
-    make('p', { class: 'where' }, `under ${DATA.models[maps.chosen.side]}`),
-    make('table', { class: 'pair' }, ...rows.map(([head, text]) => make('tr', {}, head ? make('th', { scope: 'row' }, head) : make('td', {}), make('td', {}, text)))),
-  ];
-}
-
 function borderDetail(above, below) {
   const [why, now, met, mended] = DATA.borders[below.border];
   const { call } = below;
@@ -63,7 +49,7 @@ function borderDetail(above, below) {
     make('p', { class: `tag why-${why}` }, WHY[why]),
     make('h4', {}, 'Now'),
     make('p', {}, now ? sentence(now) : 'Nothing keeps them apart any more: they would be one VMA if a call tried to merge them. The kernel merges only when a call gives it the occasion.'),
-    pairTable(above, below),
+    pairTable(above, below, ['above', 'below']),
   ];
   if (call >= 0) {
     const [line, text] = DATA.calls[call];
@@ -81,21 +67,3 @@ function borderDetail(above, below) {
   }
   return nodes;
 }
-
-function pairTable(above, below) {
-  const sides = [above, below].map((vma) => DATA.attributes[vma.attributes]);
-  const flags = sides.map((side) => side[1].split(' '));
-  const row = (head, ...cells) => make('tr', {}, head ? make('th', { scope: 'row' }, head) : make('td', {}), ...cells.map((cell) => make('td', {}, ...[cell].flat())));
-  const marked = (mine, others) => mine.flatMap((code, i) => [i ? ' ' : '', others.includes(code) ? code : make('mark', {}, code)]);
-  const differ = (index) => sides.map((side, i) => (sides[0][index] === sides[1][index] ? side[index] || 'anonymous' : make('mark', {}, sides[i][index] || 'anonymous')));
-  const rows = [
-    row('', 'above', 'below'),
-    row('size', size(above.end - above.start), size(below.end - below.start)),
-    row('perms', ...differ(0)),
-    row('flags', marked(flags[0], flags[1]), marked(flags[1], flags[0])),
-    row('backing', ...differ(2)),
-  ];
-  if (sides.some((side) => side[3] === 'file')) rows.push(row('offset', ...[above, below].map((vma) => '0x' + (vma.offset * PAGE).toString(16))));
-  return make('table', { class: 'pair' }, ...rows);
-}
-

@@ -219,7 +219,7 @@ drawHead();
 drawPatterns();
 Object.assign(maps, { attributes: DATA.attributes, names: DATA.models, when: 'after this event', why: (border) => [DATA.borders[border][0], WHY[DATA.borders[border][0]]] });
 const usedWhys = new Set(DATA.borders.map(([why]) => why));
-drawLegend(Object.entries(WHY).filter(([why]) => usedWhys.has(why)));
+drawLegend(DATA.attributes, Object.entries(WHY).filter(([why]) => usedWhys.has(why)));
 drawProcesses();
 listen();
 listenOverview();

@@ -15,7 +15,7 @@ from vmatrace.event import Event, format_result
 from vmatrace.groups import labels
 from vmatrace.layout import Mapping
 from vmatrace.render import htmlpage, words
-from vmatrace.replayer.assumptions import NAME as ASSUMED
+from vmatrace.render.htmlpage.values import NAME, AttributeTable, ValueTable
 from vmatrace.replayer.result import Step
 
 #: So many calls that refused a merge are kept with their text; of others there is the line.
@@ -28,25 +28,7 @@ _CLASSES: Final = (
     ("anon", merge.ANON_VMA | merge.FORKED | merge.OTHER_SIDE),
 )
 _PLACES: Final = ("above", "below")
-#: Where the name is among the attributes of a VMA.
-_NAME: Final = 2
 _MET: Final = ("on the one already there", "on the new one")
-
-
-class ValueTable:
-    """Values, each once, by number."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[object, int] = {}
-        self.rows: list[Any] = []
-
-    def number(self, key: object, row: Any) -> int:
-        """The number of *key*, whose value is *row*."""
-        found = self._numbers.get(key)
-        if found is None:
-            found = self._numbers[key] = len(self.rows)
-            self.rows.append(row)
-        return found
 
 
 class Packer:
@@ -64,7 +46,7 @@ class Packer:
         self._spaces = {number: i for i, number in enumerate(spaces)}
         # The series is to blame for nothing where the model has it.
         self._lacks = [not kernel.has(kernels.KSM_BEFORE_MERGE) for kernel in found.pair]
-        self._attributes = ValueTable()
+        self._attributes = AttributeTable()
         self._borders = ValueTable()
         self._calls = ValueTable()
 
@@ -73,9 +55,9 @@ class Packer:
         and what its group is called.
         """
         feature = kernels.KSM_BEFORE_MERGE
-        called = labels(row[_NAME] for row in self._attributes.rows)
+        called = labels(row[NAME] for row in self._attributes.rows)
         return {
-            "attributes": [[*row, called[row[_NAME]]] for row in self._attributes.rows],
+            "attributes": [[*row, called[row[NAME]]] for row in self._attributes.rows],
             "borders": self._borders.rows,
             "calls": self._calls.rows,
             "commit": [
@@ -112,14 +94,9 @@ class Packer:
 
     def _piece(self, piece: Piece, side: int) -> tuple[int, ...]:
         mapping = piece.mapping
-        name, kind = mapping.name, _kind(mapping)
-        attributes = self._attributes.number(
-            (mapping.vm_flags, name),
-            [mapping.perms, " ".join(mapping.codes), name, kind],
-        )
         return (
             (mapping.end - mapping.start) // self._page,
-            attributes,
+            self._attributes.of(mapping),
             mapping.offset // self._page,
             *((-1, -1) if piece.join is None else self._border(piece.join, mapping, side)),
         )
@@ -178,19 +155,6 @@ def _class(mask: int) -> str:
     if not mask:
         return "alike"
     return next((name for name, bits in _CLASSES if mask & bits), "other")
-
-
-def _kind(mapping: Mapping) -> str:
-    name = mapping.name
-    if name == ASSUMED:
-        return "assumed"
-    if name == "[heap]":
-        return "heap"
-    if name.startswith("[stack"):
-        return "stack"
-    if not name or name.startswith("[anon"):
-        return "anon"
-    return "special" if name.startswith("[") else "file"
 
 
 def _result(step: Step) -> str:
