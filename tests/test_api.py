@@ -313,6 +313,17 @@ def test_the_items_of_a_trace_make_the_same_trace(path: Path) -> None:
     assert (before.passed, before.failures) == (after.passed, after.failures)
 
 
+def test_a_log_prints_with_the_files_that_its_descriptors_led_to() -> None:
+    log = (
+        b'memfd_create("x", 0) = 3\n'
+        b"mmap(NULL, 4096, PROT_READ, MAP_SHARED, 3, 0) = 0x7f0000001000\n"
+    )
+    trace = vmatrace.open_trace(io.BytesIO(log))
+    again = vmatrace.open_trace(io.StringIO(str(trace)))
+    (before,), (after,) = (vmatrace.replay(t, "6.18").processes[0].layout for t in (trace, again))
+    assert (before.name, after.name) == ("/memfd:x (deleted)",) * 2
+
+
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
 def test_a_trace_prints_as_a_file_that_leads_to_the_same(path: Path) -> None:
     trace = vmatrace.open_trace(path)

@@ -375,6 +375,11 @@ def test_perf_trace_shows_a_folder_by_its_descriptor_or_as_the_current_one(
     assert perftrace.PerfTrace(LogMachine("x86_64", 4096)).tell(line) == told
 
 
+def test_a_line_of_perf_trace_that_tells_nothing_is_blank() -> None:
+    teller = perftrace.PerfTrace(LogMachine("x86_64", 4096))
+    assert teller.tell("  ") == teller.tell("0.010 ( 0.001 ms): a/1 ") == ("blank",)
+
+
 def test_processes_of_a_whole_system_are_kept_apart(tmp_path: Path) -> None:
     line = "  {0} [000] 1.000001: raw_syscalls:sys_{1}\n"
     calls = []
