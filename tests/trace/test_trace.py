@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -294,6 +295,14 @@ def test_standard_input_is_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (trace.path, len(list(trace.items()))) == ("<stdin>", 1)
 
 
+def test_a_pipe_is_read_to_its_end() -> None:
+    read, write = os.pipe()
+    with open(read, "rb") as ours, open(write, "wb") as theirs:
+        theirs.write((HEAD + "- munlockall()\n").encode())
+        theirs.close()
+        assert len(list(load_trace(ours).items())) == 1
+
+
 def test_nothing_is_given_after_the_first_error() -> None:
     run = load(HEAD + "  - munmap(0, 1)\n  - foo\n  - munmap(0, 2)\n  - bar\n").items()
     assert next(run).line == 3
@@ -323,6 +332,8 @@ def test_nothing_is_given_after_the_first_error() -> None:
         (HEAD + "- munmap(\x01)\n", "3:10: control character 0x01"),
         (HEAD + "- munmap(\u2028)\n", "3:10: character U+2028 is not allowed here"),
         ("process: {ksm: yes}\n" + EMPTY, "1:16: expected true or false, got 'yes'"),
+        ('process: {ksm: "true"}\n' + EMPTY, "1:16: expected true or false, got 'true'"),
+        ("files: {x: [1]}\n" + EMPTY, "1:12: expected a mapping for a file, got a list"),
         ("process: {brk: 1:30}\n" + EMPTY, "1:16: expected an address, got '1:30'"),
         ("sysctl: [1]\n" + EMPTY, "1:9: expected a mapping for sysctl, got a list"),
     ],
