@@ -136,6 +136,8 @@ prctl(PR_SET_VMA, 0, 1, 2, {a)
                              ^ unbalanced ')'
 munmap
       ^ expected '(' after 'munmap'
+mummap
+      ^ expected '(' after 'mummap' (did you mean 'munmap'?)
 munmap(0, 1) = -0
                ^ -0 is not a result (expected such as -1 ENOMEM)
 munmap(0, 1) = -4096

@@ -295,6 +295,12 @@ def test_standard_input_is_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (trace.path, len(list(trace.items()))) == ("<stdin>", 1)
 
 
+def test_a_bound_is_printed_as_it_is_read() -> None:
+    trace = load(HEAD + '  - expect: {vmas: "<= 5", merges: 3}\n')
+    assert str(trace).endswith('- expect: {vmas: "<= 5", merges: 3}')
+    assert str(load(str(trace))) == str(trace)
+
+
 def test_a_pipe_is_read_to_its_end() -> None:
     read, write = os.pipe()
     with open(read, "rb") as ours, open(write, "wb") as theirs:
