@@ -20,6 +20,7 @@ from vmatrace.importers.retold import (
     Told,
     Wrong,
     failure,
+    integer,
     result_of,
     retold,
     text_of,
@@ -102,7 +103,7 @@ class GVisor(Halves):
 def _result(done: re.Match[str], name: str) -> str:
     if done["errno"] is not None:
         return failure(int(done["errno"]))
-    return result_of(int(done["hex"] or done["result"], 0), name)
+    return result_of(integer(done["hex"] or done["result"]), name)
 
 
 def _arguments(name: str, text: str) -> list[str]:
