@@ -49,7 +49,8 @@ PATTERNS: Final[dict[str, PatternWords]] = {
         "pages of generated code",
         "a JIT that makes code writable and executable by turns, page by page; .NET maps it twice "
         "(doublemapper)",
-        "one region for code that changes as a whole; for .NET, DOTNET_EnableWriteXorExecute=0",
+        "one region for code that changes as a whole; for .NET, DOTNET_EnableWriteXorExecute=0 "
+        "does without the second mapping",
     ),
     patterns.PROTECTION: PatternWords(
         "pieces of differing protection",
@@ -104,7 +105,7 @@ PATTERNS: Final[dict[str, PatternWords]] = {
         "holes left by unmapping",
         "munmap of parts of a mapping: an allocator that gives back memory from its middle",
         "give it back by MADV_DONTNEED or MADV_FREE, which leaves the mapping whole; for jemalloc, "
-        "retain:true",
+        "retain:true in MALLOC_CONF, its default on Linux",
     ),
     patterns.SCATTERED: PatternWords(
         "alike pieces, scattered over the addresses",
