@@ -137,6 +137,25 @@ def kept(tmp_path: Path) -> Path:
         "UPDATE cuts SET pattern = 'x'",
         "UPDATE patterns SET pattern = x'1b'",
         "DELETE FROM about WHERE key = 'kernel'",
+        "UPDATE about SET value = NULL WHERE key = 'kernel'",
+        "UPDATE about SET value = x'00' WHERE key = 'process'",
+        "UPDATE about SET value = '-1' WHERE key = 'pid'",
+        "UPDATE samples SET number = -number",
+        "UPDATE samples SET vmas = 1 << 62",
+        "UPDATE samples SET mergeable = -1",
+        "UPDATE samples SET max_map_count = 1 << 62",
+        "UPDATE samples SET took = -1",
+        "UPDATE vmas SET came = 'x'",
+        "UPDATE vmas SET came = NULL",
+        "UPDATE vmas SET kind = 999",
+        "UPDATE kinds SET codes = NULL",
+        "UPDATE kinds SET name = x'ff'",
+        "UPDATE kinds SET flags = 1.5",
+        "UPDATE cuts SET gone = 0",
+        "UPDATE patterns SET sample = 'w'",
+        "UPDATE patterns SET vmas = -3",
+        "DELETE FROM patterns",
+        "DELETE FROM vmas",
     ],
 )
 def test_a_damaged_file_is_refused_and_says_so(kept: Path, damage: str, run: object) -> None:
@@ -173,8 +192,9 @@ def test_samples_are_drawn_over_their_time_to_scale(tmp_path: Path) -> None:
         for n, layout in enumerate(found):
             samples.add(Snapshot(layout, True, True), 1000.0 + 3 * n, 0.25, 65530)
     shown = subprocess.run(
-        [sys.executable, "-m", "vmatrace", "report", path], cwd=ROOT, capture_output=True,
-        text=True, check=True, env={**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "80"},
+        [sys.executable, "-m", "vmatrace", "report", "x"], cwd=tmp_path, capture_output=True,
+        text=True, check=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "80", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     lines = shown.stdout.splitlines()
     top = next(i for i, line in enumerate(lines) if line.lstrip().startswith("80 +"))

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from vmatrace import abi
 from vmatrace.commands.audit.patterns import PATTERNS, assigned
 from vmatrace.commands.audit.snapshot import Snapshot
+from vmatrace.commands.audit.watch.damage import check
 from vmatrace.commands.audit.watch.ratchet import Cuts
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.escape import visible
@@ -115,6 +116,7 @@ class Samples:
                 f"it holds samples of another process, {found.pid} {found.process} (expected a "
                 "name that is free, or samples of this process to go on with)",
             )
+        check(self._db)
         self.taken = list(_samples(self._db))
         self.cuts = _cuts(self._db)
         for row in self._db.execute("SELECT * FROM kinds"):
@@ -211,7 +213,12 @@ def _about(db: sqlite3.Connection, path: str) -> About:
     if found.get("format") != FORMAT or not set(About._fields) <= set(found):
         what = "it is a database, but not of samples (expected what `audit --every -o` wrote)"
         raise _error(path, what)
-    return About(int(found["pid"]), found["process"], int(found["started"]), found["kernel"])
+    if not all(isinstance(found[name], str) for name in About._fields):
+        raise ValueError("what is said about the process is no text")
+    pid = int(found["pid"])
+    if not 0 < pid < 1 << 31:
+        raise ValueError(f"there is no process {pid}")
+    return About(pid, found["process"], int(found["started"]), found["kernel"])
 
 
 def _samples(db: sqlite3.Connection) -> Iterator[Sample]:
