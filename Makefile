@@ -76,9 +76,15 @@ conformance: $(STAMP) ## write traces/ as C programs with a runner (KERNEL_MODEL
 mutations: $(STAMP) ## break the model's rules one at a time; verify has to catch each (2 minutes)
 	$(BIN)/python tests/verify/mutations.py
 
+<<<<<<< HEAD
 mangled: $(STAMP) ## damaged inputs of every format must be read or refused in words (INPUTS=1000000)
 	$(BIN)/python tests/mangle.py --inputs $(INPUTS)
 INPUTS ?= 20000
+=======
+changes: $(STAMP) ## hunt for what releases changed: docs/reference/changes-by-example.md (15 minutes)
+	$(BIN)/python tests/bench/changes.py > $@.tmp
+	mv $@.tmp docs/reference/changes-by-example.md
+>>>>>>> 65d6e54 (hunt: real kernels are guided by coverage, and --worse sees blocked sides there)
 
 STRACES ?= strace
 matrix: $(STAMP) ## one program under strace with each set of options, read alike (STRACES="strace PATH")

@@ -1,7 +1,8 @@
 """The pre-commit hook: which files it is given, and what it says of them.
 
-The manifest was run with pre-commit itself (`pre-commit try-repo`); here its parts are used as
-pre-commit uses them: the entry split and called with the files.
+The manifest was run with pre-commit itself (`pre-commit try-repo`, and as a `repo:` of a scratch
+repository with good, failing and broken traces and other YAML), which takes a minute and PyPI. Here
+its parts are used as pre-commit uses them: the entry split and called with the files.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ def test_the_hook_is_given_yaml_wherever_it_is_and_leaves_other_yaml_alone(
     others = [".mkdocs.yml", ".github/ISSUE_TEMPLATE/bug.yml", ".pre-commit-hooks.yaml"]
     done = run(*arguments, *others)
     assert (done.status, done.out.partition(",")[0]) == (0, "0 traces")
+    (tmp_path / "chart.yaml").write_text("{{ template }}\nx: [\n")  # broken, and not ours
+    others.append(str(tmp_path / "chart.yaml"))
     done = run(*arguments, *others, exhibit(EXHIBITS[0]))
     assert (done.status, done.err) == (0, "")
     (tmp_path / "x.yaml").write_text("vmatrac: 1\nevents: []\n")

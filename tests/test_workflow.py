@@ -6,6 +6,7 @@ would hand to a shell, in a project that has traces/ and the baseline that the p
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 import yaml12
 from program import ROOT
@@ -113,9 +115,12 @@ class Project:
     def run(
         self, command: str, more: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        # bash -e is what GitHub's servers run a step with.
+        # What GitHub's servers run a step of an action with, which says shell: bash.
+        script = self.folder / "bin" / "step.sh"
+        script.write_text(command, encoding="utf-8")
         return subprocess.run(
-            ["bash", "-e", "-c", command], cwd=self.folder, env=self.environment | (more or {}),
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)],
+            cwd=self.folder, env=self.environment | (more or {}),
             text=True, encoding="utf-8", capture_output=True, check=False,
         )  # fmt: skip
 
@@ -220,6 +225,41 @@ def test_a_broken_trace_fails_every_step(project: Project) -> None:
     project.write(BEFORE.replace("mmap", "mmpa"))
     statuses = project.statuses(github_steps())
     assert {name for name, status in statuses.items() if not status} == {'pip install "$VMATRACE"'}
+
+
+@pytest.mark.parametrize(
+    "given", [" -k 6.12", "/etc/*", "$(touch owned)", "traces/ ; touch owned", "`touch owned`"]
+)
+def test_an_input_of_the_action_is_never_run(project: Project, given: str) -> None:
+    for step in action_steps():
+        for name in step["env"]:
+            project.run(step["run"], step["env"] | {name: given, "INSTALL": ""})
+    assert not list(project.folder.rglob("owned"))
+
+
+def test_the_action_without_inputs_takes_what_the_settings_name(project: Project) -> None:
+    (project.folder / "vmatrace.toml").write_text('traces = ["traces"]\n', encoding="utf-8")
+    (step,) = [s for s in action_steps() if s["name"] == "every expectation holds"]
+    assert project.run(step["run"], step["env"] | {"TRACES": ""}).returncode == 0
+    project.write(BEFORE.replace("vmas: 1", "vmas: 2"))
+    assert project.run(step["run"], step["env"] | {"TRACES": ""}).returncode == 1
+
+
+def valid(document: Any, schema: str) -> None:
+    text = (ROOT / "tests" / "schemas" / schema).read_text(encoding="utf-8")
+    jsonschema.Draft7Validator(json.loads(text)).validate(document)
+
+
+def test_what_servers_read_is_as_their_schemas_say() -> None:
+    """The schemas of json.schemastore.org (Apache-2.0) and gitlab.com (MIT), of July 2025."""
+    action = yaml12.read((ROOT / ".github/actions/check/action.yml").read_text(encoding="utf-8"))
+    valid(action, "github-action.json")
+    for name in ("memory.yaml", "action.yaml"):
+        valid(block("yaml", name), "github-workflow.json")
+    valid(block("yml", ".gitlab-ci.yml"), "gitlab-ci.json")
+    del action["runs"]["steps"][0]["shell"]
+    with pytest.raises(jsonschema.ValidationError):
+        valid(action, "github-action.json")
 
 
 def test_the_pre_commit_hook_that_is_named_exists() -> None:

@@ -45,20 +45,20 @@ def run(base: Trace, events: Sequence[Event], older: Kernel, newer: Kernel, wors
         steps = [step for run in runs if (step := run.step(event)) is not None]
         if len(steps) < 2:
             raise UnmodelledError
-        found.covered.update(_covered(steps[-1]))
+        found.covered.update(covered(steps[-1]))
         did = [(s.result, f.follow(s)) for s, f in zip(steps, followers, strict=True)]
         if not parted and did[0] != did[1]:
             parted = True
             found.what = _what(did)
-            found.signature = (event.name, found.what, *map(frozenset, map(_covered, steps)))
+            found.signature = (event.name, found.what, *map(frozenset, map(covered, steps)))
         if parted and (not worse or _is_worse(runs, steps)):
             found.count = count
-            found.outcomes = _outcomes(steps)
+            found.outcomes = outcomes(steps)
             return found
     return found
 
 
-def _outcomes(steps: Sequence[Step]) -> tuple[str, str]:
+def outcomes(steps: Sequence[Step]) -> tuple[str, str]:
     """What became of the merges that the call tried on one side only, in words, for each side."""
     old, new = (_merges(step) for step in steps)
     sides = [[m for m in mine if m not in theirs] for mine, theirs in ((old, new), (new, old))]
@@ -88,7 +88,8 @@ def _is_worse(runs: Sequence[Replay], steps: Sequence[Step]) -> bool:
     return older.result.errors < newer.result.errors
 
 
-def _covered(step: Step) -> Iterator[object]:
+def covered(step: Step) -> Iterator[object]:
+    """What a step covers: how its call ended, and its merge decisions."""
     name = step.event.name
     yield name, step.result if step.result < 0 else 0
     for decision in step.decisions:

@@ -169,7 +169,10 @@ class Bench:
 
     def events(self, campaign: Campaign, index: int) -> list[Event]:
         """Program *index*, without arguments that mean something else on this machine."""
-        events = generate(campaign.seed, index, campaign.events)
+        return self.allowed(generate(campaign.seed, index, campaign.events))
+
+    def allowed(self, events: list[Event]) -> list[Event]:
+        """Those of *events* that mean the same on this machine."""
         if self._five_levels:
             events = [event for event in events if not _is_high(event)]
         if not self._privileged:

@@ -35,13 +35,15 @@ def exhibit(
         kind = CALLS[mismatch.event.name].result
         ours, theirs = (format_result(r, kind) for r in (mismatch.modelled, mismatch.actual))
         lines.append(f"  # the model returns {ours}, the kernel")
-        if mismatch.event.name not in BIRTHS and mismatch.pid == "main":
+        # Where a record says that something was put, a replay puts it: the layout tells instead.
+        placed = mismatch.actual >= 0 and CALLS[mismatch.event.name].placed is not None
+        if mismatch.event.name not in BIRTHS and mismatch.pid == "main" and not placed:
             last = f"  - {scalar(call_text(events[mismatch.index]) + ' = ' + theirs)}"
         else:
             lines[-1] += f" {theirs}"
     lines.append(last)
     if mismatch.field != "result":
-        lines.append(f"  # the first difference is in: {mismatch.field}; what the kernel has:")
+        lines.append(f"  # the two differ in: {mismatch.field}; what the kernel has:")
     there = [(m.start, m.end) for m in trace.maps]
     own = [
         m for m in mismatch.kernel_layout if not any(a < m.end and m.start < b for a, b in there)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
@@ -14,7 +15,10 @@ from vmatrace.trace.file import Trace
 from vmatrace.verify import setting
 from vmatrace.verify.cost import Guard
 from vmatrace.verify.recording import bare
-from vmatrace.verify.witness import Mismatch, compare, program
+from vmatrace.verify.witness import Mismatch, Witness, compare, program
+
+#: An item for each event, None up to what is looked for: witness.compare() has this form.
+Judge = Callable[[Trace, Kernel, Witness], Iterator["Mismatch | None"]]
 
 
 class KernelGoal(Goal):
@@ -23,15 +27,21 @@ class KernelGoal(Goal):
     A machine that died is booted anew for the next program.
     """
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        wanted: Callable[[Mismatch | KernelDied], bool] = lambda found: True,
-    ) -> None:
-        """*wanted*: what counts; a program that parts otherwise first does not reach it."""
+    def __init__(self, kernel: Kernel, judge: Judge = compare, deaths: bool = True) -> None:
+        """*judge* finds what counts in a run; *deaths*: whether the kernel's death does."""
         super().__init__(Named("mismatch"), [kernel])
-        self._wanted = wanted
+        self._judge = judge
+        self._deaths = deaths
         self._dead = False
+
+    @contextmanager
+    def judging(self, kernel: Kernel) -> Iterator[None]:
+        """Meanwhile the goal is reached where the machine parts from another model."""
+        before, self.models = self.models, (kernel,)
+        try:
+            yield
+        finally:
+            self.models = before
 
     @abstractmethod
     def begin(self, base: Trace) -> Trace | None:
@@ -77,18 +87,18 @@ class KernelGoal(Goal):
             for mismatch in parted:
                 count += 1
                 if mismatch is not None:
-                    return (count, mismatch) if self._wanted(mismatch) else None
+                    return count, mismatch
         except OracleError:
             return None
         except KernelDied as died:
             self._dead = True
-            return (min(count + 1, len(events)), died) if self._wanted(died) else None
+            return (min(count + 1, len(events)), died) if self._deaths else None
         return None
 
     def _run(
         self, start: Trace, events: Sequence[Event], kernel: Kernel
     ) -> Iterator[Mismatch | None]:
-        return compare(program(bare(events), start), kernel, self.sandbox())
+        return self._judge(program(bare(events), start), kernel, self.sandbox())
 
 
 class MismatchGoal(KernelGoal):
@@ -102,10 +112,11 @@ class MismatchGoal(KernelGoal):
         kernel: Kernel,
         machine: Machine,
         trace: Trace,
-        wanted: Callable[[Mismatch | KernelDied], bool] = lambda found: True,
+        judge: Judge = compare,
+        deaths: bool = True,
     ) -> None:
         """Raises Skip where *trace* cannot be run there, and Unavailable."""
-        super().__init__(kernel, wanted)
+        super().__init__(kernel, judge, deaths)
         self._machine = machine
         self._revived = 0
         machine.ready()

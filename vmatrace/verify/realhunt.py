@@ -1,6 +1,8 @@
 """Programs on which a real kernel and a model part: the hunt of search, with the kernel as judge.
 
-Programs are those of random verification. What no feature explains has no cause: a discovery.
+Programs are those of random verification, and such as are bred (search.breeding): as long as model
+and kernel do the same, what the model covers the kernel does. What no feature explains has no
+cause: a discovery.
 """
 
 from __future__ import annotations
@@ -18,20 +20,28 @@ from vmatrace.event import Event
 from vmatrace.kernels import FEATURES, Feature, Kernel
 from vmatrace.oracle import KernelDied, Machine, OracleError, Sandbox, Unsupported
 from vmatrace.search import scenario
+from vmatrace.search.breeding import Breeder, Pool, allowed
+from vmatrace.search.conditions import Named, parse
 from vmatrace.search.finds import Find, Ground
-from vmatrace.search.hunting import HuntTotal, allowed
-from vmatrace.search.reduction import Reducer
+from vmatrace.search.generate import FAMILIES
+from vmatrace.search.goals import Goal
+from vmatrace.search.hunting import HuntTotal, well_known
+from vmatrace.search.program import Maker
+from vmatrace.search.reduction import Reducer, Smallest
 from vmatrace.search.shrink import consistent
 from vmatrace.trace.file import Trace
 from vmatrace.verify import exhibit, findings, setting
 from vmatrace.verify.campaign import Bench, Campaign, readable
 from vmatrace.verify.mismatch import KernelGoal, MismatchGoal
+from vmatrace.verify.realtrial import BLOCKED_SIDES, Judge
 from vmatrace.verify.witness import Mismatch
 
 #: Every fourth program starts with the vdso, the others without.
 _START: Final = 1
 #: So many programs that part alike at first sight are reduced.
-_ALIKE: Final = 3
+_ALIKE: Final = 1
+#: One of so many programs is one of random verification.
+_PLAIN: Final = 3
 #: Of programs of chosen calls alone so many times the events are made, and those kept.
 _MORE: Final = 12
 #: So many programs one after the other without an event: no program can be made.
@@ -42,16 +52,21 @@ _CHANGED: Final = 8
 _BOOTS: Final = 40
 #: Tries that any other is worth.
 _TRIES: Final = 4000
-
-
-_Wanted = Callable[["Mismatch | KernelDied"], bool]
+#: What is worse by each reason that a Judge has, as a condition on models.
+_REASONS: Final = {
+    "result": "differs and to.errors > from.errors",
+    "number of VMAs": "differs and to.vmas > from.vmas",
+    BLOCKED_SIDES: "differs and to.blocked > from.blocked",
+}
+#: Of what merges came to, nothing is known.
+_NOT_TOLD: Final = ("", "")
 
 
 class _BenchGoal(KernelGoal):
     """For programs that start as random ones do."""
 
-    def __init__(self, bench: Bench, kernel: Kernel, wanted: _Wanted) -> None:
-        super().__init__(kernel, wanted)
+    def __init__(self, bench: Bench, kernel: Kernel, judge: Judge, deaths: bool) -> None:
+        super().__init__(kernel, judge, deaths)
         self._bench = bench
 
     @property
@@ -93,10 +108,15 @@ class RealHunt:
         self._campaign = campaign
         self._machine = machine
         self._ground = ground
+        like = findings.look(machine).kernel
+        self._differing = _differing(ground.newer, like)
         self._first = first
+        self._like = like
+        self._judge = Judge(like, ground.worse, first)
+        self._deaths = not (ground.worse and first)
+        self._pool = Pool()
         self._known: dict[tuple[str, ...], Find] = {}
         self._tried: dict[object, int] = {}
-        self._differing = _differing(ground.newer, findings.look(machine).kernel)
         self.total = HuntTotal()
 
     def run(
@@ -151,12 +171,13 @@ class RealHunt:
                     yield one
                     number += 1
         with Bench(self._campaign, self._machine) as bench:
-            goal = _BenchGoal(bench, self._ground.newer, self._wanted)
+            goal = _BenchGoal(bench, self._ground.newer, self._judge, self._deaths)
             files = bench.start(_START).files
             base = Trace("hunt", "hunt", lambda: iter(()), files=files)
+            breeder = Breeder(self._ground, _makers(), self._differing)
             empty = 0
             for index in count():
-                events = self._made(bench, index)
+                events = self._made(bench, breeder, base, index)
                 empty = 0 if events else empty + 1
                 if empty > _EMPTY:
                     raise ValueError("no program can be made of these calls alone")
@@ -171,7 +192,9 @@ class RealHunt:
         random = Random(f"{self._ground.seed}/corpus/{number}")
         variants = [_changed(random, events) for _ in range(changes)] if changes else [events]
         try:
-            with MismatchGoal(self._ground.newer, self._machine, base, self._wanted) as goal:
+            with MismatchGoal(
+                self._ground.newer, self._machine, base, self._judge, self._deaths
+            ) as goal:
                 for variant in filter(None, (allowed(self._ground, v) for v in variants)):
                     yield _Program(number, base, variant, goal)
                     number += 1
@@ -179,8 +202,12 @@ class RealHunt:
             if not changes:
                 self.total.skipped.append(f"{base.path}: {reason}")
 
-    def _made(self, bench: Bench, index: int) -> list[Event]:
+    def _made(self, bench: Bench, breeder: Breeder, base: Trace, index: int) -> list[Event]:
+        """Program *index*: every third is one of random verification, the others are bred."""
         ground, campaign = self._ground, self._campaign
+        if index % _PLAIN:
+            random = Random(f"{ground.seed}/real/{index}")
+            return consistent(bench.allowed(breeder.bred(random, self._pool.programs, [base])[1]))
         size = campaign.events
         if ground.calls:
             campaign = dataclasses.replace(campaign, events=size * _MORE)
@@ -193,39 +220,37 @@ class RealHunt:
 
     # --- a program -------------------------------------------------------------------------------
 
-    def _wanted(self, found: Mismatch | KernelDied) -> bool:
-        """Whether a parting counts: of --worse, whether --to is worse."""
-        if not self._ground.worse:
-            return True
-        if isinstance(found, KernelDied):
-            return not self._first
-        results = found.modelled, found.actual
-        vmas = len(found.model_layout), len(found.kernel_layout)
-        if self._first:
-            results, vmas = results[::-1], vmas[::-1]
-        return vmas[0] < vmas[1] or (results[0] >= 0 > results[1])
+    def _model(self, number: int) -> Kernel:
+        """Half of the programs do not see causes of which enough kinds are known."""
+        model = self._ground.newer
+        known = well_known(self._known) if number % 2 else []
+        masked = [feature for feature in known if feature in self._differing]
+        return model.switched(masked) if masked else model
 
     def _look(self, one: _Program, seconds: float | None) -> Find | None:
-        goal = one.goal
-        first = goal.look(one.base, one.events)
-        if first is None:
+        goal, model = one.goal, self._model(one.number)
+        self._judge.reason = None
+        first = goal.look(one.base, one.events, model)
+        if isinstance(goal, _BenchGoal):
+            self._pool.keep(one.base, one.events, self._judge.shown.covered)
+        if first is None or not self._is_new(one, *first):
             return None
         length, found = first
-        alike = (one.events[length - 1].name, getattr(found, "field", ""))
-        self._tried[alike] = self._tried.get(alike, 0) + 1
-        if self._tried[alike] > _ALIKE:
-            return None
-        tries = goal.tries + (_BOOTS if isinstance(found, KernelDied) else _TRIES)
+        events = one.events[:length]
+        tries = _BOOTS if isinstance(found, KernelDied) else _TRIES
+        self._judge.reason = getattr(found, "field", None)
         try:
-            smallest = Reducer(goal, one.base, one.events[:length], seconds, tries=tries).reduce()
+            smallest = self._reduced(goal, one.base, events, model, tries, seconds)
         except ValueError:  # it does not do it again
             return None
         except KernelDied as died:  # what it was dying of is worth more than a shorter program
             self.total.ended = _ended(died)
-            events = readable(one.events[:length])
-            return _find(self._campaign, one.base, events, found, (), one.number)
+            return self._find(one.base, readable(events), found, (), one.number, _NOT_TOLD)
         events = readable(smallest.events)
+        self._judge.thorough = True
         again = goal.look(smallest.base, events)
+        self._judge.thorough = False
+        told = self._judge.shown.outcomes
         start = goal.begin(smallest.base)
         if again is None or start is None:
             return None
@@ -233,8 +258,50 @@ class RealHunt:
         together = False
         if isinstance(again[1], Mismatch):
             names, together = self._causes(goal, smallest.base, events)
-        find = _find(self._campaign, start, events, again[1], names, one.number)
+        find = self._find(start, events, again[1], names, one.number, told)
         return dataclasses.replace(find, together=together)
+
+    def _is_new(self, one: _Program, length: int, found: Mismatch | KernelDied) -> bool:
+        """Whether a parting is worth being reduced: few that look alike are."""
+        alike = self._judge.shown.signature
+        if isinstance(found, KernelDied):
+            alike = one.events[length - 1].name
+        self._tried[alike] = self._tried.get(alike, 0) + 1
+        return self._tried[alike] <= _ALIKE
+
+    def _reduced(
+        self, goal: KernelGoal, base: Trace, events: list[Event], model: Kernel, tries: int,
+        seconds: float | None,
+    ) -> Smallest:  # fmt: skip
+        """The smallest program by which the kernel and *model* part, and ground.newer as well."""
+        events = self._ahead(goal, base, events, model)
+        with goal.judging(model):
+            found = Reducer(goal, base, events, seconds, tries=goal.tries + tries).reduce()
+        if model is self._ground.newer:
+            return found
+        again = Reducer(goal, found.base, found.events, seconds, tries=goal.tries + tries)
+        return again.reduce()
+
+    def _ahead(
+        self, goal: KernelGoal, base: Trace, events: list[Event], model: Kernel
+    ) -> list[Event]:
+        """*events* as few as models make them, which costs a fraction, if the kernel does it, too.
+
+        All of them where the model that the kernel was found to be does not.
+        """
+        reason = self._judge.reason
+        condition = parse(_REASONS[reason]) if self._ground.worse and reason else Named("differs")
+        sides = [self._like, model] if self._first else [model, self._like]
+        start = goal.begin(base)
+        if start is None:
+            return events
+        of_models = Goal(condition, sides)
+        try:
+            like = dataclasses.replace(base, process=start.process, sysctl=start.sysctl)
+            fewer = Reducer(of_models, like, events, tries=_TRIES).reduce().events
+        except ValueError:
+            return events
+        return fewer if goal.look(base, fewer, model) is not None else events
 
     def _causes(
         self, goal: KernelGoal, base: Trace, events: Sequence[Event]
@@ -251,6 +318,33 @@ class RealHunt:
         like = model.switched(differing)
         return tuple(f.name for f in differing if parts(like.switched([f]))), True
 
+    def _find(
+        self, start: Trace, events: list[Event], found: Mismatch | KernelDied,
+        names: tuple[str, ...], number: int, told: tuple[str, str],
+    ) -> Find:  # fmt: skip
+        campaign, model = self._campaign, self._campaign.kernel
+        what = found.field if isinstance(found, Mismatch) else "the kernel died"
+        sides = (campaign.release, model.name)
+        outcomes = zip(sides if self._first else sides[::-1], told, strict=True)
+        about = "\n".join([
+            f"The kernel {campaign.release} and the model {model.name} part at the last call: "
+            f"found by vmatrace hunt, seed {campaign.seed}, program {number}.",
+            f"They part in: {what}.",
+            *(f"  {side}: {came}" for side, came in outcomes if came),
+            f"Cause: {', '.join(names)}." if names else "Cause unknown: no feature explains it.",
+        ])  # fmt: skip
+        last = events[-1]
+        name = "-".join([*(names or ("unknown",)), last.name])
+        base = model.base or model.name
+        text = (
+            exhibit.exhibit(name, start, events, found, about, base)
+            if isinstance(found, Mismatch)
+            else exhibit.deadly(name, start, events, about)
+        )
+        lines = tuple(scenario.call_lines(start, events))
+        kind = (*names, last.name, what, *told)
+        return Find(kind, names, False, last.name, what, told, len(events), text, number, lines)
+
 
 def _ended(died: KernelDied) -> str:
     return f"the kernel {died} and cannot be booted again"
@@ -260,6 +354,11 @@ def _differing(model: Kernel, like: Kernel) -> list[Feature]:
     """The features in which *model* is not *like* the kernel, as experiments found it; else all."""
     found = [f for f in FEATURES.values() if model.has(f) != like.has(f)]
     return found or list(FEATURES.values())
+
+
+def _makers() -> list[Maker]:
+    """Those of random verification, which any machine can run."""
+    return list(dict.fromkeys(maker for table in FAMILIES.values() for maker, _ in table))
 
 
 def _changed(random: Random, events: Sequence[Event]) -> list[Event]:
@@ -272,32 +371,3 @@ def _changed(random: Random, events: Sequence[Event]) -> list[Event]:
         elif events:
             events.insert(at, random.choice(events))
     return events
-
-
-def _find(
-    campaign: Campaign,
-    start: Trace,
-    events: list[Event],
-    found: Mismatch | KernelDied,
-    names: tuple[str, ...],
-    number: int,
-) -> Find:
-    model = campaign.kernel
-    what = found.field if isinstance(found, Mismatch) else "the kernel died"
-    cause = f"Cause: {', '.join(names)}." if names else "Cause unknown: no feature explains it."
-    about = "\n".join([
-        f"The kernel {campaign.release} and the model {model.name} part at the last call: found by "
-        f"vmatrace hunt, seed {campaign.seed}, program {number}.",
-        f"They part in: {what}.", cause,
-    ])  # fmt: skip
-    last = events[-1]
-    name = "-".join([*(names or ("unknown",)), last.name])
-    base = model.base or model.name
-    text = (
-        exhibit.exhibit(name, start, events, found, about, base)
-        if isinstance(found, Mismatch)
-        else exhibit.deadly(name, start, events, about)
-    )
-    lines = tuple(scenario.call_lines(start, events))
-    kind = (*names, last.name, what)
-    return Find(kind, names, False, last.name, what, ("", ""), len(events), text, number, lines)

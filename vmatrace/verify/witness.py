@@ -12,7 +12,7 @@ import copy
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vmatrace import abi
 from vmatrace.calls import BIRTHS, EXECS
@@ -90,6 +90,70 @@ def compare(trace: Trace, kernel: Kernel, witness: Witness) -> Iterator[Mismatch
             return
 
 
+class Side(NamedTuple):
+    """What a model did with an event, and where that is not what the witness did."""
+
+    run: Replay
+    step: Step
+    mismatch: Mismatch | None
+
+
+class Seen(NamedTuple):
+    """What the witness did with an event, and each model: ``layout`` is the caller's after it."""
+
+    actual: int
+    layout: Layout
+    sides: list[Side]
+
+
+def beside(trace: Trace, kernels: Sequence[Kernel], witness: Witness) -> Iterator[Seen]:
+    """As compare(), with several models, and on behind what differs.
+
+    Ends where a model cannot go on: it may lack a process that the witness has.
+    """
+    once = _Once(witness)
+    feed = _Feed(trace, once)
+    runs = [Replay(dataclasses.replace(trace, read=_nothing), kernel) for kernel in kernels]
+    for event in feed.items():
+        if any(run.live(event.pid) is None for run in runs):
+            return
+        steps = [run.step(event) for run in runs]
+        feed.pending = False
+        sides = []
+        for run, step in zip(runs, steps, strict=True):
+            if step is None:
+                return
+            if step.executed:
+                _restart_heap(run.process(step.pid), witness.start)
+            sides.append(Side(run, step, _compare_step(step, run, feed.actual, once)))
+        ended = sides[0].step.ended
+        yield Seen(feed.actual, [] if ended else once.layout(event.pid), sides)
+
+
+def _nothing() -> Iterator[Item]:
+    return iter(())
+
+
+class _Once:
+    """A witness that is asked for each layout once an event."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+        self._layouts: dict[str, Layout] = {}
+        self.start = witness.start
+        self.in_turn = witness.in_turn
+
+    def run_event(self, event: Event) -> int:
+        self._layouts.clear()
+        return self._witness.run_event(event)
+
+    def layout(self, pid: str) -> Layout:
+        found = self._layouts.get(pid)
+        if found is None:
+            found = self._layouts[pid] = self._witness.layout(pid)
+        return found
+
+
 class _Feed:
     """Gives the model one event at a time, just after the witness has run it.
 
@@ -99,15 +163,15 @@ class _Feed:
 
     def __init__(self, trace: Trace, witness: Witness) -> None:
         self._trace = trace
-        self._witness = witness
+        self.witness = witness
         self.actual = 0
         self.pending = False
 
-    def items(self) -> Iterator[Item]:
-        run = self._witness.run_event
+    def items(self) -> Iterator[Event]:
+        run = self.witness.run_event
         items = (item for item in self._trace.items() if isinstance(item, Event))
         bare = (item if item.recorded is None else without_record(item) for item in items)
-        for event in self._witness.in_turn(bare):
+        for event in self.witness.in_turn(bare):
             if self.pending:  # the call before was not modelled; the replay ends by saying so
                 return
             self.actual = run(event)
@@ -118,9 +182,9 @@ class _Feed:
             yield event
 
     def _after_exec(self, pid: str) -> Layout:
-        layout = self._witness.layout(pid)
+        layout = self.witness.layout(pid)
         for mapping in layout:
-            mapping.faulted = mapping.start in self._witness.start.anonymous
+            mapping.faulted = mapping.start in self.witness.start.anonymous
         return layout
 
 

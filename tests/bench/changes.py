@@ -1,0 +1,86 @@
+"""What changed between releases, by example: docs/reference/changes-by-example.md.
+
+``python tests/bench/changes.py [SECONDS] > docs/reference/changes-by-example.md`` (`make changes`) hunts so
+long between each pair, in a process of its own at a time, and writes down every kind that it finds.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from vmatrace.kernels import FEATURES, get_kernel
+from vmatrace.search.finds import Find, Ground
+from vmatrace.search.hunting import Hunter, HuntTotal, hunt
+
+PAIRS: Final = (("pre-patch", "post-patch"), ("6.16.12", "6.17.13"), ("7.1", "7.3"))
+SEED: Final = "1"
+_HEAD: Final = """\
+# What changed, by example
+
+What [`vmatrace hunt`](../commands/hunt.md) finds between two kernels in {about}, with one process: every kind
+of difference, under the feature that is its cause, and for each cause the shortest program. Several
+features stand together where only all of them make the difference. A program is a trace; its files
+are those that random programs have. `make changes` writes this page.
+"""
+
+
+def hunted(older: str, newer: str, seconds: float | None, programs: int | None = None) -> HuntTotal:
+    """All that a hunt between two models finds, the shortest first of each cause."""
+    hunter = Hunter(Ground(get_kernel(older), get_kernel(newer), SEED))
+    return hunt(hunter, programs, seconds, lambda work, inputs: map(work, inputs))
+
+
+def section(older: str, newer: str, total: HuntTotal) -> Iterator[str]:
+    """The lines on one pair."""
+    yield f"\n## {older} and {newer}\n"
+    yield (
+        f"`vmatrace hunt --from {older} --to {newer} --seed {SEED}`: {len(total.finds)} kinds in "
+        f"{total.programs:,} programs."
+    )
+    causes: dict[tuple[str, ...], list[Find]] = {}
+    for find in total.finds:
+        causes.setdefault(find.causes, []).append(find)
+    order = list(FEATURES)
+    for names in sorted(causes, key=lambda n: (len(n), [order.index(name) for name in n])):
+        finds = sorted(causes[names], key=lambda find: find.calls)
+        yield f"\n### {', '.join(names) or 'cause unknown'}\n"
+        yield from (FEATURES[name].summary for name in names)
+        yield ""
+        yield from (f"* {kind(find, older, newer)}" for find in finds)
+        yield f"\n```yaml\n{program(finds[0])}```"
+
+
+def kind(find: Find, older: str, newer: str) -> str:
+    """What a kind is, on one line."""
+    said = f"{find.call}: {find.what}"
+    if find.outcomes[0] != find.outcomes[1]:
+        said += f"; merges: {older} {find.outcomes[0]}, {newer} {find.outcomes[1]}"
+    return said
+
+
+def program(find: Find) -> str:
+    """The trace without its comment and its expectations."""
+    lines = find.text.splitlines(keepends=True)
+    body = [line for line in lines if not line.startswith("#")]
+    ends = [i for i, line in enumerate(body) if line.startswith("  - expect:")]
+    return "".join(body[: min(ends, default=len(body))])
+
+
+def main(seconds: float) -> None:
+    """Write the page."""
+    write = sys.stdout.write
+    write(_HEAD.format(about=f"{seconds / 60:g} minutes"))
+    for older, newer in PAIRS:
+        began = time.monotonic()
+        total = hunted(older, newer, seconds)
+        write("\n".join(section(older, newer, total)) + "\n")
+        sys.stdout.flush()
+        took = time.monotonic() - began
+        sys.stderr.write(f"{older} and {newer}: {len(total.finds)} kinds, {took:.0f} s\n")
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 300.0)
