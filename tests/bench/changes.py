@@ -1,7 +1,7 @@
 """What changed between releases, by example: docs/reference/changes-by-example.md.
 
-``python tests/bench/changes.py [SECONDS] > docs/reference/changes-by-example.md`` (`make changes`) hunts so
-long between each pair, in a process of its own at a time, and writes down every kind that it finds.
+``python tests/bench/changes.py [SECONDS]`` (`make changes`) prints the page: it hunts so long
+between each pair, and writes down every kind that it finds.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ SEED: Final = "1"
 _HEAD: Final = """\
 # What changed, by example
 
-What [`vmatrace hunt`](../commands/hunt.md) finds between two kernels in {about}, with one process: every kind
-of difference, under the feature that is its cause, and for each cause the shortest program. Several
-features stand together where only all of them make the difference. A program is a trace; its files
-are those that random programs have. `make changes` writes this page.
+What [`vmatrace hunt`](../commands/hunt.md) finds between two kernels in {about}, with one process:
+every kind of difference, under the feature that is its cause, and for each cause the shortest
+program. `make changes` writes this page.
 """
+_TOGETHER: Final = "Only switching all of these makes the difference vanish."
+_EACH: Final = "Switching any one of these makes the difference vanish."
 
 
 def hunted(older: str, newer: str, seconds: float | None, programs: int | None = None) -> HuntTotal:
@@ -48,6 +49,8 @@ def section(older: str, newer: str, total: HuntTotal) -> Iterator[str]:
         finds = sorted(causes[names], key=lambda find: find.calls)
         yield f"\n### {', '.join(names) or 'cause unknown'}\n"
         yield from (FEATURES[name].summary for name in names)
+        if len(names) > 1:
+            yield "\n" + (_TOGETHER if finds[0].together else _EACH)
         yield ""
         yield from (f"* {kind(find, older, newer)}" for find in finds)
         yield f"\n```yaml\n{program(finds[0])}```"

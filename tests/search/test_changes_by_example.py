@@ -1,4 +1,4 @@
-"""The page *what changed, by example*: each program parts its two kernels, and no kind is left out."""
+"""*What changed, by example*: each program parts its two kernels, and no kind is left out."""
 
 from __future__ import annotations
 

@@ -249,6 +249,16 @@ class Goal:
                  for c in leaf.counts()]  # fmt: skip
         return {str(count): watched.count(count) for count in named}
 
+    def told(self, base: Trace, events: Sequence[Event]) -> dict[int, int]:
+        """What the calls in the lines that the condition names return under the last model."""
+        watched = Watched(self._runs(base, events))
+        for event in events:
+            step = watched.runs[-1].step(event)
+            if step is None:
+                break
+            self._note(watched, event, step)
+        return watched.results
+
 
 def _value(total: Sum, count: Callable[[SideCount], int]) -> int:
     value = 0

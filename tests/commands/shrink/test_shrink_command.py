@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from random import Random
 
 import pytest
-from program import RunProgram, exhibit
+from program import EXHIBITS, RunProgram, exhibit
+
+from vmatrace.commands.shrink.question import ShrinkWish, shrink
+from vmatrace.kernels import get_kernel
+from vmatrace.search import conditions
+from vmatrace.trace.file import TraceError, load_trace
 
 NEIGHBOUR = exhibit("ksm-unmergeable-neighbour")
 
@@ -51,6 +57,7 @@ def test_nothing_of_the_input_is_left(run: RunProgram) -> None:
         (["--keep", "vmaz > 2"], "--keep: column 1: unexpected 'vmaz' (did you mean 'vmas'?)"),
         (["--keep", "vmas > 99"], "vmas is 2 at its end"),
         (["--keep", "line 1 fails"], "no call stands in line 1"),
+        (["--keep", "line 1 fails and vmas > 99"], "vmas is 2 at its end; no call stands in line"),
         (["--keep", "expectation"], "every expectation holds"),
         (["--keep", "differs", "--kernel", "6.12"], "--kernel does not go with"),
         (["--keep", "vmas > 1", "--from", "6.12"], "expected --kernel"),
@@ -84,3 +91,53 @@ def test_a_log_whose_results_say_where_things_are_keeps_them(
     hidden = run(*asked, "blocked_only_by_mergeable >= 2", "--anonymize")
     assert hidden.status == 2
     assert "it cannot be anonymised" in hidden.err
+
+
+LOG = """\
+mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7ffff7fb0000
+munmap(0x7ffff7fb0000, 4096)            = 0
+mprotect(0x7ffff7fb0000, 8192, PROT_READ) = -1 ENOMEM (Cannot allocate memory)
+"""
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        ("line 3 fails EINVAL", "mprotect in line 3 fails with ENOMEM"),
+        ("line 3 succeeds", "mprotect in line 3 fails with ENOMEM"),
+        ("line 2 fails", "munmap in line 2 succeeds"),
+        ("line 2 fails and line 9 fails", "munmap in line 2 succeeds; no call stands in line 9"),
+        ("vmas > 3 and vmas < 2", "vmas is 1 at its end"),
+    ],
+)
+def test_what_stands_against_a_condition_is_said(
+    run: RunProgram, tmp_path: Path, condition: str, says: str
+) -> None:
+    (tmp_path / "a.log").write_text(LOG, encoding="utf-8")
+    done = run("shrink", str(tmp_path / "a.log"), "--keep", condition)
+    assert (done.status, done.out) == (2, "")
+    assert says in " ".join(done.err.split())
+
+
+CONDITIONS = (
+    "differs", "not differs", "errors >= 1", "blocked >= 2", "mergeable >= 1", "expectation",
+    "splits >= 1 or merges >= 1", "to.vmas > from.vmas or from.vmas > to.vmas", "events >= 3",
+    "divergences >= 1", "not vmas == 0", "vmas >= 1 and not merges >= 3",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("anonymize", [False, True])
+def test_whatever_is_kept_is_there_when_it_is_read_again(condition: str, anonymize: bool) -> None:
+    """shrink() replays its own file, and raises AssertionError where that does not hold."""
+    keep = conditions.parse(condition)
+    names = ("pre-patch", "post-patch") if conditions.two_sided(keep) else ("6.18",)
+    wish = ShrinkWish(condition, keep, tuple(map(get_kernel, names)), None, anonymize, None)
+    met = 0
+    for name in Random(f"{condition}/{anonymize}").sample(EXHIBITS, 14):
+        try:
+            shrink(load_trace(exhibit(name)), wish, lambda left, tries: None)
+        except TraceError:
+            continue
+        met += 1
+    assert met or condition in ("expectation", "divergences >= 1", "errors >= 1")

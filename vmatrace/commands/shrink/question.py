@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from vmatrace import abi
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
@@ -96,21 +97,31 @@ def shrink(
 def _not_met(goal: Goal, base: Trace, events: Sequence[Event], wish: ShrinkWish) -> str:
     """Why the trace does not meet the condition, and what may have been meant."""
     under = " and ".join(model.name for model in wish.models)
-    what = f"the trace does not meet the condition {wish.keep!r} under {under}"
+    reasons = []
     if counts := goal.measured(base, events):
-        what += f": {', '.join(f'{name} is {value}' for name, value in counts.items())} at its end"
-    lines = {event.line for event in events}
-    missing = [
-        leaf.line
-        for leaf in leaves(wish.condition)
-        if isinstance(leaf, OfLine) and leaf.line not in lines
-    ]
-    if missing:
-        what += f": no call stands in line {missing[0]}"
+        said = ", ".join(f"{name} is {value}" for name, value in counts.items())
+        reasons.append(f"{said} at its end")
+    named = {event.line: event.name for event in events}
+    told = goal.told(base, events)
+    for line in dict.fromkeys(p.line for p in leaves(wish.condition) if isinstance(p, OfLine)):
+        if line in told:
+            reasons.append(f"{named[line]} in line {line} {_ended(told[line])}")
+        else:
+            reasons.append(f"no call stands in line {line}")
     if has(wish.condition, "expectation") and goal.expected is None:
-        what += ": every expectation holds"
+        reasons.append("every expectation holds")
     hint = "another --kernel, or --ksm" if len(wish.models) == 1 else "other sides, or --ksm"
-    return f"{what} (expected {hint}?)"
+    if has(wish.condition, "mismatch"):
+        reasons.append("the kernel does what the model does")
+        hint = "another --kernel"
+    what = f"the trace does not meet the condition {wish.keep!r} under {under}"
+    return f"{what}{': ' if reasons else ''}{'; '.join(reasons)} (expected {hint}?)"
+
+
+def _ended(result: int) -> str:
+    if result >= 0:
+        return "succeeds"
+    return f"fails with {abi.ERRNO_NAME.get(-result, str(-result))}"
 
 
 def _about(trace: Trace, wish: ShrinkWish, reduced: Smallest, before: int) -> str:
