@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format golden bench scaling verify-6.12 kernels verify-kernels compiled \
-	conformance mutations mangled matrix mutants browser pythons lowest newest wheels elsewhere lock docs man peers picture clean
+	conformance mutations mangled matrix changes mutants browser pythons lowest newest wheels elsewhere lock docs man peers picture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,15 +76,13 @@ conformance: $(STAMP) ## write traces/ as C programs with a runner (KERNEL_MODEL
 mutations: $(STAMP) ## break the model's rules one at a time; verify has to catch each (2 minutes)
 	$(BIN)/python tests/verify/mutations.py
 
-<<<<<<< HEAD
 mangled: $(STAMP) ## damaged inputs of every format must be read or refused in words (INPUTS=1000000)
 	$(BIN)/python tests/mangle.py --inputs $(INPUTS)
 INPUTS ?= 20000
-=======
-changes: $(STAMP) ## hunt for what releases changed: docs/reference/changes-by-example.md (15 minutes)
+
+changes: $(STAMP) ## hunt for what releases changed: docs/reference/changes-by-example.md (30 minutes)
 	$(BIN)/python tests/bench/changes.py > $@.tmp
 	mv $@.tmp docs/reference/changes-by-example.md
->>>>>>> 65d6e54 (hunt: real kernels are guided by coverage, and --worse sees blocked sides there)
 
 STRACES ?= strace
 matrix: $(STAMP) ## one program under strace with each set of options, read alike (STRACES="strace PATH")

@@ -7,9 +7,8 @@ between each pair, and writes down every kind that it finds.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from vmatrace.kernels import FEATURES, get_kernel
 from vmatrace.search.finds import Find, Ground
@@ -28,19 +27,37 @@ _TOGETHER: Final = "Only switching all of these makes the difference vanish."
 _EACH: Final = "Switching any one of these makes the difference vanish."
 
 
-def hunted(older: str, newer: str, seconds: float | None, programs: int | None = None) -> HuntTotal:
-    """All that a hunt between two models finds, the shortest first of each cause."""
-    hunter = Hunter(Ground(get_kernel(older), get_kernel(newer), SEED))
+class Hunt(NamedTuple):
+    """A hunt of the page; *worse*: only for what the newer one makes worse."""
+
+    older: str
+    newer: str
+    worse: bool
+
+    @property
+    def title(self) -> str:
+        return f"{self.older} and {self.newer}{': what is worse' if self.worse else ''}"
+
+    @property
+    def command(self) -> str:
+        worse = " --worse" if self.worse else ""
+        return f"vmatrace hunt --from {self.older} --to {self.newer} --seed {SEED}{worse}"
+
+
+HUNTS: Final = [Hunt(*pair, worse) for worse in (False, True) for pair in PAIRS]
+
+
+def hunted(which: Hunt, seconds: float | None, programs: int | None = None) -> HuntTotal:
+    """All that a hunt finds."""
+    older, newer = get_kernel(which.older), get_kernel(which.newer)
+    hunter = Hunter(Ground(older, newer, SEED, worse=which.worse))
     return hunt(hunter, programs, seconds, lambda work, inputs: map(work, inputs))
 
 
-def section(older: str, newer: str, total: HuntTotal) -> Iterator[str]:
-    """The lines on one pair."""
-    yield f"\n## {older} and {newer}\n"
-    yield (
-        f"`vmatrace hunt --from {older} --to {newer} --seed {SEED}`: {len(total.finds)} kinds in "
-        f"{total.programs:,} programs."
-    )
+def section(which: Hunt, total: HuntTotal) -> Iterator[str]:
+    """The lines on one hunt."""
+    yield f"\n## {which.title}\n"
+    yield f"`{which.command}`: {len(total.finds)} kinds in {total.programs:,} programs."
     causes: dict[tuple[str, ...], list[Find]] = {}
     for find in total.finds:
         causes.setdefault(find.causes, []).append(find)
@@ -52,15 +69,15 @@ def section(older: str, newer: str, total: HuntTotal) -> Iterator[str]:
         if len(names) > 1:
             yield "\n" + (_TOGETHER if finds[0].together else _EACH)
         yield ""
-        yield from (f"* {kind(find, older, newer)}" for find in finds)
+        yield from (f"* {kind(find, which)}" for find in finds)
         yield f"\n```yaml\n{program(finds[0])}```"
 
 
-def kind(find: Find, older: str, newer: str) -> str:
+def kind(find: Find, which: Hunt) -> str:
     """What a kind is, on one line."""
     said = f"{find.call}: {find.what}"
     if find.outcomes[0] != find.outcomes[1]:
-        said += f"; merges: {older} {find.outcomes[0]}, {newer} {find.outcomes[1]}"
+        said += f"; merges: {which.older} {find.outcomes[0]}, {which.newer} {find.outcomes[1]}"
     return said
 
 
@@ -76,13 +93,9 @@ def main(seconds: float) -> None:
     """Write the page."""
     write = sys.stdout.write
     write(_HEAD.format(about=f"{seconds / 60:g} minutes"))
-    for older, newer in PAIRS:
-        began = time.monotonic()
-        total = hunted(older, newer, seconds)
-        write("\n".join(section(older, newer, total)) + "\n")
+    for which in HUNTS:
+        write("\n".join(section(which, hunted(which, seconds))) + "\n")
         sys.stdout.flush()
-        took = time.monotonic() - began
-        sys.stderr.write(f"{older} and {newer}: {len(total.finds)} kinds, {took:.0f} s\n")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vmatrace.commands.hunt.question import Bounds, Hunted
     from vmatrace.kernels import Kernel
     from vmatrace.search.finds import Ground
-    from vmatrace.search.hunting import SliceResult
+    from vmatrace.search.hunting import HuntTotal, SliceResult
     from vmatrace.trace.file import Trace
 
 _FROM, _TO = "pre-patch", "post-patch"
@@ -138,6 +138,11 @@ def command(
     return _hunt(ground(older, newer), bounds, sharing.where(jobs, on), wanted, show)
 
 
+def _so_far(total: HuntTotal) -> str:
+    kinds = "1 kind" if len(total.finds) == 1 else f"{len(total.finds)} kinds"
+    return f"{total.programs:,} programs, {kinds} of difference"
+
+
 def _is_real(name: str) -> bool:
     return name == "running" or name.startswith("boot:")
 
@@ -167,7 +172,7 @@ def _on_kernel(
             with progress.telling("hunt") as tell:
                 found = question.go_real(
                     ground(model, model), real, sides[0] == real, bounds,
-                    lambda total: tell(f"{total.programs:,} programs, {len(total.finds)} kinds"),
+                    lambda total: tell(_so_far(total)),
                 )  # fmt: skip
             return show(found, out)
     except ValueError as error:
@@ -208,9 +213,7 @@ def _hunt(
             try:
                 found = question.go(
                     ground, bounds, partial(_share, where),
-                    lambda total: tell(
-                        f"{total.programs:,} programs, {len(total.finds)} kinds of difference"
-                    ),
+                    lambda total: tell(_so_far(total)),
                 )  # fmt: skip
             except ValueError as error:
                 raise click.UsageError(str(error)) from None
