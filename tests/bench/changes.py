@@ -19,9 +19,10 @@ SEED: Final = "1"
 _HEAD: Final = """\
 # What changed, by example
 
-What [`vmatrace hunt`](../commands/hunt.md) finds between two kernels in {about}, with one process:
-every kind of difference, under the feature that is its cause, and for each cause the shortest
-program. `make changes` writes this page.
+What [`vmatrace hunt`](../commands/hunt.md) finds between two kernels in the programs that are
+counted: every kind of difference, under the feature that is its cause, and for each cause the
+shortest program; then what the newer one makes worse. `make changes` writes this page, from five
+minutes of one process for each hunt.
 """
 _TOGETHER: Final = "Only switching all of these makes the difference vanish."
 _EACH: Final = "Switching any one of these makes the difference vanish."
@@ -70,7 +71,7 @@ def section(which: Hunt, total: HuntTotal) -> Iterator[str]:
             yield "\n" + (_TOGETHER if finds[0].together else _EACH)
         yield ""
         yield from (f"* {kind(find, which)}" for find in finds)
-        yield f"\n```yaml\n{program(finds[0])}```"
+        yield f"\n```text\n{program(finds[0])}```"
 
 
 def kind(find: Find, which: Hunt) -> str:
@@ -92,7 +93,7 @@ def program(find: Find) -> str:
 def main(seconds: float) -> None:
     """Write the page."""
     write = sys.stdout.write
-    write(_HEAD.format(about=f"{seconds / 60:g} minutes"))
+    write(_HEAD)
     for which in HUNTS:
         write("\n".join(section(which, hunted(which, seconds))) + "\n")
         sys.stdout.flush()

@@ -28,7 +28,7 @@ def sections(text: str) -> dict[str, str]:
 
 
 def programs(text: str) -> list[str]:
-    return re.findall(r"^```yaml\n(.*?)^```$", text, re.M | re.S)
+    return re.findall(r"^```text\n(.*?)^```$", text, re.M | re.S)
 
 
 def assert_parts(program: str, which: changes.Hunt) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -40,3 +41,11 @@ def write_file(path: str, text: str) -> None:
     """Put *text* into the file at *path*, whole or not at all. Raises CannotWriteError."""
     with whole_file(path) as file:
         file.write(text)
+
+
+def refuse_input(output: str, *inputs: str) -> None:
+    """Raise click.UsageError where *output* is one of the files that are read."""
+    for path in inputs:
+        there = output != "-" and os.path.exists(output) and os.path.exists(path)
+        if there and os.path.samefile(output, path):
+            raise click.UsageError(f"{output} is the input (expected another file to write)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -45,6 +46,21 @@ def say_assumed(name: str, kernel: Kernel) -> None:
     if kernel.assumed:
         said = "; ".join(kernel.assumed)
         click.echo(f"vmatrace: note: kernel {name} is {kernel.name} here: {said}", err=True)
+
+
+class Seconds(click.FloatRange):
+    """A time that ends: above zero, and a number."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no time (expected a number of seconds)", param, ctx)
+        return number
 
 
 class Model(click.ParamType):  # type: ignore[type-arg]

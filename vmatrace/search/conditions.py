@@ -140,6 +140,10 @@ def two_sided(condition: Condition) -> bool:
     return has(condition, "differs") or any(count.side for count in counts)
 
 
+#: Conditions are no deeper, so that whoever walks one can.
+_DEEPEST: Final = 50
+
+
 def parse(text: str) -> Condition:
     """The condition that *text* is. Raises ConditionError."""
     return _Parser(text).whole()
@@ -150,6 +154,7 @@ class _Parser:
         self._text = text
         self._tokens: list[tuple[str, int]] = []
         self._next = 0
+        self._depth = 0
         at = 0
         while text[at:].strip():
             match = _TOKEN.match(text, at)
@@ -174,6 +179,16 @@ class _Parser:
                 return parts[0] if len(parts) == 1 else Several(word, tuple(parts))
 
     def _one(self) -> Condition:
+        """One part. What stands in parentheses or behind a not is deeper by one."""
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise self._error(f"at most {_DEEPEST} parentheses and nots in each other")
+        try:
+            return self._part()
+        finally:
+            self._depth -= 1
+
+    def _part(self) -> Condition:
         if self._take("not"):
             return Not(self._one())
         if self._take("("):

@@ -1,8 +1,8 @@
 """Many random programs, verified at full speed, and the first that differs made small.
 
-One process for each job, each pinned to a CPU of its own with a sandbox that is used again and
-again (Sandbox.reset()); programs go to them in batches. The outcome does not depend on the number
-of jobs: the mismatch reported is that of the lowest program number.
+One process for each job, pinned to a CPU, with a sandbox that is used again (Sandbox.reset());
+programs go to them in batches. The number of jobs does not change what comes out: the mismatch
+of the lowest program number.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ from vmatrace.verify import exhibit, setting
 from vmatrace.verify.recording import RecordingWriter
 from vmatrace.verify.witness import Mismatch, compare, program, starting_at
 
-#: Programs of a batch: a fraction of a second.
-_BATCH: Final = 40
+_BATCH: Final = 40  # programs: a fraction of a second
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,7 @@ class Campaign(Printable):
 class BatchResult(NamedTuple):
     """What a batch came to: ``events`` were equal; program ``failed`` was the first that was not.
 
-    ``cut`` programs could not be run to their end (an event took the sandbox away). ``died``: the
-    kernel did, in program ``failed``.
+    ``cut`` programs could not be run to their end (the sandbox was gone). ``died``: the kernel did.
     """
 
     programs: int
@@ -173,11 +171,11 @@ class Bench:
 
     def allowed(self, events: list[Event]) -> list[Event]:
         """Those of *events* that mean the same on this machine."""
-        if self._five_levels:
-            events = [event for event in events if not _is_high(event)]
-        if not self._privileged:
-            events = [event for event in events if not _takes_privilege(event)]
-        return events
+        return [
+            event for event in events
+            if not (self._five_levels and _is_high(event))
+            and not (_takes_privilege(event) and not self._privileged)
+        ]  # fmt: skip
 
     def run(self, index: int, events: Sequence[Event]) -> Iterator[Mismatch | None]:
         """witness.compare() of *events*. Raises OracleError."""
@@ -290,15 +288,13 @@ _bench: Bench | None = None
 def _begin_job(places: Any, campaign: Campaign, parent: int) -> None:
     """Prepare a job's process: a CPU, an end when the parent ends, and a bench."""
     global _bench
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
     os.sched_setaffinity(0, {places.get()})
     _bench = Bench(campaign)
     multiprocessing.util.Finalize(None, _bench.close, exitpriority=1)
-
-
-_PR_SET_PDEATHSIG: Final = 1
 
 
 def _work(campaign: Campaign, first: int, count: int) -> BatchResult:

@@ -14,7 +14,7 @@ from vmatrace.engine import view
 from vmatrace.kernels import Kernel
 from vmatrace.search.trials import covered, outcomes
 from vmatrace.trace.file import Trace
-from vmatrace.verify.witness import Mismatch, Seen, Witness, beside
+from vmatrace.verify.witness import Mismatch, SideBySide, Witness, beside
 
 #: What of a program is worse when it is neither a result nor a number of VMAs.
 BLOCKED_SIDES = "blocked sides"
@@ -74,7 +74,7 @@ class Judge:
             yield found
             return
 
-    def _what_is_worse(self, seen: Seen, errors: int, exact: bool) -> Mismatch | None:
+    def _what_is_worse(self, seen: SideBySide, errors: int, exact: bool) -> Mismatch | None:
         """What of --to is worse by now, None if nothing is; *errors* are the kernel's calls."""
         run, step = seen.sides[0][:2]
         vmas = 0 if step.ended else run.process(step.pid).vmas.count

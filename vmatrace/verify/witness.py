@@ -90,7 +90,7 @@ def compare(trace: Trace, kernel: Kernel, witness: Witness) -> Iterator[Mismatch
             return
 
 
-class Side(NamedTuple):
+class ModelSide(NamedTuple):
     """What a model did with an event, and where that is not what the witness did."""
 
     run: Replay
@@ -98,15 +98,15 @@ class Side(NamedTuple):
     mismatch: Mismatch | None
 
 
-class Seen(NamedTuple):
+class SideBySide(NamedTuple):
     """What the witness did with an event, and each model: ``layout`` is the caller's after it."""
 
     actual: int
     layout: Layout
-    sides: list[Side]
+    sides: list[ModelSide]
 
 
-def beside(trace: Trace, kernels: Sequence[Kernel], witness: Witness) -> Iterator[Seen]:
+def beside(trace: Trace, kernels: Sequence[Kernel], witness: Witness) -> Iterator[SideBySide]:
     """As compare(), with several models, and on behind what differs.
 
     Ends where a model cannot go on: it may lack a process that the witness has.
@@ -125,9 +125,9 @@ def beside(trace: Trace, kernels: Sequence[Kernel], witness: Witness) -> Iterato
                 return
             if step.executed:
                 _restart_heap(run.process(step.pid), witness.start)
-            sides.append(Side(run, step, _compare_step(step, run, feed.actual, once)))
+            sides.append(ModelSide(run, step, _compare_step(step, run, feed.actual, once)))
         ended = sides[0].step.ended
-        yield Seen(feed.actual, [] if ended else once.layout(event.pid), sides)
+        yield SideBySide(feed.actual, [] if ended else once.layout(event.pid), sides)
 
 
 def _nothing() -> Iterator[Item]:

@@ -52,6 +52,7 @@ def test_it_ends_when_so_many_kinds_are_found(run: RunProgram) -> None:
         (["--calls", "mmpa"], "--calls: unknown call 'mmpa' (did you mean 'mmap'?)"),
         (["--corpus", "no/such"], "no/such"),
         (["--programs", "0"], "--programs"),
+        (["--seconds", "nan"], "'nan' is no time (expected a number of seconds)"),
         (["--corpus", exhibit("nothing-like-that")], "cannot be read"),
     ],
 )
@@ -61,3 +62,10 @@ def test_bad_usage_is_said_and_nothing_is_printed(
     done = run("hunt", *options)
     assert (done.status, done.out) == (2, "")
     assert says in done.err
+
+
+def test_a_folder_that_cannot_be_made_is_named(run: RunProgram, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run("hunt", "--seed", "1", "--programs", "1", "-o", str(tmp_path / "file" / "x"))
+    assert done.status == 2
+    assert f"{tmp_path}/file/x: error: cannot be written" in done.err

@@ -64,6 +64,10 @@ def test_nothing_of_the_input_is_left(run: RunProgram) -> None:
         (["--keep", "differs", "--boot", "x"], "--boot goes with --keep mismatch"),
         (["--keep", "mismatch and differs"], "mismatch stands alone"),
         (["--keep", "differs", "-o", NEIGHBOUR], "is the input"),
+        (["--keep", "(" * 3000 + "vmas > 1" + ")" * 3000], "at most 50 parentheses and nots"),
+        (["--keep", "not " * 3000 + "vmas > 1"], "at most 50 parentheses and nots"),
+        (["--keep", "differs", "--seconds", "nan"], "'nan' is no time"),
+        (["--keep", "differs", "--seconds", "inf"], "'inf' is no time"),
         ([], "Missing option '--keep'"),
     ],
 )

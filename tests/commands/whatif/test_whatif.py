@@ -75,3 +75,13 @@ def test_nothing_applies_and_bad_input(run: RunProgram, tmp_path: Path) -> None:
     assert (done.status, "no rewriting applies" in done.out) == (0, True)
     assert run("whatif", str(tmp_path / "none.yaml")).status == 2
     assert run("whatif", "traces/brk-refused.yaml", "-o", str(tmp_path / "n" / "o")).status == 2
+
+
+def test_the_input_is_not_written_over(run: RunProgram, tmp_path: Path) -> None:
+    path, link = tmp_path / "t.yaml", tmp_path / "link.yaml"
+    path.write_text(TRACE, encoding="utf-8")
+    link.symlink_to(path)
+    for output in (path, link):
+        done = run("whatif", str(path), "-o", str(output))
+        assert (done.status, "is the input" in done.err) == (2, True)
+    assert path.read_text(encoding="utf-8") == TRACE

@@ -73,7 +73,7 @@ found so far is printed).""",
               help="Traces to start from; may be repeated.")  # fmt: skip
 @click.option("--seed", metavar="S", help="Where programs come from.  [default: a fresh one]")
 @click.option("--programs", metavar="N", type=click.IntRange(1), help="Stop after N programs.")
-@click.option("--seconds", metavar="S", type=click.FloatRange(min=0, min_open=True),
+@click.option("--seconds", metavar="S", type=options.Seconds(),
               help=f"Stop after so long.  [default: {_SECONDS:g}, without --programs]")  # fmt: skip
 @click.option("--finds", metavar="N", type=click.IntRange(1), help="Stop after N kinds.")
 @sharing.options
@@ -187,7 +187,10 @@ def _show(found: Hunted, out: forms.Forms[Hunted], skipped: list[str], output: s
 
     found.skipped = [*skipped, *found.skipped]
     if output is not None:
-        os.makedirs(output, exist_ok=True)
+        try:
+            os.makedirs(output, exist_ok=True)
+        except OSError as error:
+            raise files.CannotWriteError(output, error) from None
         question.write(found, output, files.write_file)
     out.write(found)
     if found.interrupted:

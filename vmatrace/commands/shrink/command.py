@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -71,7 +70,7 @@ meet the condition.""",
               help="Of mismatch: on this x86-64 kernel image, booted in QEMU.")  # fmt: skip
 @options.ksm
 @click.option("--anonymize", is_flag=True, help="Leave no path, name or address of the input.")
-@click.option("--seconds", metavar="S", type=click.FloatRange(min=0, min_open=True),
+@click.option("--seconds", metavar="S", type=options.Seconds(),
               help="Stop after so long with the smallest found.  [default: until it is minimal]"
               )  # fmt: skip
 @options.reading
@@ -103,9 +102,7 @@ def command(
     except conditions.ConditionError as error:
         raise click.UsageError(f"--keep: column {error.column}: {error}") from None
     choose = options.choice(kernel, features_on, features_off)
-    there = output != "-" and os.path.exists(output) and os.path.exists(trace)
-    if there and os.path.samefile(output, trace):
-        raise click.UsageError(f"{output} is the input (expected another file to write)")
+    files.refuse_input(output, trace)
     try:
         source = opened(trace, reading)
         switched = features_on, features_off

@@ -48,6 +48,8 @@ def command(
     from vmatrace.commands.whatif.question import whatif
     from vmatrace.trace.file import TraceError
 
+    if output is not None:
+        files.refuse_input(output, trace)
     model = options.choice(kernel, features_on, features_off)
     out: forms.Forms[WhatIf] = forms.Forms(__package__, wanted)
     try:
