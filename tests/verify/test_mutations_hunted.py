@@ -29,7 +29,7 @@ def oracle() -> None:
 )
 def test_a_hunt_finds_a_rule_that_is_broken(rule: str) -> None:
     (mutation,) = (m for m in MUTATIONS if m.rule == rule)
-    found = hunted(mutation, model(), "--finds", "1", "--programs", "400")
+    found = hunted(mutation, model(), "--finds", "1", "--programs", "1500")
     (find,) = found["finds"]
     assert len(find["calls"]) <= 6
     assert find["features"] == []

@@ -39,7 +39,7 @@ from vmatrace.verify.witness import Mismatch
 #: Every fourth program starts with the vdso, the others without.
 _START: Final = 1
 #: So many programs that part alike at first sight are reduced.
-_ALIKE: Final = 1
+_ALIKE: Final = 3
 #: One of so many programs is one of random verification.
 _PLAIN: Final = 3
 #: Of programs of chosen calls alone so many times the events are made, and those kept.
