@@ -251,7 +251,7 @@ def valid(document: Any, schema: str) -> None:
 
 
 def test_what_servers_read_is_as_their_schemas_say() -> None:
-    """The schemas of json.schemastore.org (Apache-2.0) and gitlab.com (MIT), of July 2025."""
+    """The schemas of json.schemastore.org (Apache-2.0) and gitlab.com (MIT)."""
     action = yaml12.read((ROOT / ".github/actions/check/action.yml").read_text(encoding="utf-8"))
     valid(action, "github-action.json")
     for name in ("memory.yaml", "action.yaml"):

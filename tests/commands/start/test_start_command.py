@@ -111,11 +111,11 @@ def test_samples_of_a_process_are_recognised(tmp_path: Path, run: RunProgram) ->
     assert done.out.startswith(f"{path} is samples of a process")
     for _, *arguments in commands(done.out):
         assert run(*arguments).status == 0, arguments
-    for command in ("replay", "report", "diff", "explain"):
+    for command in ("replay", "whatif", "explain"):
         done = run(command, str(path), *(["all"] if command == "explain" else []))
         assert (done.status, done.out) == (2, "")
         assert f"{path}: error: it is samples of a process" in done.err
-        assert f"vmatrace audit {path}" in done.err
+        assert f"vmatrace report {path}" in done.err
 
 
 def test_what_is_neither_command_nor_file_is_an_error(run: RunProgram) -> None:
