@@ -39,13 +39,13 @@ VmFlags: rd mr mw me
 10001000-10002000 r--p 00000000 00:00 0
 VmFlags: rd mr mw me
 """
-#: A worker that is started again whenever it is lost, at whatever point. (A nanny does not start
+#: A worker that is started again whenever it is lost, while the tests run. (A nanny does not start
 #: one again that is lost before the nanny has heard that it runs.)
-WORKER = 'while :; do "$0" -m distributed.cli.dask_worker "$@" --no-nanny --no-dashboard; done'
-
-#: A worker that is started again whenever it is lost, at whatever point. (A nanny does not start
-#: one again that is lost before the nanny has heard that it runs.)
-WORKER = 'while :; do "$0" -m distributed.cli.dask_worker "$@" --no-nanny --no-dashboard; done'
+WORKER = """
+while kill -0 "$PPID"; do
+    "$0" -m distributed.cli.dask_worker "$@" --no-nanny --no-dashboard
+done
+"""
 
 
 @pytest.fixture(scope="module")
