@@ -11,11 +11,15 @@ from typing import Final
 
 from vmatrace import abi
 
-_NUMBER: Final = r"(0[xX][0-9a-fA-F]+|NULL|\d+)"
+#: What abi.c_integer() takes, and no more.
+_CONSTANT: Final = r"(?:0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9][0-9]{0,19})"
+_NUMBER: Final = rf"({_CONSTANT}|NULL)(?!\w)"
 _IOVEC: Final = re.compile(rf"iov_base={_NUMBER}, *iov_len={_NUMBER}")
-_WORDS: Final = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
+_WORDS: Final = re.compile(rf"(?<!\w){_CONSTANT}(?!\w)")
 _START: Final = re.compile(rf"\bstart={_NUMBER}")
-_SOFT: Final = re.compile(r"rlim_cur=(RLIM(?:64)?_INFINITY|[\dxa-fA-F]+(?:\*\d+)*)")
+_SOFT: Final = re.compile(
+    rf"rlim_cur=(RLIM(?:64)?_INFINITY|{_CONSTANT}(?:\*{_CONSTANT}){{0,3}})(?!\w)"
+)
 _RING: Final = re.compile(rf"\[{_NUMBER}\]")
 _SIZE: Final = re.compile(rf"\blen={_NUMBER}")
 
