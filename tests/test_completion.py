@@ -19,7 +19,7 @@ from program import LIMIT, ROOT, RunProgram
 TYPED = {
     "repla": "replay",
     "replay --kernel pre-p": "replay --kernel pre-patch",
-    "replay -k 7.0.": "replay -k 7.0.4",
+    "replay -k 7.0.1": "replay -k 7.0.12",
     "replay --without ksm-before": "replay --without ksm-before-merge",
     "replay --format sm": "replay --format smaps",
     "replay README.m": "replay README.md",

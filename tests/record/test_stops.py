@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
+from program import LIMIT, ROOT
 
 from vmatrace.record.stops import Waiter
 
@@ -25,20 +28,20 @@ def ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
+def spawned(script: str) -> int:
+    """The number of a child that runs it."""
+    return os.posix_spawn("/bin/sh", ["sh", "-c", script], os.environ)
+
+
 def child(code: int) -> int:
-    pid = os.fork()
-    if pid == 0:
-        os._exit(code)
+    pid = spawned(f"exit {code}")
     while not ended(pid):
         time.sleep(0.001)
     return pid
 
 
 def test_a_signal_before_the_wait_and_one_during_it_are_both_seen(waiter: Waiter) -> None:
-    pid = os.fork()
-    if pid == 0:
-        time.sleep(60)
-        os._exit(0)
+    pid = spawned("exec sleep 60")
     try:
         os.kill(os.getpid(), TERM)
         assert waiter.next() == (0, TERM)
@@ -51,11 +54,24 @@ def test_a_signal_before_the_wait_and_one_during_it_are_both_seen(waiter: Waiter
         waiter.reap(pid)
 
 
-@pytest.mark.parametrize("limit", [None, 5.0])
-def test_an_end_is_seen_and_then_nobody_is_left(waiter: Waiter, limit: float | None) -> None:
-    pid = child(7)
+_ALONE = """
+import os, signal, sys
+from vmatrace.record.stops import Waiter
+
+limit = eval(sys.argv[1])
+with Waiter(frozenset({signal.SIGTERM})) as waiter:
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", "exit 7"], os.environ)
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        pass
     assert waiter.next(limit) == (pid, 7 << 8)
     assert waiter.next(limit) == (0, 0)
+"""
+
+
+@pytest.mark.parametrize("limit", [None, 5.0])
+def test_an_end_is_seen_and_then_nobody_is_left(limit: float | None) -> None:
+    """In a process of its own: this one may have children that other tests have left it."""
+    subprocess.run([sys.executable, "-c", _ALONE, repr(limit)], cwd=ROOT, check=True, timeout=LIMIT)
 
 
 def test_what_can_wait_is_done_only_while_nobody_stops(waiter: Waiter) -> None:
@@ -67,10 +83,7 @@ def test_what_can_wait_is_done_only_while_nobody_stops(waiter: Waiter) -> None:
     pid = child(0)
     waiter.more, waiter.meanwhile = (lambda: left[0] > 0), do
     assert (waiter.next(), left) == ((pid, 0), [3])
-    other = os.fork()
-    if other == 0:
-        time.sleep(0.3)
-        os._exit(0)
+    other = spawned("sleep 0.3")
     assert (waiter.next(), left) == ((other, 0), [0])
 
 

@@ -157,6 +157,8 @@ class Pieces:
         last = bisect_left(starts, end)
         if any(at in self.open for at in starts[max(first, 0) : last]):
             return True
+        if last:  # the last that overlaps may go on behind *end*
+            end = max(end, self._pieces[starts[last - 1]][0])
         return self._leads_to_open(first, start, -1) or self._leads_to_open(last, end, 1)
 
     def _leads_to_open(self, index: int, border: int, step: int) -> bool:
