@@ -183,7 +183,8 @@ def write_failure(paper: Paper, path: str, failure: Failure, under: Sequence[str
     """
     process = "" if failure.pid == "main" else f" of {failure.pid}"
     models = f" under {words.models(under)}" if under else ""
-    place = f"{path}:{failure.line}: {failure.what}{process}{models}"
+    name = f"{visible(failure.name)}: " if failure.name else ""
+    place = f"{path}:{failure.line}: {name}{failure.what}{process}{models}"
     if failure.what == "maps":
         paper.paragraph(f"{place} differ (- expected, + actual)", "", "  ", " " * 6)
         _write_map_failure(paper, failure)

@@ -44,7 +44,10 @@ def counted(expectation: Expectation, actual: Callable[[str], int]) -> Iterator[
 
 def failed(expectation: Expectation, what: str, expected: object, actual: object) -> Failure:
     """That *what* is *actual* and not as *expectation* has it."""
-    return Failure(expectation.line, expectation.column, expectation.pid, what, expected, actual)
+    return Failure(
+        expectation.line, expectation.column, expectation.pid, what, expected, actual,
+        name=expectation.name,
+    )  # fmt: skip
 
 
 def count(what: str, mm: Mm, tally: Tally) -> int:

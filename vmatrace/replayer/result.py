@@ -103,7 +103,8 @@ class Divergence:
 class Failure:
     """An expectation that did not hold: which, what was expected and what was there.
 
-    ``since`` is the event at which a number went wrong (blame.blame()).
+    ``since`` is the event at which a number went wrong (blame.blame()). ``name`` is what the trace
+    calls the expectation, or empty.
     """
 
     line: int
@@ -113,6 +114,7 @@ class Failure:
     expected: object
     actual: object
     since: Event | None = field(default=None, compare=False)
+    name: str = field(default="", compare=False)
 
 
 def child_name(label: str | None, number: int) -> str:

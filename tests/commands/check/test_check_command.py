@@ -44,6 +44,17 @@ def write(folder: Path, **texts: str) -> None:
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
 
 
+def test_a_failed_expectation_is_shown_by_its_name(run: RunProgram, folder: Path) -> None:
+    named = GOOD.replace(
+        "{vmas: 0}", '{name: "no\\e heap", vmas: 1, maps: [{start: 0, end: 1, perms: r--p}]}'
+    )
+    write(folder, a=named.replace("end: 1", "end: 4096"))
+    out = run("check", "a.yaml").out
+    assert "a.yaml:4: no\\x1b heap: vmas under post-patch" in " ".join(out.split())
+    assert "a.yaml:4: no\\x1b heap: maps under post-patch" in " ".join(out.split())
+    assert "no\\x1b heap: vmas: expected 1, actual 0" in run("replay", "a.yaml").out
+
+
 # --- many traces ----------------------------------------------------------------------------------
 
 

@@ -83,10 +83,10 @@ def _saved(paper: Paper, found: Estimate) -> None:
 
 
 def _costs(paper: Paper, found: Estimate) -> None:
-    sign = "-" if found.profit < 0 else ""
+    left = "loss" if found.profit < 0 else "profit"
     paper.paragraph(
         f"{words.size(found.records)} for ksmd's records ({RECORD} bytes a page), which leaves a "
-        f"profit of {sign}{words.size(abs(found.profit))}",
+        f"{left} of {words.size(abs(found.profit))}",
         "", "costs   ", " " * 8,
     )  # fmt: skip
     paper.line("")
