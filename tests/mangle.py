@@ -212,6 +212,10 @@ def damaged(rng: random.Random, lines: Lines, other: Lines, places: int) -> byte
 # --- what must hold -------------------------------------------------------------------------------
 
 
+#: What ends a line for YAML.
+_BREAKS: Final = re.compile(rb"\r\n|[\r\n]|\xc2\x85|\xe2\x80[\xa8\xa9]")
+
+
 def _check_error(error: TraceError, lines: int) -> None:
     assert error.diagnostics
     for found in error.diagnostics:
@@ -235,7 +239,7 @@ def _check_trace(rng: random.Random, data: bytes) -> str:
         trace = open_trace(BytesIO(data), reading)
         replay(trace, kernels.get_kernel(rng.choice(_KERNELS)))
     except TraceError as error:
-        _check_error(error, data.count(b"\n") + 1)
+        _check_error(error, len(_BREAKS.findall(data)) + 1)
         return "refused"
     if trace.notes is not None:
         check_counts(trace.notes)
