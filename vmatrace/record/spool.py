@@ -80,6 +80,8 @@ class Spool:
 
     def _write(self, count: int) -> None:
         waiting = self._waiting
+        if not waiting:
+            return
         lines = [self._text(waiting.popleft()) for _ in range(min(count, len(waiting)))]
         try:
             self._file.writelines(lines)
@@ -108,6 +110,8 @@ class Spool:
         shutil.copyfileobj(self._file, out)
 
     def close(self) -> None:
+        """Keep nothing any more."""
+        self._waiting.clear()
         with contextlib.suppress(OSError):
             self._file.close()
 

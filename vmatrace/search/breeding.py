@@ -27,6 +27,8 @@ from vmatrace.trace.file import Trace
 _LIKELIER: Final = 40
 _POOL: Final = 200
 _LONGEST: Final = 40
+#: Advice that touches pages.
+_POPULATING: Final = (abi.MADV_POPULATE_READ, abi.MADV_POPULATE_WRITE, abi.MADV_COLLAPSE)
 
 #: A start, and events.
 Bred = tuple[Trace, list[Event]]
@@ -106,6 +108,40 @@ def allowed(ground: Ground, events: Sequence[Event]) -> list[Event]:
             continue
         kept.append(event)
     return consistent(_unlabelled_twice(kept))
+
+
+def unwatched(events: Sequence[Event]) -> list[Event]:
+    """*events* without accesses to what a userfaultfd may watch by then: whether they return is
+    its reader's matter, which is not modelled.
+    """
+    first = next((i for i, event in enumerate(events) if _watches(event)), None)
+    if first is None:
+        return list(events)
+    return [
+        event
+        for i, event in enumerate(events)
+        if not (_locks(event) or (i > first and _accesses(event)))
+    ]
+
+
+def _watches(event: Event) -> bool:
+    return event.name == "ioctl" and event.args[1] == abi.UFFDIO_REGISTER
+
+
+def _locks(event: Event) -> bool:
+    """Whether it makes memory present, and what is mapped there later."""
+    return event.name in ("mlock", "mlock2", "mlockall") or _has_flags(event, abi.MAP_LOCKED)
+
+
+def _accesses(event: Event) -> bool:
+    if event.name in ("madvise", "process_madvise"):
+        return event.args[3 if event.name == "process_madvise" else 2] in _POPULATING
+    return event.name == "fault" or _has_flags(event, abi.MAP_POPULATE)
+
+
+def _has_flags(event: Event, wanted: int) -> bool:
+    flags = event.args[3] if event.name == "mmap" else 0
+    return isinstance(flags, int) and flags & wanted != 0
 
 
 def _switches_ksm(event: Event) -> bool:

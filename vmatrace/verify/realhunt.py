@@ -20,7 +20,7 @@ from vmatrace.event import Event
 from vmatrace.kernels import FEATURES, Feature, Kernel
 from vmatrace.oracle import KernelDied, Machine, OracleError, Sandbox, Unsupported
 from vmatrace.search import scenario
-from vmatrace.search.breeding import Breeder, Pool, allowed
+from vmatrace.search.breeding import Breeder, Pool, allowed, unwatched
 from vmatrace.search.conditions import Named, parse
 from vmatrace.search.finds import Find, Ground
 from vmatrace.search.generate import FAMILIES
@@ -207,7 +207,8 @@ class RealHunt:
         ground, campaign = self._ground, self._campaign
         if index % _PLAIN:
             random = Random(f"{ground.seed}/real/{index}")
-            return consistent(bench.allowed(breeder.bred(random, self._pool.programs, [base])[1]))
+            _, events = breeder.bred(random, self._pool.programs, [base])
+            return consistent(bench.allowed(unwatched(events)))
         size = campaign.events
         if ground.calls:
             campaign = dataclasses.replace(campaign, events=size * _MORE)
