@@ -10,13 +10,14 @@ from __future__ import annotations
 import os.path
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from vmatrace import abi
 from vmatrace.layout import Mapping
 
+_Of = TypeVar("_Of")
 #: What can back a VMA. NAMED is anonymous memory with a name (PR_SET_VMA_ANON_NAME).
 ANONYMOUS: Final = "anonymous"
 NAMED: Final = "named"
@@ -123,32 +124,32 @@ def size_class(size: int) -> int:
     return 1 << (size.bit_length() - 1)
 
 
-def backings(layout: Iterable[Mapping]) -> list[str]:
-    """What backs each VMA: one of BACKINGS."""
-    known: dict[tuple[str, int, bool], str] = {}
+def _of_kinds(layout: Iterable[Mapping], of: Callable[[Mapping], _Of]) -> list[_Of]:
+    """*of* each VMA, asked once for all of a name, flags and backing: few of many are distinct."""
+    known: dict[tuple[str, int, bool], _Of] = {}
     found = []
     for mapping in layout:
         kind = mapping.name, mapping.vm_flags, mapping.inode > 0
-        of = known.get(kind)
-        if of is None:
-            of = known[kind] = backing(mapping)
-        found.append(of)
+        if kind not in known:
+            known[kind] = of(mapping)
+        found.append(known[kind])
     return found
+
+
+def backings(layout: Iterable[Mapping]) -> list[str]:
+    """What backs each VMA: one of BACKINGS."""
+    return _of_kinds(layout, backing)
 
 
 def keys(layout: Sequence[Mapping]) -> list[GroupKey]:
     """The group of each VMA."""
     called = labels(mapping.name for mapping in layout)
-    known: dict[tuple[str, int, bool], GroupKey] = {}
-    found = []
-    for m in layout:
-        kind = m.name, m.vm_flags, m.inode > 0
-        key = known.get(kind)
-        if key is None:
-            mergeable = bool(m.vm_flags & abi.VM_MERGEABLE)
-            key = known[kind] = GroupKey(m.perms, mergeable, backing(m), called[m.name])
-        found.append(key)
-    return found
+    return _of_kinds(
+        layout,
+        lambda m: GroupKey(
+            m.perms, bool(m.vm_flags & abi.VM_MERGEABLE), backing(m), called[m.name]
+        ),
+    )
 
 
 def groups(layout: Sequence[Mapping]) -> list[VmaGroup]:

@@ -11,7 +11,6 @@ import os
 import signal
 import threading
 import time
-from types import TracebackType
 from typing import Final
 
 from vmatrace import abi
@@ -112,12 +111,7 @@ class Guard:
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._over.set()
         if self._thread is not None:
             self._thread.join()

@@ -28,9 +28,7 @@ _WIDE: Final = 80
 #: Distances of times at an axis, in milliseconds.
 _STEPS: Final = (
     *(digit * 10**power for power in range(3) for digit in (1, 2, 5)),
-    *(1000 * seconds for minutes in (1, 60) for seconds in (
-        minutes, 2 * minutes, 5 * minutes, 10 * minutes, 15 * minutes, 30 * minutes,
-    )),
+    *(1000 * unit * count for unit in (1, 60) for count in (1, 2, 5, 10, 15, 30)),
     *(3_600_000 * hours for hours in (1, 2, 3, 6, 12, 24, 48, 120, 240, 720)),
 )  # fmt: skip
 
