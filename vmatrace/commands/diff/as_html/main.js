@@ -195,15 +195,11 @@ function remember() {
   if (trace.processes.length > 1) parts.process = chosenProcess;
   if ($('equal-vmas').checked) parts.all = 1;
   if (maps.chosen) parts.vma = `${maps.chosen.side}:${hex(maps.chosen.start)}`;
-  const { theme } = document.documentElement.dataset;
-  if (theme) parts.theme = theme;
-  history.replaceState(null, '', `#${new URLSearchParams(parts)}`);
+  keepInAddress(parts);
 }
 
 function recall() {
-  const asked = new URLSearchParams(location.hash.slice(1));
-  const theme = asked.get('theme');
-  if (theme === 'dark' || theme === 'light') document.documentElement.dataset.theme = theme;
+  const asked = askedInAddress();
   const number = (name, most) => (/^\d+$/.test(asked.get(name) || '') && Number(asked.get(name)) < most ? Number(asked.get(name)) : null);
   const differing = DATA.traces.findIndex((each) => !each.equal);
   showTrace(number('trace', DATA.traces.length) ?? Math.max(differing, 0));

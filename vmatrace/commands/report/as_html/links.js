@@ -7,15 +7,11 @@ function remember() {
   const parts = { event: FRAMES[current].number };
   if (DATA.processes.length > 1) parts.process = chosenProcess;
   if (maps.chosen) parts[maps.chosen.what] = `${maps.chosen.side}:${hex(maps.chosen.start)}`;
-  const { theme } = document.documentElement.dataset;
-  if (theme) parts.theme = theme;
-  history.replaceState(null, '', `#${new URLSearchParams(parts)}`);
+  keepInAddress(parts);
 }
 
 function recall() {
-  const asked = new URLSearchParams(location.hash.slice(1));
-  const theme = asked.get('theme');
-  if (theme === 'dark' || theme === 'light') document.documentElement.dataset.theme = theme;
+  const asked = askedInAddress();
   const number = (name) => (/^\d+$/.test(asked.get(name) || '') ? Number(asked.get(name)) : null);
   const process = number('process');
   const event = number('event');
