@@ -158,16 +158,16 @@ def kept(tmp_path: Path) -> Path:
         "DELETE FROM vmas",
     ],
 )
-def test_a_damaged_file_is_refused_and_says_so(kept: Path, damage: str, run: object) -> None:
+def test_a_damaged_file_is_refused_and_says_so(kept: Path, damage: str, run: RunProgram) -> None:
     with sqlite3.connect(kept) as db:
         db.executescript(damage)
     db.close()
     for command in ("audit", "report"):
         for form in ("table", "json", "csv"):
-            done = run(command, str(kept), "--format", form)  # type: ignore[operator]
+            done = run(command, str(kept), "--format", form)
             assert (done.status, done.out) == (2, ""), done
             assert done.err.startswith(f"{kept}: error: ")
-    done = run("diff", str(kept))  # type: ignore[operator]
+    done = run("diff", str(kept))
     assert (done.status, done.out) == (2, ""), done
     assert done.err.startswith(f"{kept}: error: ")
 
@@ -330,9 +330,9 @@ def test_a_pipe_is_not_looked_into_for_samples(
 
 
 @pytest.mark.parametrize("size", [16, 100, 5000])
-def test_a_file_that_is_cut_off_is_refused(kept: Path, size: int, run: object) -> None:
+def test_a_file_that_is_cut_off_is_refused(kept: Path, size: int, run: RunProgram) -> None:
     kept.write_bytes(kept.read_bytes()[:size])
-    done = run("audit", str(kept))  # type: ignore[operator]
+    done = run("audit", str(kept))
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith(f"{kept}: error: ")
 
