@@ -84,14 +84,23 @@ def _executor(address: str) -> Iterator[tuple[Executor, int]]:
         raise ClusterError(
             "Dask is not installed (expected: pip install 'vmatrace[dask]')"
         ) from None
-    try:
-        connect: Any = Client  # whose parameters have no types
-        client = connect(address, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise ClusterError(f"no Dask scheduler at {address}: {error}") from None
-    with client:
+    with _connected(Client, address) as client:
         workers = _agreeing(client)
         yield client.get_executor(pure=False), workers
+
+
+def _connected(connect: Any, address: str) -> Any:
+    """A client of the scheduler at *address*. Raises ClusterError."""
+    for last in (False, False, True):
+        try:
+            return connect(address, timeout=_PATIENCE, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise ClusterError(f"no Dask scheduler at {address}: {error}") from None
+        except AssertionError:
+            # Of a busy scheduler, whose first word came together with the next: once more.
+            if last:
+                raise ClusterError(f"the Dask scheduler at {address} is too busy") from None
+    raise AssertionError("the last time returns or raises")
 
 
 def _agreeing(client: Any) -> int:

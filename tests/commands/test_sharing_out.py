@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
+import distributed
 import pytest
 from distributed import LocalCluster
 from program import LIMIT, ROOT, RunProgram
@@ -169,6 +170,31 @@ def test_a_cluster_that_cannot_be_used_is_named(
     done = run("check", ".", "--on", f"dask:{address}")
     assert done.status == 2
     assert "Dask is not installed (expected: pip install 'vmatrace[dask]')" in done.err
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+def test_a_busy_scheduler_is_asked_again(
+    failures: int, run: RunProgram, folder: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """distributed.Client asserts that the scheduler's greeting comes alone."""
+    connect: Any = distributed.Client
+    left = [failures]
+
+    def client(*arguments: Any, **options: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise AssertionError
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(distributed, "Client", client)
+    done = run("check", ".", "--on", f"dask:{address}")
+    if failures < 3:
+        assert "--on" not in done.err
+    else:
+        assert (done.status, f"the Dask scheduler at {address} is too busy" in done.err) == (
+            2,
+            True,
+        )
 
 
 @pytest.mark.parametrize(
