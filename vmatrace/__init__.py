@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from vmatrace.commands.explain.question import Account, Overview
     from vmatrace.commands.report.question import Report
     from vmatrace.diagnostic import Diagnostic, TraceError
-    from vmatrace.engine.merge import Blocker, MergeDecision, Refusal
+    from vmatrace.engine.merge import Blocker, MergeDecision
+    from vmatrace.engine.refusal import Refusal
     from vmatrace.event import Event, Expectation, File
     from vmatrace.kernels import KERNELS, Kernel, UnknownFeature, UnknownKernel
     from vmatrace.layout import Mapping
@@ -58,7 +59,7 @@ _HOMES = {
     "MergeDecision": "vmatrace.engine.merge",
     "Overview": "vmatrace.commands.explain.question",
     "Process": "vmatrace.process",
-    "Refusal": "vmatrace.engine.merge",
+    "Refusal": "vmatrace.engine.refusal",
     "Report": "vmatrace.commands.report.question",
     "Result": "vmatrace.replayer.result",
     "Step": "vmatrace.replayer.result",

@@ -9,7 +9,8 @@ from vmatrace.engine.mm import Mm
 from vmatrace.event import Bound, Expectation, ExpectedMapping, Expr
 from vmatrace.kernels import get_kernel
 from vmatrace.replayer.expectations import applies, check
-from vmatrace.replayer.result import Failure, Tally
+from vmatrace.replayer.result import Failure
+from vmatrace.replayer.tally import Tally
 
 POST = get_kernel("post-patch")
 

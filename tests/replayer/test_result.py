@@ -10,7 +10,8 @@ from vmatrace.engine.merge import MergeDecision, Side
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls.mapping import mmap
 from vmatrace.layout import Mapping
-from vmatrace.replayer.result import ProcessResult, Result, Tally
+from vmatrace.replayer.result import ProcessResult, Result
+from vmatrace.replayer.tally import Tally
 
 RW = abi.PROT_READ | abi.PROT_WRITE
 ANON = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED

@@ -9,7 +9,6 @@ first.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntFlag
 from functools import cache
 from typing import Final, NamedTuple, Protocol
@@ -18,7 +17,6 @@ from vmatrace import abi
 from vmatrace.engine.vma import NO_EXTRA, Extra, Vma
 from vmatrace.engine.vmfile import VmFile
 from vmatrace.event import Event
-from vmatrace.printable import Printable
 
 # The masks that the engine computes with; Blocker gives them names for whoever looks.
 NO_NEIGHBOUR: Final = 1 << 0
@@ -168,54 +166,9 @@ class MergeDecision(NamedTuple):
         if self.next is not None:
             yield "next", self.next, self.right
 
-    @property
-    def refusals(self) -> list[Refusal]:
-        """The same as values that can be kept."""
-        return [Refusal(self, side, there, Blocker(mask)) for side, there, mask in self.blocked()]
-
     def flag_difference(self, side: Side) -> int:
         """The vm_flags in which the range and *side* differ, ignored ones left out."""
         return (self.proposed.flags ^ side.attributes.flags) & _COMPARED
-
-
-@dataclass(frozen=True, repr=False)
-class Refusal(Printable):
-    """One side of a merge attempt that a VMA touched and that did not merge.
-
-    ``side`` is "prev" or "next": where of the range that was to merge the ``neighbour`` is.
-    ``blockers`` are all the reasons.
-    """
-
-    shown_by = "vmatrace.render.steps:write_refusal"
-
-    decision: MergeDecision
-    side: str
-    neighbour: Side
-    blockers: Blocker
-
-    def __repr__(self) -> str:
-        there = self.neighbour.start
-        return f"<Refusal at {self.address:08x} by the VMA at {there:08x}: {self.blockers}>"
-
-    @property
-    def reasons(self) -> tuple[Blocker, ...]:
-        """The blockers one by one."""
-        return tuple(blockers(self.blockers))
-
-    @property
-    def address(self) -> int:
-        """Where the two touch, in bytes."""
-        return self.decision.start if self.side == "prev" else self.decision.end
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """The VmFlags codes in which the two differ, as smaps has them."""
-        return abi.vm_flag_codes(self.decision.flag_difference(self.neighbour))
-
-    @property
-    def only_mergeable(self) -> bool:
-        """Whether VM_MERGEABLE alone kept them apart."""
-        return self.blockers == FLAGS and only_mergeable(self.decision.proposed, self.neighbour)
 
 
 def only_mergeable(proposed: Attributes, side: Side | None) -> bool:
@@ -248,7 +201,7 @@ class Border:
             self.refusal = last
 
 
-_new = tuple.__new__  # a NamedTuple's own constructor costs three times as much
+_new: Final = tuple.__new__  # a NamedTuple's own constructor costs three times as much
 
 
 def attributes(

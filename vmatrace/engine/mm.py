@@ -16,7 +16,7 @@ from vmatrace.engine.ranges import Ranges
 from vmatrace.engine.vma import Extra, Vma, VmaMap
 from vmatrace.engine.world import World
 
-_new = tuple.__new__  # see merge.py
+_new: Final = tuple.__new__  # see merge.py
 #: Of a process without randomization, as traces start with: ADDR_NO_RANDOMIZE.
 START_PERSONA: Final = 0x40000
 _STICKY: Final = abi.VM_MAYBE_GUARD

@@ -15,7 +15,7 @@ from vmatrace.engine.mm import Mm, may_split
 from vmatrace.engine.vma import Vma
 from vmatrace.engine.vmfile import VmFile
 
-_new = tuple.__new__  # see merge.py
+_new: Final = tuple.__new__  # see merge.py
 #: From VM_READ to VM_MAYREAD, and so on.
 _MAY_SHIFT: Final = 4
 _CUT_CAREFULLY: Final = abi.VM_SEALED | abi.VM_HUGETLB | abi.VM_DONTEXPAND

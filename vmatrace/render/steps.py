@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from vmatrace.calls import CALLS
 from vmatrace.engine import view
-from vmatrace.engine.merge import MergeDecision, Refusal, Side
+from vmatrace.engine.merge import MergeDecision, Side
+from vmatrace.engine.refusal import Refusal
 from vmatrace.event import format_result
 from vmatrace.layout import Layout, Mapping
 from vmatrace.render import layouts, words

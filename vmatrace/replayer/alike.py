@@ -101,15 +101,9 @@ class WatchedKernel(Kernel):
         return read
 
 
-class WatchedReplay(Replay):
+def watched(trace: Trace, kernel: WatchedKernel, ksm: bool | None = None) -> Replay:
     """A replay whose answers are watched from its first look at the trace on."""
-
-    kernel: WatchedKernel
-
-    def _make_world(self) -> World:
-        world = super()._make_world()
-        self.kernel.watch(world)
-        return world
+    return Replay(trace, kernel, ksm, kernel.watch)
 
 
 def alike(
@@ -124,7 +118,7 @@ def alike(
         return None, set()
     asked = WatchedKernel(kernel, dict(enumerate(others)), _stop)
     try:
-        return WatchedReplay(trace, asked, ksm).run(), asked.agree
+        return watched(trace, asked, ksm).run(), asked.agree
     except (_AllPartedError, TraceError):
         return None, set()
 

@@ -22,8 +22,13 @@ from vmatrace.engine.vmfile import VmFile
 NAME: Final = "[assumed]"
 _FLAGS: Final = abi.VM_READ | abi.VM_WRITE | abi.VM_MAY_ALL | abi.VM_ACCOUNT
 
-#: Calls for which clear() has something to say.
-PLACED: Final = frozenset(call.name for call in CALLS.values() if call.placed is not None)
+#: Calls for which clear() has something to say: where their length and flags are among the
+#: arguments, and which flags say that the caller chose the place.
+PLACED: Final = {
+    call.name: (call.placed, call.flags[-1], call.fixed)
+    for call in CALLS.values()
+    if call.placed is not None
+}
 
 
 def range_of(name: str, arguments: tuple[object, ...]) -> tuple[int, int] | None:
@@ -130,11 +135,9 @@ def obstruct(mm: Mm, arguments: tuple[object, ...], recorded: int) -> int:
 
 def clear(mm: Mm, name: str, arguments: tuple[object, ...], recorded: int) -> int:
     """Unmap what is where a call placed memory by its own choice; how many VMAs that hit."""
-    call = CALLS[name]
-    if call.placed is None or recorded <= 0:
-        return 0
-    length, flags = arguments[call.placed], arguments[call.flags[-1]]
-    if not isinstance(length, int) or not isinstance(flags, int) or flags & call.fixed:
+    at, flags_at, fixed = PLACED[name]
+    length, flags = arguments[at], arguments[flags_at]
+    if not isinstance(length, int) or not isinstance(flags, int) or flags & fixed or recorded <= 0:
         return 0
     mask = mm.world.page_mask
     start, end = recorded, recorded + abi.page_align(length, mask)
@@ -147,7 +150,11 @@ def clear(mm: Mm, name: str, arguments: tuple[object, ...], recorded: int) -> in
     vma = mm.vmas.find(start)
     if vma is not None and vma.start < start and _is_unmeasured(vma):
         mm.vmas.set_end(vma, start)  # that is how long it is
-    hit = sum(1 for _ in mm.vmas.overlapping(start, end))
+        vma = vma.next
+    hit = 0
+    while vma is not None and vma.start < end:  # each mmap comes here: no generator
+        hit += 1
+        vma = vma.next
     if hit and unmap(mm, start, end):
         return 0
     return hit

@@ -11,7 +11,8 @@ from vmatrace.engine.mm import Mm
 from vmatrace.event import Expectation, ExpectedMapping, Expr
 from vmatrace.kernels import Kernel
 from vmatrace.layout import Mapping
-from vmatrace.replayer.result import Failure, Tally
+from vmatrace.replayer.result import Failure
+from vmatrace.replayer.tally import Tally
 
 
 def applies(expectation: Expectation, kernel: Kernel) -> bool:

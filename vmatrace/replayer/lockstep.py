@@ -15,7 +15,7 @@ from vmatrace.calls import LIFE
 from vmatrace.engine.mm import Mm
 from vmatrace.event import Expectation
 from vmatrace.kernels import Kernel
-from vmatrace.replayer.alike import WatchedKernel, WatchedReplay, can_see
+from vmatrace.replayer.alike import WatchedKernel, can_see, watched
 from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Item, Trace
@@ -107,7 +107,7 @@ class Lockstep:
             self.of[model] = len(self.runs)
         self._agree.append(asked.agree)
         self._sizes.append(len(others))
-        self.runs.append(WatchedReplay(self._trace, asked, self._ksm))
+        self.runs.append(watched(self._trace, asked, self._ksm))
         self._part(len(self.runs) - 1)
 
     def _part(self, place: int) -> None:

@@ -6,7 +6,7 @@ no word of output.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final, cast
 
@@ -14,6 +14,7 @@ from vmatrace import abi
 from vmatrace.calls import BIRTHS, DEATHS, EXECS, shares_memory
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.engine import view
+from vmatrace.engine.faults import fault
 from vmatrace.engine.limits import Limits
 from vmatrace.engine.merge import MergeDecision
 from vmatrace.engine.mm import Mm
@@ -22,6 +23,7 @@ from vmatrace.engine.world import World
 from vmatrace.event import Arg, Event, Expectation, Expr
 from vmatrace.kernels import Kernel
 from vmatrace.replayer import assumptions, believed
+from vmatrace.replayer.assumptions import PLACED
 from vmatrace.replayer.expectations import check
 from vmatrace.replayer.files import Files
 from vmatrace.replayer.handlers import HANDLERS, truncated
@@ -46,15 +48,24 @@ _NO_LIMIT: Final = (1 << 31) - 1
 class Replay:
     """One replay of a trace under a kernel model. Make it, then call run() or iterate steps()."""
 
-    def __init__(self, trace: Trace, kernel: Kernel, ksm: bool | None = None) -> None:
-        """*ksm* overrides whether the first process starts under KSM-by-default."""
+    def __init__(
+        self, trace: Trace, kernel: Kernel, ksm: bool | None = None,
+        watch: Callable[[World], None] | None = None,
+    ) -> None:  # fmt: skip
+        """*ksm* overrides whether the first process starts under KSM-by-default.
+
+        *watch* is called with the World, before anything is done in it.
+        """
         self.trace = trace
         self.kernel = kernel
         self.world = self._make_world()
+        if watch is not None:
+            watch(self.world)
         self._files = Files(trace, kernel)
         main = self._first_process(ksm)
         self._processes = Processes(main)
         self._alive = self._processes.alive
+        self._personas = self._processes.personas
         self._specials = SpecialCalls(kernel, self._files, self._processes)
         self._labels: dict[str, int] = {}
         self._evaluated: tuple[Arg, ...] = ()
@@ -105,12 +116,14 @@ class Replay:
         """Replay everything. Raises TraceError for bad input and calls that are not modelled."""
         execute, check_now = self._execute, self._check
         decisions, add = self.world.decisions, self.result.tally.add
-        items = self.trace.items()
+        items = self.trace.read()
         # In batches: reading and replaying by turns costs a tenth more.
         while batch := list(islice(items, _BATCH)):
             for item in batch:
                 if type(item) is Event:
                     execute(item)
+                    if item.first_write is not None:
+                        self._write(item.pid, *item.first_write)
                     if decisions:
                         for decision in decisions:
                             add(decision)
@@ -188,8 +201,8 @@ class Replay:
                 a.evaluate(self._labels) if isinstance(a, Expr) else a for a in arguments
             )
         self.world.event = event
-        if self._processes.personas:
-            mm.persona = self._processes.personas.get(event.pid, mm.persona)
+        if self._personas:
+            mm.persona = self._personas.get(event.pid, mm.persona)
         name, recorded = event.name, event.recorded
         if self._believing and recorded is not None:
             if recorded < 0 or name == "brk":
@@ -198,8 +211,10 @@ class Replay:
                     return self._failed(mm, event, arguments, recorded)
                 if self._partial and name == "brk" and arguments[0]:
                     self.result.assumed += assumptions.fill_heap(mm, recorded)
-            elif self._partial and name in assumptions.PLACED:
-                self.result.cleared += assumptions.clear(mm, name, arguments, recorded)
+            elif self._partial and name in PLACED:
+                hit = assumptions.clear(mm, name, arguments, recorded)
+                if hit:
+                    self.result.cleared += hit
                 if name == "mremap":
                     self.result.assumed += assumptions.obstruct(mm, arguments, recorded)
         handler = HANDLERS.get(name)
@@ -238,6 +253,13 @@ class Replay:
         if handler is not None:
             return handler(mm, arguments, recorded)
         return self._special(mm, event, arguments)
+
+    def _write(self, pid: str, start: int, length: int) -> None:
+        """Write to memory, as a fault() event does, which nothing is recorded of."""
+        totals = self.result
+        totals.events += 1
+        if fault(self._alive[pid], start, length, abi.PROT_WRITE):
+            totals.errors += 1
 
     def _stands(self, name: str, recorded: int) -> bool:
         """Whether a recorded failure is believed: of a log each, else what a machine refuses."""
