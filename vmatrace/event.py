@@ -6,12 +6,15 @@ Which calls there are and what they take is vmatrace.calls'. Knows no rule of an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Final, Union
+from typing import Any, Final, Union
 
 from vmatrace import abi
 from vmatrace.calls import CALLS, Param
 from vmatrace.layout import Layout
+
+# __reduce__() is for copy and pickle, which find nothing in a class that is compiled.
 
 # --- argument values ----------------------------------------------------------------------------
 
@@ -55,8 +58,12 @@ class Expr:
         """The labels that the expression mentions, left to right."""
         return _labels(self.tree)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Expr, (self.tree, self.text)
 
-ExprTree = Union[int, str, "tuple[str, ExprTree, ExprTree]"]
+
+#: Not recursive: mypyc would not end.
+ExprTree = Union[int, str, "tuple[str, Any, Any]"]
 
 
 def _evaluate(tree: ExprTree, labels: Mapping[str, int]) -> int:
@@ -98,6 +105,9 @@ class Fd:
     def __str__(self) -> str:
         return str(self.key) if self.path is None else f"{self.key}<{self.path}>"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Fd, (self.key, self.path, self.file)
+
 
 #: An argument as parsed: a number, text ("text" and "any" parameters), an expression, a descriptor.
 Arg = Union[int, str, Expr, Fd]
@@ -121,6 +131,9 @@ class File:
     size: int | None = None
     vmflags: tuple[str, ...] = ()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return File, (self.path, self.fs, self.mode, self.size, self.vmflags)
+
 
 class Event:
     """One call of one process. Slots, immutable by rule: a million of them must be cheap to make.
@@ -129,12 +142,13 @@ class Event:
     ``symbolic`` says that some argument is an Expr. ``recorded`` is the recorded return value
     (-errno for a failure) or None where there is none. ``line`` and ``column`` count from 1.
     ``maps`` is the layout right after an execve, where the trace holds it; ``caller`` the function
-    that made the call, where a log has stacks.
+    that made the call, where a log has stacks. ``first_write``: address and length in bytes of what
+    a log's reader takes for written to right after the call; Trace.items() makes an event of it.
     """
 
     __slots__ = (
-        "args", "caller", "column", "label", "line", "maps", "name", "pid", "recorded", "symbolic",
-        "text",
+        "args", "caller", "column", "first_write", "label", "line", "maps", "name", "pid",
+        "recorded", "symbolic", "text",
     )  # fmt: skip
 
     def __init__(
@@ -148,6 +162,7 @@ class Event:
         label: str | None = None,
         recorded: int | None = None,
         symbolic: bool = False,
+        first_write: tuple[int, int] | None = None,
     ) -> None:
         self.name = name
         self.args = args
@@ -158,11 +173,36 @@ class Event:
         self.label = label
         self.recorded = recorded
         self.symbolic = symbolic
+        self.first_write = first_write
         self.maps: Layout | None = None
         self.caller: str | None = None
 
     def __repr__(self) -> str:
         return f"Event({self.pid}: {self.text!r}, line {self.line})"
+
+    def written(self) -> tuple[Event, Event]:
+        """The call alone, and the event that its first_write stands for."""
+        assert self.first_write is not None
+        call = copy(self)
+        call.first_write = None
+        start, length = self.first_write
+        text = f"fault({start:#x}, {length:#x}, PROT_WRITE)"
+        access = (start, length, abi.PROT_WRITE)
+        return call, Event("fault", access, text, self.line, 1, self.pid)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        made = (
+            self.name, self.args, self.text, self.line, self.column, self.pid, self.label,
+            self.recorded, self.symbolic, self.first_write,
+        )  # fmt: skip
+        return _restored, (made, self.maps, self.caller)
+
+
+def _restored(made: tuple[Any, ...], maps: Layout | None, caller: str | None) -> Event:
+    event = Event(*made)
+    event.maps = maps
+    event.caller = caller
+    return event
 
 
 @dataclass(frozen=True)
@@ -191,6 +231,9 @@ class Bound:
     def __str__(self) -> str:
         return str(self.value) if self.operator == "==" else f"{self.operator} {self.value}"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Bound, (self.operator, self.value)
+
 
 @dataclass(frozen=True)
 class ExpectedMapping:
@@ -202,6 +245,10 @@ class ExpectedMapping:
     offset: int | None = None
     name: str | None = None
     flags: tuple[str, ...] | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        made = (self.start, self.end, self.perms, self.offset, self.name, self.flags)
+        return ExpectedMapping, made
 
 
 @dataclass(frozen=True)
@@ -220,6 +267,10 @@ class Expectation:
     counts: Mapping[str, Bound] = field(default_factory=dict)
     maps: tuple[ExpectedMapping, ...] | None = None
     name: str = ""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        made = (self.pid, self.line, self.column, self.on, self.counts, self.maps, self.name)
+        return Expectation, made
 
 
 #: The number that stands for the first process, "main", where a call names a process.

@@ -230,7 +230,7 @@ def _open(
                 if told.maps is not None and events and events[-1].name in EXECS:
                     events[-1].maps = told.maps
                 if told.caller is not None and events:
-                    events[-1 if events[-1].name != "fault" else 0].caller = told.caller
+                    events[-1].caller = told.caller
                 yield from events
         if told.lost:
             notes.assumed.append(f"The tracer lost {told.lost} events, which are missing here.")

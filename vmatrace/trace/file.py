@@ -45,7 +45,8 @@ _NODES: Final = 16
 
 @dataclass(repr=False)
 class Trace:
-    """A trace. ``read`` starts a new run through its items, which ``items()`` calls.
+    """A trace. ``read`` starts a new run through its items, which ``items()`` calls; what a log's
+    reader takes for written to is folded into the call before it there (Event.first_write).
 
     ``path`` is what messages call the input. Sizes and addresses are in bytes. Event.pid is "main"
     for the first process, and for another the label of the fork that created it, or else the
@@ -142,7 +143,14 @@ class Trace:
         Raises TraceError. When one item is in error, none after it is given; the exception comes
         when the end has been reached and holds every error up to there.
         """
-        return self.read()
+        return self._expanded() if self.partial else self.read()
+
+    def _expanded(self) -> Iterator[Item]:
+        for item in self.read():
+            if isinstance(item, Event) and item.first_write is not None:
+                yield from item.written()
+            else:
+                yield item
 
     def validate(self) -> None:
         """Read every item once. Raises TraceError."""

@@ -337,7 +337,7 @@ class Reader:
         event = Event(name, args, call, line, 1, process.name, None, recorded)
         self._out.append(event)
         if self._faulted and name in _WRITABLE and recorded >= 0:
-            self._touch(process, event, recorded)
+            self._touch(event, recorded)
 
     def _memory_looked_up(self, process: Process, name: str, text: str, line: int) -> None:
         """A call with something in it that has to be looked up first (stracecalls)."""
@@ -373,7 +373,7 @@ class Reader:
         event = Event(name, args, call, line, 1, process.name, None, recorded)
         self._out.append(event)
         if self._faulted and recorded >= 0:
-            self._touch(process, event, recorded, before)
+            self._touch(event, recorded, before)
 
     def _no_address(self, result: int) -> str:
         what = f"the result is not the address of a page of {self._page} bytes"
@@ -443,7 +443,7 @@ class Reader:
         else:
             self._misread(text, line, len(text), "the call has no result (expected ' = ' and one)")
 
-    def _touch(self, process: Process, event: Event, recorded: int, before: int = 0) -> None:
+    def _touch(self, event: Event, recorded: int, before: int = 0) -> None:
         """Write to what *event* made writable and private; *before* was the program break."""
         args, name = event.args, event.name
         if name == "brk":
@@ -458,9 +458,8 @@ class Reader:
             return
         if length > 0:
             self._notes.supplied += 1
-            text = f"fault({start:#x}, {length:#x}, PROT_WRITE)"
-            access = (start, length, abi.PROT_WRITE)
-            self._out.append(Event("fault", access, text, event.line, 1, process.name))
+            self._given += 1
+            event.first_write = (start, length)
 
     # --- halves of calls -------------------------------------------------------------------------
 
