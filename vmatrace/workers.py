@@ -102,7 +102,7 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     from concurrent.futures import ProcessPoolExecutor
 
     context = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(processes, context, _begin, (os.getpid(),))
+    pool = ProcessPoolExecutor(processes, context, begin, (os.getpid(),))
     before = set(multiprocessing.active_children())
     try:
         yield pool
@@ -119,23 +119,30 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 def _submit(
     pool: ProcessPoolExecutor, work: Callable[[str], _Result], inputs: Sequence[str]
 ) -> Future[list[_Result]]:
-    """Submit with SIGINT blocked, which the processes that this starts inherit.
-
-    Ctrl-C goes to all of them, but is for this one to handle. Raises BrokenProcessPool, also where
-    no process can be started.
-    """
+    """Raises BrokenProcessPool, also where no process can be started."""
     from concurrent.futures.process import BrokenProcessPool
 
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return pool.submit(_all, work, inputs)
+        with undisturbed():
+            return pool.submit(_all, work, inputs)
     except OSError as error:
         raise BrokenProcessPool(str(error)) from error
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """SIGINT is blocked, also in the processes that are started here.
+
+    Ctrl-C goes to all of them, but is for this one to handle.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(parent: int) -> None:
+def begin(parent: int) -> None:
     """A process ends with the one that started it, even if that is killed (prctl(2))."""
     import ctypes
 

@@ -152,15 +152,15 @@ def answer(
 ) -> _Result | TraceError:
     """*of* the trace in *source*, or what is wrong with it; *watch*: show how far it is read."""
     from vmatrace.commands.inputs import opened
+    from vmatrace.commands.underway import underway
     from vmatrace.diagnostic import TraceError
-    from vmatrace.render import progress
 
     if isinstance(source, TraceError):
         return source
     try:
         trace = opened(source, reading)
         # The whole trace before the first line of output: one in error prints nothing.
-        with progress.watching(trace) if watch else nullcontext():
+        with underway(trace) if watch else nullcontext():
             return of(trace)
     except TraceError as error:
         return error

@@ -263,8 +263,8 @@ class _Run:
     def show(self, trace: Trace) -> int:
         """Compare one trace; the exit status that it makes."""
         from vmatrace.commands.diff.question import Comparison
+        from vmatrace.commands.underway import underway
         from vmatrace.oracle import KernelDied
-        from vmatrace.render import progress
         from vmatrace.verify.setting import Skip
 
         new = self._presence.new(trace)
@@ -275,7 +275,7 @@ class _Run:
         try:
             comparison = Comparison(trace, *self._sides, self._ksm, how.relative)
             # The whole trace before the first line of output: one in error prints nothing.
-            with progress.watching(trace):
+            with underway(trace):
                 found = comparison.diff(how.early, how.why)
         except Skip as reason:
             self.skipped += 1

@@ -71,7 +71,7 @@ def command(
     """
     from vmatrace.commands.explain import question
     from vmatrace.commands.explain.address import parse_address
-    from vmatrace.render import progress
+    from vmatrace.commands.underway import underway
 
     if os.path.isdir(trace):
         raise click.UsageError(f"{trace!r} is a directory (expected one trace)")
@@ -84,7 +84,7 @@ def command(
         answer: question.Account | question.Overview
         try:
             where = None if address == "all" else parse_address(address, read.page_size)
-            with progress.watching(read):
+            with underway(read):
                 if where is None:
                     answer = question.overview(read, under, pid, ksm, models)
                 else:

@@ -138,10 +138,11 @@ def command(
 
 
 def _write(trace: Trace, output: str, strict: bool) -> int:
+    from vmatrace.commands.underway import underway
     from vmatrace.importers import tracefile
-    from vmatrace.render import lognotes, progress, streams
+    from vmatrace.render import lognotes, streams
 
-    with progress.watching(trace):
+    with underway(trace):
         files = tracefile.survey(trace)
     if output == "-":
         streams.set_encoding(sys.stdout, people=False)

@@ -205,8 +205,9 @@ def _check(
     """
     from vmatrace.commands.record import words
     from vmatrace.commands.record.budget import budget, held_against
+    from vmatrace.commands.underway import underway
     from vmatrace.event import Expectation
-    from vmatrace.render import progress, streams
+    from vmatrace.render import streams
     from vmatrace.replayer.run import Replay
 
     trace = out.read()
@@ -215,7 +216,7 @@ def _check(
     trace.read = lambda: (
         replace(item, on=()) if isinstance(item, Expectation) else item for item in read()
     )
-    with progress.watching(trace):
+    with underway(trace):
         result = Replay(trace, kernel).run()
     wrong = bool(result.failures or result.diverged)
     if exactly or wrong:

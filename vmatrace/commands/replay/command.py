@@ -83,7 +83,7 @@ def command(
     from dataclasses import replace
 
     from vmatrace.commands.replay.question import Replayed, outcome
-    from vmatrace.render import progress
+    from vmatrace.commands.underway import underway
     from vmatrace.replayer.run import Replay
 
     for form, _ in wanted:
@@ -102,7 +102,7 @@ def command(
     def show(trace: Trace) -> int:
         kernel = model(trace.kernel)
         # The whole trace before the first line of output: a trace in error prints nothing.
-        with progress.watching(trace):
+        with underway(trace):
             result = outcome(trace, kernel, ksm)
         again = partial(Replay, trace, kernel, ksm)
         answer = Replayed(trace, result, again if steps else None, layouts=not summary)
