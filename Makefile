@@ -67,7 +67,7 @@ verify-kernels: $(STAMP) ## traces, recordings and EVENTS random events on each 
 	@$(BIN)/python tests/boot/verify_kernels.py --events $(EVENTS) $(RELEASES)
 
 # The extensions are found before the sources: make it again after a change, or `make clean`.
-compiled: $(STAMP) ## compile the engine in place: 1.4 times as fast (needs a C compiler; a minute)
+compiled: $(STAMP) ## compile it in place: more than twice as fast (needs a C compiler; a minute)
 	@$(BIN)/python .ci/backend.py
 
 conformance: $(STAMP) ## write traces/ as C programs with a runner (KERNEL_MODEL=6.18); build/conformance

@@ -41,16 +41,19 @@ __all__ = [
 ROOT = Path(__file__).parent.parent
 #: Of pyproject.toml's extra dev, with what mypyc needs.
 MYPY = "mypy[mypyc]>=2.2,<3"
-#: Where the time of a replay goes. Others gain nothing, or use what mypyc does not know: a base or
-#: a child that is not compiled (merge, run), another class put in place (world), values that go
-#: from process to process (layout).
+#: Where the time of a replay goes. Others gain nothing, or use what mypyc does not know: another
+#: class put in place (world), values that go from process to process (layout), a dataclass with a
+#: base or with a field that can be anything (refusal, result).
 MODULES = (
-    "abi", "trace/callstring", "trace/entries",
+    "abi", "event", "trace/callstring", "trace/entries",
+    *(f"importers/strace/{name}" for name in (
+        "calls", "descriptors", "line", "processes", "reader",
+    )),
     *(f"engine/{name}" for name in (
-        "faults", "ksm", "limits", "mm", "placement", "ranges", "region", "view", "vma",
+        "faults", "ksm", "limits", "merge", "mm", "placement", "ranges", "region", "view", "vma",
         "walk",
     )),
-    *(f"replayer/{name}" for name in ("files", "processes")),
+    *(f"replayer/{name}" for name in ("assumptions", "files", "processes", "run", "tally")),
     *(f"engine/syscalls/{name}" for name in (
         "advice", "control", "heap", "locking", "mapping", "policy", "protection", "remapping",
         "sharing", "uffd",

@@ -20,11 +20,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from kernel import calls_per_second
 from logs import everything, memory_calls
 from recording import overheads
 from streams import HEADER, STREAMS, Process, Stream, call_strings, map_and_unmap, unmap_and_place
 from toy import Toy
 
+from vmatrace._version import is_compiled
 from vmatrace.kernels import DEFAULT, get_kernel
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.callstring import CallParser
@@ -217,6 +219,26 @@ def bench_logs(report: Report, runs: int, count: int, folder: Path) -> None:
         size = f"{path.stat().st_size / 1e6:.0f} MB"
         report.add(f"{name}_lines_per_second", label, count / seconds, "lines/s", size)
         report.add(f"{name}_peak_mb", "peak memory", memory, "MB")
+    bench_kernel(report, runs, count, path, folder)
+
+
+def bench_kernel(report: Report, runs: int, count: int, log: Path, folder: Path) -> None:
+    """The same memory calls made by the running kernel, and the replay's rate by that."""
+    rate = calls_per_second(log, folder, runs)
+    if rate is None:
+        return
+    report.add("kernel_calls_per_second", "the running kernel, from C", rate, "calls/s")
+    argv = command("replay", str(log), "--format", "json")
+    first = str(min(os.sched_getaffinity(0)))
+    for name, label, given, most in (
+        ("two_cores", "all cores", argv, "1.0 compiled, 0.45 pure"),
+        ("one_core", "one core", ["taskset", "-c", first, *argv], "0.7 compiled"),
+    ):
+        seconds = statistics.median(run(given)[0] for _ in range(runs))
+        by = count / seconds / rate
+        report.add(
+            f"kernel_{name}_ratio", f"replay on {label}", by, "by kernel", f"to reach {most}"
+        )
 
 
 #: What is asked of a log beside its replay, and by how many replays each is to cost at most.
@@ -321,7 +343,8 @@ def main() -> None:
     report = Report()
     load = os.getloadavg()[0]
     sys.stdout.write(
-        f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {load:.2f} at the start,"
+        f"Python {platform.python_version()}, {'compiled, ' if is_compiled() else ''}"
+        f"{os.cpu_count()} CPUs, load {load:.2f} at the start,"
         f" medians of {runs} runs\n"
     )
     # Whole commands first: a child's peak memory is never less than that of its parent.
