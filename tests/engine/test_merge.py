@@ -205,3 +205,8 @@ def test_an_operation_that_changes_nothing_attempts_no_merge() -> None:
     assert protection.mprotect(mm, at(0), 4 * 4096, abi.PROT_READ | abi.PROT_WRITE) == 0
     assert mm.world.decisions == []
     assert mm.vmas.count == 2
+
+
+def test_rules_are_all_named() -> None:
+    asked = {name for name, value in vars(merge.Rules).items() if isinstance(value, property)}
+    assert set(merge.RULES) == asked

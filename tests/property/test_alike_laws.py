@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import count
 from unittest import mock
 
 import pytest
@@ -141,3 +142,24 @@ def test_each_feature_is_asked_for_by_name_or_read_from_the_world(feature: objec
     ours, theirs = World(kernel), World(kernel.switched([feature]))  # type: ignore[list-item]
     unlike = [n for n in World.__slots__ if getattr(ours, n) != getattr(theirs, n)]
     assert all(type(getattr(ours, name)) is bool for name in unlike if name != "kernel")
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10_000), MODELS, MODELS, KSM, st.integers(1, 9))
+def test_steps_that_nobody_asks_for_change_no_other(
+    index: int, one: Kernel, other: Kernel, ksm: bool, every: int
+) -> None:
+    trace = program(index)
+
+    def seen(nth: int | None) -> tuple[list[str], list[object]]:
+        numbers = count(1)
+        runs = Lockstep.shared(trace, [one, other], ksm)
+        steps = runs.steps() if nth is None else runs.steps(lambda _: next(numbers) % nth == 0)
+        told = [
+            str([(s.index, s.result, s.args, s.decisions, s.layout) for s in here])
+            for here in steps
+        ]
+        return told, [said(result) for result in runs.results()]
+
+    told_all, results = seen(None)
+    assert seen(every) == (told_all[every - 1 :: every], results)

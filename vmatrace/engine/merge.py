@@ -124,6 +124,10 @@ class Rules(Protocol):
         """The same, where it is but one more reason: nothing depends on it but what is told."""
 
 
+#: The names of all Rules.
+RULES: Final = ("next_first", "unfaulted_target", "unfaulted_reason")
+
+
 class MergeDecision(NamedTuple):
     """One merge attempt: the range in bytes, and for each side 0 (merged) or its Blockers.
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from vmatrace.calls import LIFE
 from vmatrace.engine.mm import Mm
-from vmatrace.event import Expectation
+from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 from vmatrace.replayer.alike import WatchedKernel, can_see, watched
 from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
-from vmatrace.trace.file import Item, Trace
+from vmatrace.trace.file import Trace
 
 
 class Lockstep:
@@ -60,33 +60,39 @@ class Lockstep:
         self._begin(range(len(models)))
         return self
 
-    def steps(self) -> Iterator[list[Step]]:
-        """What each run does with each event, in the order of ``runs``. Raises TraceError."""
-        return filter(None, self._through(_step))
+    def steps(self, asked: Callable[[Event], bool] | None = None) -> Iterator[list[Step]]:
+        """What each run does with each event, in the order of ``runs``. Raises TraceError.
 
-    def run(self) -> list[Result]:
-        """Replay everything; the result of each model. Raises TraceError."""
-        for _ in self._through(Replay.feed):
-            pass
-        return self.results()
-
-    def _through(self, take: Callable[[Replay, Item], Step | None]) -> Iterator[list[Step]]:
-        """Every item, taken by each run."""
+        *asked* is shown every event before it is replayed; of those to which it says no there are
+        no steps, which saves making them.
+        """
+        agree, sizes, behind = self._agree, self._sizes, self._behind
         for nth, item in enumerate(self._trace.items()):
+            stepping = isinstance(item, Event) and (asked is None or asked(item))
             steps = []
             for place, run in enumerate(self.runs):  # which grow while they are walked
-                if place in self._behind:
+                if place in behind:
                     self._make_up(place, nth)
-                if (step := take(run, item)) is not None:
+                if not stepping:
+                    run.feed(item)
+                elif (step := run.step(cast(Event, item))) is not None:
                     steps.append(step)
-                self._part(place)
-            yield steps
+                if len(agree[place]) != sizes[place]:
+                    self._part(place)
+            if steps:
+                yield steps
         for place, run in enumerate(self.runs):
             if place in self._behind:
                 self._make_up(place, None)
             run.finish()
             if self._reasons:  # the end asks why VMAs are apart
                 self._part(place)
+
+    def run(self) -> list[Result]:
+        """Replay everything; the result of each model. Raises TraceError."""
+        for _ in self.steps(lambda event: False):
+            pass
+        return self.results()
 
     def results(self) -> list[Result]:
         """The result of each model, when the steps are exhausted."""
@@ -128,13 +134,6 @@ class Lockstep:
             self.runs[place].feed(item)
             self._part(place)
         self.begin(place, old)
-
-
-def _step(run: Replay, item: Item) -> Step | None:
-    if isinstance(item, Expectation):
-        run.feed(item)
-        return None
-    return run.step(item)
 
 
 class SpacePair:
@@ -179,14 +178,19 @@ class Spaces(Generic[S]):
     def living(self) -> list[S]:
         return sorted(self._by_mm.values(), key=lambda space: space.number)
 
-    def steps(self) -> Iterator[tuple[S, Step, Step]]:
+    def of(self, pid: str) -> S:
+        """The space of a live process, or of the process of a thread."""
+        return self._by_name[pid]
+
+    def steps(self, asked: Callable[[Event], bool] | None = None) -> Iterator[tuple[S, Step, Step]]:
         """Each event: the space of the process that made the call, and the step of each model.
 
-        A space that ended with the event has ``exited`` set; it loses its memory then.
+        *asked* as in Lockstep.steps(), which has to ask for all of calls.LIFE. A space that ended
+        with the event has ``exited`` set; it loses its memory then.
         """
         by_mm, of = self._by_mm, self._pair.of
         second = of[1]
-        for steps in self._pair.steps():
+        for steps in self._pair.steps(asked):
             a, b = steps[0], steps[of[1]]
             if of[1] != second:
                 second = of[1]

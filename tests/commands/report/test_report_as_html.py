@@ -216,6 +216,22 @@ def test_a_long_trace_has_few_frames_and_its_peak_is_one(monkeypatch: pytest.Mon
     assert len(unpacked(data)[-1][0, 1]) == 1
 
 
+@pytest.mark.parametrize("name", EXHIBITS)
+def test_few_frames_show_what_all_of_them_show(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = load_trace(ROOT / exhibit(name))
+    everything = {frame[0]: layouts for frame, layouts in _states(packed(trace))}
+    monkeypatch.setattr(frames, "MAX_FRAMES", 3)
+    monkeypatch.setattr(frames, "_FEWEST", 1)
+    for frame, layouts in _states(packed(trace)):
+        shown = everything[frame[0]]
+        assert layouts == {key: layout for key, layout in shown.items() if key in layouts}
+        assert all(not shown[key] for key in shown.keys() - layouts.keys())
+
+
+def _states(data: dict[str, Any]) -> list[tuple[list[Any], dict[tuple[int, int], Any]]]:
+    return list(zip(data["frames"], unpacked(data), strict=True))
+
+
 def test_a_page_of_two_thousand_events_is_small() -> None:
     """Five hundred mappings come and go all the time; the page is far below 5 MB."""
     lines = []

@@ -22,10 +22,12 @@ class Point(NamedTuple):
 class Curve:
     """Points of ``width`` events each. Where it would hold too many, two become one."""
 
-    __slots__ = ("_at", "_columns", "width")
+    __slots__ = ("_at", "_columns", "until", "width")
 
     def __init__(self) -> None:
         self.width = 1
+        #: The first event behind the last point: up to there the same numbers need no add().
+        self.until = 0
         self._at = array("q")  # number of the bucket
         # low, high and last of the first number, then of the second
         self._columns = [array("q") for _ in range(6)]
@@ -47,6 +49,7 @@ class Curve:
                 self.add(at, a, b)
                 return
             self._at.append(bucket)
+            self.until = (bucket + 1) * self.width
             for column, value in zip(self._columns, (a, a, a, b, b, b), strict=True):
                 column.append(value)
             return
@@ -70,3 +73,4 @@ class Curve:
                 for a, b in (point.low, point.high, point.last):
                     wider.add(point.at, a, b)
             self.width, self._at, self._columns = wider.width, wider._at, wider._columns
+            self.until = wider.until

@@ -6,15 +6,18 @@ there are too many, and holds no more than the present layouts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Final, NamedTuple
 
+from vmatrace.calls import LIFE
 from vmatrace.commands.report.question import ProcessReport, Report, unlimited
 from vmatrace.engine import view
-from vmatrace.engine.merge import Border, Rules, between
+from vmatrace.engine.merge import RULES, Border, between
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
 from vmatrace.engine.world import World
+from vmatrace.event import Event
 from vmatrace.layout import Mapping
 from vmatrace.replayer.lockstep import Lockstep, SpacePair, Spaces
 from vmatrace.replayer.result import Step
@@ -89,6 +92,8 @@ class Film:
         self._last: dict[tuple[int, int], _State] = {}
         # The models may share their memory, and differ in what they say of it.
         self._rules = [World(kernel) for kernel in found.pair]
+        a, b = self._rules
+        self._rules_differ = any(getattr(a, name) != getattr(b, name) for name in RULES)
 
     def frames(self) -> Iterator[Frame]:
         """Replay the trace again, from frame to frame. Each is valid until the next."""
@@ -102,30 +107,69 @@ class Film:
         touched: dict[int, SpacePair] = {space.number: space for space in spaces.living}
         kept: list[FrameChange] = []
         yield Frame(0, 0, None, self._changes(touched))
-        for space, a, b in spaces.steps():
+        for space, a, b in spaces.steps(self._asker(spaces, touched)):
             number = a.index + 1
             if space.number in self._shown:
                 touched[space.number] = space
                 if space.exited:
                     kept += self._changes({space.number: space})
                     del touched[space.number]
-            if number % self.every == 0 or number in self._wanted:
+            if self._is_frame(number):
                 # A child counts from its fork on, not from its first call.
                 for child in spaces.living:
                     if (child.number, 0) not in self._last:
                         touched[child.number] = child
                 yield Frame(number, space.number, (a, b), kept + self._changes(touched))
                 kept = []
-                touched = {}
+                touched.clear()
+
+    def _is_frame(self, number: int) -> bool:
+        return number % self.every == 0 or number in self._wanted
+
+    def _asker(
+        self, spaces: Spaces[SpacePair], touched: dict[int, SpacePair]
+    ) -> Callable[[Event], bool]:
+        """Whether an event needs steps: of a frame, or of a life. Of others *touched* is noted."""
+        numbers = count(1)
+        stops = sorted({*range(self.every, self._found.events + 1, self.every), *self._wanted})
+        following = iter([*stops[stops[0] == 0 :], 0])
+        stop = next(following)
+        noted: set[str] = set()  # processes, since the last event that needed steps
+
+        def asked(event: Event) -> bool:
+            nonlocal stop
+            number = next(numbers)
+            if number == stop or event.name in LIFE:
+                if number == stop:
+                    stop = next(following)
+                noted.clear()
+                return True
+            if event.pid not in noted:
+                noted.add(event.pid)
+                space = spaces.of(event.pid)
+                if space.number in self._shown:
+                    touched[space.number] = space
+            return False
+
+        return asked
 
     def _changes(self, touched: dict[int, SpacePair]) -> list[FrameChange]:
         return [
             change
             for space in touched.values()
             if space.mms is not None and space.number in self._shown
-            for side, mm in enumerate(space.mms)
-            if (change := self._change(space.number, side, mm)) is not None
+            for change in self._of_space(space.number, *space.mms)
+            if change is not None
         ]
+
+    def _of_space(self, space: int, a: Mm, b: Mm) -> Iterator[FrameChange | None]:
+        change = self._change(space, 0, a)
+        yield change
+        if a is not b or self._rules_differ:
+            yield self._change(space, 1, b)
+        else:
+            self._last[space, 1] = self._last[space, 0]
+            yield change and change._replace(side=1)
 
     def _change(self, space: int, side: int, mm: Mm) -> FrameChange | None:
         """What differs from the last look; a VMA counts as changed with the one before it.
@@ -136,27 +180,29 @@ class Film:
         old = last or {}
         now: _State = {}
         come = []
+        rules = self._rules[side]
         before: Vma | None = None
+        shown: Mapping | None = None  # what *before* shows as, where that is known
         fresh = False
         for vma in mm.vmas:
-            touching = before is not None and before.end == vma.start
-            state = (
+            start = vma.start
+            touching = before is not None and before.end == start
+            now[start] = state = (
                 vma.end, vma.flags, vma.skew, vma.file, vma.anon, vma.chain, vma.extra, touching,
                 vma.refusal,
             )  # fmt: skip
-            now[vma.start] = state
-            changed = old.get(vma.start) != state
+            changed = old.get(start) != state
             if changed or (touching and fresh):
-                come.append(_piece(mm, vma, before if touching else None, self._rules[side]))
+                join = None
+                if touching:
+                    assert before is not None
+                    border = Border(before, vma, between(before, vma, rules))
+                    join = Join(border, shown or view.mapping(mm, before))
+                shown = view.mapping(mm, vma)
+                come.append(Piece(shown, join))
+            else:
+                shown = None
             before, fresh = vma, changed
         gone = [start for start in old if start not in now]
         self._last[space, side] = now
         return FrameChange(space, side, gone, come) if gone or come or last is None else None
-
-
-def _piece(mm: Mm, vma: Vma, above: Vma | None, rules: Rules) -> Piece:
-    join = None
-    if above is not None:
-        border = Border(above, vma, between(above, vma, rules))
-        join = Join(border, view.mapping(mm, above))
-    return Piece(view.mapping(mm, vma), join)

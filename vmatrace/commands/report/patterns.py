@@ -6,18 +6,22 @@ Knows what calls look like; knows nothing of how they change memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from vmatrace import abi
 from vmatrace.calls import CALLS
-from vmatrace.event import Event, Fd
+from vmatrace.event import Arg, Event, Fd
 from vmatrace.replayer.result import Step
 
 #: So many kinds are told apart; what comes later counts under its call alone.
 MAX_PATTERNS: Final = 4096
 
 _Key = tuple[object, ...]
+#: Of each call: which parameter is its size, which are its flags, and whether it has a size.
+_PLACES: Final = {
+    call.name: (call.size or 0, call.flags, call.size is not None) for call in CALLS.values()
+}
 
 
 class Pattern:
@@ -65,6 +69,7 @@ class Patterns:
     def __init__(self, page_size: int) -> None:
         self._page_shift = page_size.bit_length() - 1
         self._by_key: dict[_Key, Pattern] = {}
+        self._same: dict[_Key, Pattern] = {}  # by all of a call but where; bounded
 
     def __iter__(self) -> Iterator[Pattern]:
         """The dearest first, then the most frequent; in the order of the trace among equals."""
@@ -75,21 +80,35 @@ class Patterns:
 
     def of(self, step: Step) -> Pattern:
         """The kind of the step's call, which is counted."""
-        event = step.event
+        event, args = step.event, step.args
         name = event.name
-        where, flags_at = CALLS[name].size, CALLS[name].flags
-        args = step.args
-        size = args[where] if where is not None else 0
-        if type(size) is not int or (where is None and step.decisions):
+        where, flags_at, sized = _PLACES[name]
+        size = args[where] if sized else 0
+        if type(size) is not int or (not sized and step.decisions):
             # The growth of brk(), or a segment: the range that was placed.
             size = step.decisions[0].end - step.decisions[0].start if step.decisions else 0
+        # Most calls are like one that was before, to the byte.
+        exactly: _Key = (name, size, event.caller, *[args[i] for i in flags_at if i < len(args)])
+        if name == "mmap":
+            exactly = (*exactly, type(event.args[4]))
+        pattern = self._same.get(exactly)
+        if pattern is None:
+            if len(self._same) >= MAX_PATTERNS:
+                self._same.clear()
+            pattern = self._same[exactly] = self._find(event, args, flags_at, size)
+        pattern.calls += 1
+        return pattern
+
+    def _find(
+        self, event: Event, args: Sequence[Arg], flags_at: tuple[int, ...], size: int
+    ) -> Pattern:
+        """The kind of a call that changes so many bytes."""
         pages = ((size - 1) >> self._page_shift).bit_length() + 1 >> 1 if size > 0 else 0
-        caller = getattr(event, "caller", None)
-        key = (name, pages, *[args[i] for i in flags_at if i < len(args)], _backing(event), caller)
+        flags = [args[i] for i in flags_at if i < len(args)]
+        key = (event.name, pages, *flags, _backing(event), event.caller)
         pattern = self._by_key.get(key)
         if pattern is None:
-            pattern = self._new(key, event, flags_at, caller)
-        pattern.calls += 1
+            pattern = self._new(key, event, flags_at, event.caller)
         if size > pattern.largest:
             pattern.largest = size
         if not pattern.smallest or 0 < size < pattern.smallest:

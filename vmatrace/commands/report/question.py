@@ -199,16 +199,18 @@ class _Fold:
     def _account(self, process: ProcessReport, pattern: Pattern | None, a: Step, b: Step) -> None:
         x, y = a.mm.vmas.count, b.mm.vmas.count
         ca, cb = process.counts
-        if pattern is not None:
-            pattern.added[0] += x - ca.vmas
-            pattern.added[1] += y - cb.vmas
         if x != ca.vmas or y != cb.vmas:
+            if pattern is not None:
+                pattern.added[0] += x - ca.vmas
+                pattern.added[1] += y - cb.vmas
             ca.vmas, cb.vmas = x, y
             if x > ca.peak:
                 ca.peak, ca.peak_at = x, _moment(a)
             if y > cb.peak:
                 cb.peak, cb.peak_at = y, _moment(b)
-        process.curve.add(a.index + 1, x, y)
+            process.curve.add(a.index + 1, x, y)
+        elif a.index + 1 >= process.curve.until:
+            process.curve.add(a.index + 1, x, y)
         if a.decisions:
             self._decide(0, a, ca, pattern)
         if b.decisions:

@@ -33,10 +33,12 @@ class AttributeTable(ValueTable):
     def of(self, mapping: Mapping) -> int:
         """The number of those of *mapping*."""
         name = mapping.name
-        return self.number(
-            (mapping.vm_flags, name),
-            [mapping.perms, " ".join(mapping.codes), name, _kind(name)],
-        )
+        key = mapping.vm_flags, name
+        found = self._numbers.get(key)
+        if found is None:  # VMAs are many and kinds few, and a row takes ten times as long
+            row = [mapping.perms, " ".join(mapping.codes), name, _kind(name)]
+            found = self.number(key, row)
+        return found
 
 
 def _kind(name: str) -> str:

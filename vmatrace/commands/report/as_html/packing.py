@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 from vmatrace import abi, kernels
@@ -28,6 +29,11 @@ _CLASSES: Final = (
     ("anon", merge.ANON_VMA | merge.FORKED | merge.OTHER_SIDE),
 )
 _PLACES: Final = ("above", "below")
+#: Of a border: its class, what is between the two now, what the last attempt met, and whether
+#: VM_MERGEABLE alone is, or was, all of it.
+_Bordering = tuple[str, str, str, bool]
+#: Of a piece: pages, attributes, offset in pages, what to say of its border, the call that tried.
+_Packed = tuple[int, int, int, _Bordering | None, int]
 _MET: Final = ("on the one already there", "on the new one")
 
 
@@ -49,6 +55,7 @@ class Packer:
         self._attributes = AttributeTable()
         self._borders = ValueTable()
         self._calls = ValueTable()
+        self._known: dict[int, _Packed] = {}  # by id: the pieces of this frame
 
     def tables(self) -> dict[str, Any]:
         """What the numbers mean. The attributes of a VMA are its permissions, VmFlags, name, kind,
@@ -69,6 +76,7 @@ class Packer:
     def frame(self, frame: Frame) -> list[Any]:
         """One frame as a list."""
         changes = [self._change(change) for change in frame.changes]
+        self._known.clear()
         if frame.steps is None:
             return [0, 0, -1, "", [], changes]
         a, b = frame.steps
@@ -93,32 +101,43 @@ class Packer:
         return [self._spaces[change.space], change.side, gone, come]
 
     def _piece(self, piece: Piece, side: int) -> tuple[int, ...]:
+        packed = self._known.get(id(piece))  # both models may have the same
+        if packed is None:
+            packed = self._known[id(piece)] = self._pack(piece)
+        pages, attributes, offset, border, call = packed
+        if border is None:
+            return pages, attributes, offset, -1, -1
+        kind, now, met, ksm = border
+        row = (kind, now, met, int(ksm and self._lacks[side]))
+        return pages, attributes, offset, self._borders.number(row, row), call
+
+    def _pack(self, piece: Piece) -> _Packed:
         mapping = piece.mapping
+        border, call = (None, -1) if piece.join is None else self._border(piece.join, mapping)
         return (
             (mapping.end - mapping.start) // self._page,
             self._attributes.of(mapping),
             mapping.offset // self._page,
-            *((-1, -1) if piece.join is None else self._border(piece.join, mapping, side)),
+            border,
+            call,
         )
 
     # --- borders -------------------------------------------------------------------------------
 
-    def _border(self, join: Join, below: Mapping, side: int) -> tuple[int, int]:
-        """The numbers of the border and of the call that tried to merge across it, -1 for none."""
+    def _border(self, join: Join, below: Mapping) -> tuple[_Bordering, int]:
+        """What to say of the border, and the number of the call that tried to merge across it."""
         border, above = join
         now = ""
         if border.mask:
-            difference = words.flag_difference(
-                border.flags, above.vm_flags, below.vm_flags, _PLACES
-            )
-            anon = (border.anon[0][0], border.anon[1][0])
-            now = words.reasons(border.mask, difference, anon, above.name == below.name)
+            flags, (one, other) = border.flags, border.anon
+            now = _reasons(
+                border.mask, flags, above.vm_flags & flags, below.vm_flags & flags, _PLACES,
+                (one[0] and 1, other[0] and 1), above.name == below.name,
+            )  # fmt: skip
         met, blame, call = self._refusal(border)
         alone = border.mask == merge.FLAGS and border.flags == abi.VM_MERGEABLE
         ksm = alone or (border.mask == 0 and blame)
-        kind = "ksm" if ksm else _class(border.mask)
-        row = [kind, now, met, int((alone or blame) and self._lacks[side])]
-        return self._borders.number(tuple(row), row), call
+        return ("ksm" if ksm else _class(border.mask), now, met, alone or blame), call
 
     def _refusal(self, border: Border) -> tuple[str, bool, int]:
         """The last attempt: why it failed, if VM_MERGEABLE alone was it, and the call's number."""
@@ -129,11 +148,13 @@ class Packer:
         neighbour, mask = side
         here, there = refusal.proposed, neighbour.attributes
         difference = refusal.flag_difference(neighbour)
-        said = words.flag_difference(difference, there.flags, here.flags, _MET)
         same = (
             here.file is not None and there.file is not None and here.file.path == there.file.path
         )
-        met = words.reasons(mask, said, (there.anon, here.anon), same)
+        met = _reasons(
+            mask, difference, there.flags & difference, here.flags & difference, _MET,
+            (there.anon and 1, here.anon and 1), same,
+        )  # fmt: skip
         blame = mask == merge.FLAGS and difference == abi.VM_MERGEABLE
         return met, blame, self._call(refusal.event)
 
@@ -142,6 +163,15 @@ class Packer:
             return -1
         text = event.text if len(self._calls.rows) < MAX_TEXTS else ""
         return self._calls.number((event.line, event.column), [event.line, text])
+
+
+@cache  # there are few, and each takes 10 microseconds
+def _reasons(
+    mask: int, flags: int, a: int, b: int, where: tuple[str, str], anon: tuple[int, int],
+    same_path: bool,
+) -> str:  # fmt: skip
+    """words.reasons() of two who differ in *flags*; *anon* says whether each has an anon_vma."""
+    return words.reasons(mask, words.flag_difference(flags, a, b, where), anon, same_path)
 
 
 def _side_at(refusal: MergeDecision, address: int) -> tuple[Side, int] | None:
