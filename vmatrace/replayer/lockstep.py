@@ -81,12 +81,48 @@ class Lockstep:
                     self._part(place)
             if steps:
                 yield steps
+        self._finish()
+
+    def _finish(self) -> None:
         for place, run in enumerate(self.runs):
             if place in self._behind:
                 self._make_up(place, None)
             run.finish()
             if self._reasons:  # the end asks why VMAs are apart
                 self._part(place)
+
+    def led(self, otherwise: Callable[[int, int, int], None]) -> Iterator[Step]:
+        """The steps of the first run; the others are replayed beside it, without steps.
+
+        *otherwise* is called where one of them returned something else: with its place, the index
+        of the event and what it returned. Raises TraceError.
+        """
+        lead = self.runs[0]
+        agree, sizes, behind = self._agree, self._sizes, self._behind
+        for nth, item in enumerate(self._trace.items()):
+            step = None
+            if isinstance(item, Event):
+                step = lead.step(item)
+            else:
+                lead.feed(item)
+            if len(agree[0]) != sizes[0]:
+                self._part(0)
+            if len(self.runs) > 1:
+                others = []
+                for place, run in enumerate(self.runs):
+                    if place in behind:
+                        self._make_up(place, nth)
+                    if place:
+                        others.append(run.feed(item))
+                        if len(agree[place]) != sizes[place]:
+                            self._part(place)
+                if step is not None:  # not before: who begins now takes over what came before
+                    for place, returned in enumerate(others, 1):
+                        if returned != step.result and returned is not None:
+                            otherwise(place, step.index, returned)
+            if step is not None:
+                yield step
+        self._finish()
 
     def run(self) -> list[Result]:
         """Replay everything; the result of each model. Raises TraceError."""

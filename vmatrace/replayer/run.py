@@ -144,13 +144,14 @@ class Replay:
                 yield step
         self.finish()
 
-    def feed(self, item: Item) -> None:
-        """Replay one item; nobody asks what it did."""
+    def feed(self, item: Item) -> int | None:
+        """Replay one item; what it returned, None for what is no call, or is not modelled."""
         if isinstance(item, Expectation):
             self._check(item)
-            return
-        self._execute(item)
+            return None
+        returned = self._execute(item)
         self._counted()
+        return returned
 
     def step(self, event: Event) -> Step | None:
         """Replay one event; None where it is not modelled, which ``unsupported`` says."""

@@ -43,6 +43,7 @@ class Uses(set[str]):
         """*replay* is at its start."""
         main = replay.process("main")
         super().__init__()
+        self._mapped: set[object] = set()  # kinds of mmap() that were seen
         if main.merge_any:
             self.add(KSM)
         if main.vmas.count:
@@ -50,7 +51,15 @@ class Uses(set[str]):
 
     def see(self, step: Step) -> None:
         """Note what the event uses."""
-        self.update(words_of(step.event, step.args))
+        event, args = step.event, step.args
+        if event.name == "mmap":
+            large = event.recorded is None and cast(int, args[1]) >= _HUGE
+            if (args[3], large) in self._mapped:
+                return
+            self._mapped.add((args[3], large))
+        elif event.name in self and event.name != "prctl" and event.maps is None:
+            return
+        self.update(words_of(event, args))
 
 
 def words_of(event: Event, args: Sequence[Arg]) -> set[str]:

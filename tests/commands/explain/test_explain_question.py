@@ -8,6 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from program import EXHIBITS, ROOT, RunProgram, exhibit
 
 from vmatrace import abi
@@ -20,7 +22,7 @@ from vmatrace.commands.explain.elsewhere import (
     RELEASES,
     predecessors,
 )
-from vmatrace.commands.explain.lives import KINDS, TOUCHING, state_at
+from vmatrace.commands.explain.lives import KINDS, NOTHING, TOUCHING, state_at
 from vmatrace.commands.explain.question import (
     DELIBERATE,
     Account,
@@ -36,6 +38,7 @@ from vmatrace.engine.syscalls.protection import mprotect
 from vmatrace.event import Event
 from vmatrace.kernels import KERNELS, Kernel, get_kernel
 from vmatrace.replayer.run import Replay, replay
+from vmatrace.search import generate
 from vmatrace.trace.file import Trace, load_trace
 
 PRE, POST = get_kernel("pre-patch"), get_kernel("post-patch")
@@ -170,25 +173,36 @@ def test_a_border_is_found_where_a_model_puts_it() -> None:
 
 @pytest.mark.parametrize("name", SHORT)
 def test_a_border_is_as_old_as_looking_at_every_step_says(name: str) -> None:
-    trace = load(name)
+    _look_at_every_step(load(name))
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 10_000))
+def test_a_border_of_a_random_program_is_as_old_as_every_step_says(index: int) -> None:
+    calls = generate.generate("borders", index, 60)
+    _look_at_every_step(Trace("random", "", lambda: iter(calls), files=generate.files()))
+
+
+def _look_at_every_step(trace: Trace) -> None:
     told = overview(trace, POST, "main", models=False).borders
-    since: dict[int, int | None] = {}
     here = Replay(trace, POST)
     main = here.process("main")
     states = {b.address: state_at(main, b.address) for b in told}
-    for at in states:
-        since[at] = None
+    since: dict[int, int | None] = dict.fromkeys(states)
+    was = dict.fromkeys(states, NOTHING)
     for step in here.steps():
         if step.pid != "main" or step.event.name == "exit_group":
             continue
         for at, state in states.items():
             now = state_at(step.mm, at)
             if now != state or step.event.name == "execve":
+                was[at] = NOTHING if step.event.name == "execve" else state
                 states[at], since[at] = now, step.index
     for border in told:
         moment = border.life.since
-        assert border.life.state == TOUCHING
+        assert states[border.address] == TOUCHING
         assert (moment.nth if moment is not None else None) == since[border.address], border.address
+        assert border.life.was == was[border.address]
 
 
 @pytest.mark.parametrize("kernel", [PRE, POST], ids=lambda kernel: kernel.name)

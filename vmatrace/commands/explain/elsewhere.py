@@ -14,9 +14,11 @@ from vmatrace.commands.explain.survey import Origin, Survey
 from vmatrace.kernels import KERNELS, Kernel, is_release
 from vmatrace.kernels.features import Feature
 from vmatrace.layout import Mapping
+from vmatrace.replayer.alike import can_see
 from vmatrace.replayer.lockstep import Lockstep
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
+from vmatrace.replayer.uses import uses_of
 from vmatrace.trace.file import Trace
 
 #: What can have become of a border: the sides are one VMA; they are two that touch; they do not
@@ -58,6 +60,11 @@ class BorderCause(NamedTuple):
 RELEASES: Final = tuple(name for name, kernel in KERNELS.items() if is_release(kernel))
 
 
+#: Two models that are next to each other, a feature that one of them has and not the other, whether
+#: that is the second, and the first with it switched.
+_Switched = tuple[Kernel, Kernel, Feature, bool, Kernel]
+
+
 class Answer(NamedTuple):
     """``verdicts`` by model, in the order of kernels.KERNELS, and why they change."""
 
@@ -82,42 +89,30 @@ def predecessors() -> Iterator[tuple[Kernel, Kernel]]:
 
 
 class Elsewhere:
-    """What *places* are in the replays of *trace* under other models, beside a watched one.
+    """What borders of a replay of *trace* under *kernel* are in replays under the other models.
 
-    *survey* is that of the replay under *kernel* whose borders the places are. steps() come first.
+    steps() come first, and are those of the replay ``watched``; what the borders are is asked then.
     """
 
-    def __init__(
-        self, trace: Trace, survey: Survey, kernel: Kernel, ksm: bool | None,
-        places: Iterable[BorderPlace],
-    ) -> None:  # fmt: skip
-        self._uses = survey.uses
-        self._origins: dict[BorderPlace, tuple[Origin | None, Origin | None]] = {}
-        by_pid: dict[str, list[BorderPlace]] = {}
-        for place in places:
-            by_pid.setdefault(place.pid, []).append(place)
-        for pid, here in by_pid.items():
-            wanted = {p.address for p in here} | {p.address - 1 for p in here}
-            origins = survey.placements[pid].origins(wanted)
-            for p in here:
-                self._origins[p] = origins.get(p.address - 1), origins.get(p.address)
-        self._nths = {o.nth for pair in self._origins.values() for o in pair if o is not None}
+    def __init__(self, trace: Trace, kernel: Kernel, ksm: bool | None) -> None:
         self._pairs = list(predecessors())
         self._switched = [
             (before, after, feature, added, before.switched([feature]))
             for before, after in self._pairs
             for feature, added in after.changes
-            if feature.can_matter(self._uses)
         ]
-        # Of models that have the same of what can matter to the trace, one.
-        models = {kernel.relevant(self._uses): kernel}
-        numbers = dict.fromkeys(models, 0)
+        # Where nobody sees what is asked, of models that have the same of what can matter, one.
+        uses = None if can_see() else uses_of(trace, kernel, ksm)
+        models: dict[frozenset[str], Kernel] = {}
+        numbers: dict[frozenset[str], int] = {}
         self._numbers: dict[str, int] = {}  # of each model, by its name
-        for model in (*KERNELS.values(), *(switched for *_, switched in self._switched)):
-            key = model.relevant(self._uses)
+        for model in (kernel, *KERNELS.values(), *(switched for *_, switched in self._switched)):
+            key = model.features if uses is None else model.relevant(uses)
             models.setdefault(key, model)
             self._numbers[model.name] = numbers.setdefault(key, len(numbers))
         self._models = Lockstep.shared(trace, list(models.values()), ksm, reasons=False)
+        #: By the place of a run, what events returned that returned something else in the watched.
+        self._moved: dict[int, dict[int, int]] = {}
         self._verdicts: list[dict[BorderPlace, BorderState]] = []
 
     @property
@@ -127,40 +122,52 @@ class Elsewhere:
 
     def steps(self) -> Iterator[Step]:
         """Replay all models; the steps of the watched one."""
-        returned: list[dict[int, int]] = [{} for _ in self._models.runs]
+        moved = self._moved
 
         def begin(place: int, old: int) -> None:
-            returned.append(returned[old].copy())
+            moved[place] = moved.get(old, {}).copy()
+
+        def otherwise(place: int, nth: int, result: int) -> None:
+            moved.setdefault(place, {})[nth] = result
 
         self._models.begin = begin
-        for steps in self._models.steps():
-            nth = steps[0].index
-            if nth in self._nths:
-                for results, step in zip(returned, steps, strict=True):
-                    results[nth] = step.result
-            yield steps[0]
-        for run, results in zip(self._models.runs, returned, strict=True):
+        return self._models.led(otherwise)
+
+    def answers(self, places: Iterable[BorderPlace], survey: Survey) -> dict[BorderPlace, Answer]:
+        """What becomes of each of *places*; *survey* is that of the watched replay."""
+        origins: dict[BorderPlace, tuple[Origin | None, Origin | None]] = {}
+        by_pid: dict[str, list[BorderPlace]] = {}
+        for place in places:
+            by_pid.setdefault(place.pid, []).append(place)
+        for pid, here in by_pid.items():
+            wanted = {p.address for p in here} | {p.address - 1 for p in here}
+            found = survey.placements[pid].origins(wanted)
+            for p in here:
+                origins[p] = found.get(p.address - 1), found.get(p.address)
+        self._verdicts = []
+        for number, run in enumerate(self._models.runs):
+            moved = self._moved.get(number, {})
             layouts = {process.pid: process.layout for process in run.result.processes}
             self._verdicts.append({
-                place: self._find(place, layouts.get(place.pid, []), results)
-                for place in self._origins
+                place: _look(place, sides, layouts.get(place.pid, []), moved)
+                for place, sides in origins.items()
             })  # fmt: skip
-
-    def answers(self) -> dict[BorderPlace, Answer]:
-        """What becomes of each place."""
-        found = {}
-        for place in self._origins:
+        switched = [row for row in self._switched if row[2].can_matter(survey.uses)]
+        answers = {}
+        for place in origins:
             seen = {kernel.name: self._verdict(kernel, place) for kernel in KERNELS.values()}
-            found[place] = self._answer(place, seen)
-        return found
+            answers[place] = self._answer(place, seen, switched)
+        return answers
 
-    def _answer(self, place: BorderPlace, seen: dict[str, BorderState]) -> Answer:
+    def _answer(
+        self, place: BorderPlace, seen: dict[str, BorderState], switched: list[_Switched]
+    ) -> Answer:
         causes = []
         for before, after in self._pairs:
             state = seen[after.name].state
             if seen[before.name].state == state:
                 continue
-            here = [x for x in self._switched if (x[0], x[1]) == (before, after)]
+            here = [x for x in switched if (x[0], x[1]) == (before, after)]
             alone = [x for x in here if self._verdict(x[4], place).state == state]
             for part in [[x] for x in alone] or [here]:
                 features = tuple((x[2], x[3]) for x in part)
@@ -170,26 +177,28 @@ class Elsewhere:
     def _verdict(self, kernel: Kernel, place: BorderPlace) -> BorderState:
         return self._verdicts[self._models.of[self._numbers[kernel.name]]][place]
 
-    def _find(
-        self, place: BorderPlace, layout: list[Mapping], returned: dict[int, int]
-    ) -> BorderState:
-        """What *place* is in a layout at the end of a replay whose events returned these."""
-        below, above = self._origins[place]
-        low = _find(below, place.address - 1, returned)
-        high = _find(above, place.address, returned)
-        lower, upper = _at(layout, low), _at(layout, high)
-        if lower is None or upper is None:
-            return BorderState(GONE, upper or lower)
-        if low + 1 != high:
-            return BorderState(ELSEWHERE, upper)
-        return BorderState(ONE if lower is upper else APART, upper)
+
+def _look(
+    place: BorderPlace, origins: tuple[Origin | None, Origin | None], layout: list[Mapping],
+    moved: dict[int, int],
+) -> BorderState:  # fmt: skip
+    """What *place* is in a layout at the end of a replay in which those events *moved*."""
+    below, above = origins
+    low = _find(below, place.address - 1, moved)
+    high = _find(above, place.address, moved)
+    lower, upper = _at(layout, low), _at(layout, high)
+    if lower is None or upper is None:
+        return BorderState(GONE, upper or lower)
+    if low + 1 != high:
+        return BorderState(ELSEWHERE, upper)
+    return BorderState(ONE if lower is upper else APART, upper)
 
 
-def _find(origin: Origin | None, address: int, returned: dict[int, int]) -> int:
-    """Where the byte at *address* is in a replay whose events returned these; -1 for nowhere."""
-    if origin is None:
+def _find(origin: Origin | None, address: int, moved: dict[int, int]) -> int:
+    """Where the byte at *address* is in a replay whose events *moved*; -1 for nowhere."""
+    if origin is None or origin.nth not in moved:
         return address
-    result = returned[origin.nth]
+    result = moved[origin.nth]
     return result + origin.offset if result >= 0 else -1
 
 

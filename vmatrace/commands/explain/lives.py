@@ -1,16 +1,19 @@
-"""How what is there at the end of a replay came to be: the life of one address, and of borders.
+"""How what is there at the end of a replay came to be: the life of one address, and of all borders.
 
-Looks at an address after each event of its process, and at a border only after events whose ranges
-reach it; so the cost of an event does not depend on how many VMAs or borders there are.
+Looks at an address after each event of its process, and at borders only where an event reaches; so
+the cost of an event does not depend on how many VMAs or borders there are.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from itertools import pairwise
+from typing import Final, NamedTuple, cast
 
+from vmatrace import abi
+from vmatrace.calls import LIFE
 from vmatrace.commands.explain.survey import PLACING, Moment
 from vmatrace.engine.merge import MergeDecision, Side, attributes
 from vmatrace.engine.mm import Mm
@@ -29,6 +32,8 @@ INSIDE: Final = "inside"
 TOUCHING: Final = "touching"
 EDGE: Final = "edge"
 NOTHING: Final = "nothing"
+#: Calls that change VMAs only by merging and splitting.
+_CHANGING: Final = frozenset({"mprotect", "madvise"})
 
 
 def standing(vma: Vma) -> Side:
@@ -60,10 +65,11 @@ class AddressLife:
     ``before`` is what was there before that, if anything was.
     """
 
-    __slots__ = ("address", "before", "changes", "now")
+    __slots__ = ("_seen", "address", "before", "changes", "now")
 
     def __init__(self, address: int, mm: Mm, moment: Moment | None) -> None:
         vma = mm.vmas.at(address)
+        self._seen = _look(vma)
         self.address = address
         self.before: Side | None = None
         self.now = standing(vma) if vma is not None else None
@@ -86,15 +92,16 @@ class AddressLife:
     def see(self, step: Step) -> None:
         """Take in what the event did."""
         vma = step.mm.vmas.at(self.address)
-        then = self.now
-        now = standing(vma) if vma is not None else None
-        placed = any(
+        placed = bool(step.decisions) and any(
             d.start <= self.address < d.end and d.op in PLACING and step.result >= 0
             for d in step.decisions
         )
-        if now == then and not placed:
+        seen = _look(vma)
+        if seen == self._seen and not placed:
             return
-        self.now = now
+        self._seen = seen
+        then = self.now
+        self.now = now = standing(vma) if vma is not None else None
         moment = Moment(step.index, step.event)
         moved = step.event.name == "mremap"
         if now is None:
@@ -119,6 +126,13 @@ class AddressLife:
             last.times += 1
         else:
             self.changes.append(change)
+
+
+def _look(vma: Vma | None) -> tuple[object, ...] | None:
+    """What standing() tells, for comparing."""
+    if vma is None:
+        return None
+    return vma.start, vma.end, vma.flags, vma.skew, vma.file, vma.anon, vma.chain, vma.extra
 
 
 def _kinds(mm: Mm, then: Side, now: Side) -> Iterator[str]:
@@ -153,17 +167,125 @@ def state_at(mm: Mm, address: int) -> str:
 
 
 class BorderLife(NamedTuple):
-    """What an address is to the VMAs around it, since when (None: from the start), and what it was.
+    """Two VMAs that touch: since when (None: from the start), and what the address was before.
 
     ``placed``: the event put memory there. ``refusal`` is a merge attempt there that a child's
     border has from its parent.
     """
 
-    state: str
     since: Moment | None
     was: str
     placed: bool = False
     refusal: MergeDecision | None = None
+
+
+_Span = tuple[int, int]  # a VMA: its start and end
+
+
+class _Borders:
+    """The borders of one address space as it was when it was last looked at.
+
+    ``spans`` are the VMAs, in order, and ``lives`` the addresses where two touch.
+    """
+
+    __slots__ = ("lives", "spans")
+
+    def __init__(self, mm: Mm, moment: Moment | None) -> None:
+        self.spans: list[_Span] = [(vma.start, vma.end) for vma in mm.vmas]
+        touching = _touching(self.spans)
+        self.lives = {at: BorderLife(moment, NOTHING) for at in touching}
+
+    def forked(self, parent: Mm, child: Mm, moment: Moment) -> _Borders:
+        """Those of a child."""
+        borders = _Borders(child, moment)
+        for at in borders.lives:
+            life = self.lives.get(at)
+            if life is None:
+                now = BorderLife(moment, _state_in(self.spans, at))
+            else:
+                now = life._replace(refusal=_refusal(parent, at) or life.refusal)
+            borders.lives[at] = now
+        return borders
+
+    def see(self, step: Step) -> None:
+        """Take in what the event did."""
+        mm, decisions = step.mm, step.decisions
+        name = step.event.name
+        if not decisions and not step.splits and mm.vmas.count == len(self.spans):
+            if name in _CHANGING:
+                return  # it had nothing to change, or could not
+            if name == "fault":
+                vma = mm.vmas.at(cast(int, step.args[0]))
+                if vma is None or not vma.flags & abi.VM_GROWSDOWN:
+                    return
+        ranges = step.touched
+        if ranges is None:
+            self._compare(step, 0, len(self.spans), [(vma.start, vma.end) for vma in mm.vmas])
+            return
+        for d in decisions:
+            if not any(low <= d.start and d.end <= high for low, high in ranges):
+                ranges.append((d.start, d.end))
+        for low, high in ranges:
+            self._look(step, low, high)
+
+    def _look(self, step: Step, low: int, high: int) -> None:
+        """Compare the VMAs that overlap or touch [low, high]."""
+        spans, vmas = self.spans, step.mm.vmas
+        low, high = max(low - 1, 0), high + 1  # so that what touches overlaps
+        while True:
+            first = bisect_left(spans, (low + 1,)) - 1
+            if first < 0 or spans[first][1] <= low:
+                first += 1
+            last = bisect_left(spans, (high,), first)
+            old = spans[first:last]
+            now: list[_Span] = []
+            vma = vmas.find(low)
+            while vma is not None and vma.start < high:
+                now.append((vma.start, vma.end))
+                vma = vma.next
+            if old == now:
+                return
+            # A VMA that reaches further may have swallowed, or left, others out there.
+            ends = [(part[0][0], part[-1][1]) for part in (old, now) if part]
+            wider = min(low, *[start for start, _ in ends]), max(high, *[end for _, end in ends])
+            if wider == (low, high):
+                break
+            low, high = wider
+        self._compare(step, first, last, now)
+
+    def _compare(self, step: Step, first: int, last: int, now: list[_Span]) -> None:
+        """The VMAs between these places have become those of *now*."""
+        spans, lives = self.spans, self.lives
+        # With the neighbours, which stay: where they touch may have come or gone.
+        low, high = max(first - 1, 0), last + 1
+        old = spans[low:high]
+        spans[first:last] = now
+        touching = _touching(spans[low : first + len(now) + 1])
+        for start, _ in old[1:]:
+            if start not in touching and start in lives:
+                del lives[start]
+        for at in touching:
+            if at not in lives:
+                placed = any(d.op in PLACING and at in (d.start, d.end) for d in step.decisions)
+                was = _state_in(old, at)
+                lives[at] = BorderLife(Moment(step.index, step.event), was, placed)
+
+
+def _touching(spans: list[_Span]) -> set[int]:
+    """Where one of *spans* ends and another starts."""
+    return {b[0] for a, b in pairwise(spans) if a[1] == b[0]}
+
+
+def _state_in(spans: list[_Span], address: int) -> str:
+    """As state_at()."""
+    i = bisect_left(spans, (address,))
+    starts = i < len(spans) and spans[i][0] == address
+    end = spans[i - 1][1] if i else -1
+    if end > address:
+        return INSIDE
+    if end == address:
+        return TOUCHING if starts else EDGE
+    return EDGE if starts else NOTHING
 
 
 class _Life:
@@ -171,17 +293,17 @@ class _Life:
 
     __slots__ = ("address", "borders")
 
-    def __init__(self, address: AddressLife | None, borders: dict[int, BorderLife]) -> None:
+    def __init__(self, address: AddressLife | None, borders: _Borders | None) -> None:
         self.address = address
         self.borders = borders
 
 
 class Watch:
-    """Watches an address, or none, and *borders* (addresses) in every process of *replay*."""
+    """Watches an address, or none, and the *borders*, or not, in every process of *replay*."""
 
-    def __init__(self, replay: Replay, borders: Collection[int], address: int | None) -> None:
+    def __init__(self, replay: Replay, address: int | None, borders: bool = True) -> None:
         self._replay = replay
-        self._wanted = sorted(borders)
+        self._borders = borders
         self._address = address
         self._lives = {"main": self._begin(replay.process("main"), None)}
 
@@ -192,30 +314,34 @@ class Watch:
         return life
 
     def border(self, pid: str, address: int) -> BorderLife:
-        """The life of one of the borders in the process."""
-        return self._lives[pid].borders[address]
+        """The life of the border of two VMAs that touch at *address* in the process."""
+        borders = self._lives[pid].borders
+        assert borders is not None
+        return borders.lives[address]
 
     def see(self, step: Step) -> None:
         """Take in what an event did."""
         pid = step.pid
-        if step.born is not None:
-            self._fork(step, step.born)
-        elif step.executed:
-            self._lives[pid] = self._begin(step.mm, Moment(step.index, step.event))
-        elif step.ended:
-            if pid != "main":
-                self._lives.pop(pid, None)
-        else:
-            life = self._lives[pid]
-            if life.address is not None:
-                life.address.see(step)
-            if self._wanted:
-                self._see_borders(step, life)
+        if step.event.name in LIFE:
+            if step.born is not None:
+                self._fork(step, step.born)
+                return
+            if step.executed:
+                self._lives[pid] = self._begin(step.mm, Moment(step.index, step.event))
+                return
+            if step.ended:
+                if pid != "main":
+                    self._lives.pop(pid, None)
+                return
+        life = self._lives[pid]
+        if life.address is not None:
+            life.address.see(step)
+        if life.borders is not None:
+            life.borders.see(step)
 
     def _begin(self, mm: Mm, moment: Moment | None) -> _Life:
         address = AddressLife(self._address, mm, moment) if self._address is not None else None
-        borders = {at: BorderLife(state_at(mm, at), moment, NOTHING) for at in self._wanted}
-        return _Life(address, borders)
+        return _Life(address, _Borders(mm, moment) if self._borders else None)
 
     def _fork(self, step: Step, child: str) -> None:
         mm, life = self._replay.process(child), self._lives[step.pid]
@@ -223,37 +349,10 @@ class Watch:
             self._lives[child] = life
             return
         moment = Moment(step.index, step.event)
-        borders = dict(life.borders)
-        for at, border in life.borders.items():
-            now = state_at(mm, at)
-            if now != border.state:
-                borders[at] = BorderLife(now, moment, border.state)
-            elif now == TOUCHING:
-                borders[at] = border._replace(refusal=_refusal(step.mm, at) or border.refusal)
-        address = life.address.forked(mm, moment) if life.address is not None else None
-        self._lives[child] = _Life(address, borders)
-
-    def _see_borders(self, step: Step, life: _Life) -> None:
-        mm = step.mm
-        for at in self._reached(step):
-            now, then = state_at(mm, at), life.borders[at]
-            if now != then.state:
-                placed = any(d.op in PLACING and at in (d.start, d.end) for d in step.decisions)
-                moment = Moment(step.index, step.event)
-                life.borders[at] = BorderLife(now, moment, then.state, placed)
-
-    def _reached(self, step: Step) -> Collection[int]:
-        """The borders that the event can have made or unmade."""
-        wanted, touched = self._wanted, step.touched
-        if touched is None:
-            return wanted
-        for d in step.decisions:
-            touched += [(d.merged_start, d.merged_end), (d.start, d.end)]
-        return {
-            at
-            for low, high in touched
-            for at in wanted[bisect_left(wanted, low) : bisect_right(wanted, high)]
-        }
+        self._lives[child] = _Life(
+            life.address.forked(mm, moment) if life.address is not None else None,
+            life.borders.forked(step.mm, mm, moment) if life.borders is not None else None,
+        )
 
 
 def _refusal(mm: Mm, at: int) -> MergeDecision | None:

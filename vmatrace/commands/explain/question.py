@@ -18,7 +18,7 @@ from vmatrace.commands.explain.address import (
     instead_of_label,
 )
 from vmatrace.commands.explain.elsewhere import ONE, Answer, BorderPlace, Elsewhere
-from vmatrace.commands.explain.lives import TOUCHING, BorderLife, LifeEvent, Watch, standing
+from vmatrace.commands.explain.lives import BorderLife, LifeEvent, Watch, standing
 from vmatrace.commands.explain.survey import Survey
 from vmatrace.engine import merge, view
 from vmatrace.engine.merge import IGNORED_FLAGS, Border, MergeDecision, Side
@@ -186,9 +186,9 @@ def explain(
 
     Raises TraceError, UnknownName, NoAddress, Ended.
     """
-    replay = Replay(trace, kernel, ksm)
-    seen = Watch(replay, (), where) if isinstance(where, int) else None
-    survey = Survey(replay, None if seen is None else seen.see)
+    survey, watch, answers = _seen(
+        trace, kernel, ksm, where if isinstance(where, int) else None, models
+    )
     name, mm = _process(survey, pid)
     address = _address(survey, where)
     vma = mm.vmas.find(address)
@@ -201,13 +201,14 @@ def explain(
         for edge, other in zip(edges, (below, above), strict=False)
         if other is not None and edge in (other.start, other.end)
     ]
-    accounts = {}
-    if touching or seen is None:
-        wanted = address if seen is None else None
-        watch, answers = _again(trace, kernel, ksm, survey, {name: touching}, wanted, models)
-        accounts = {edge: _border(survey, name, mm, edge, watch, answers) for edge in touching}
-        seen = seen or watch
-    life = seen.address(name)
+    found = answers([BorderPlace(name, edge) for edge in touching])
+    accounts = {edge: _border(name, mm, edge, watch, found) for edge in touching}
+    if not isinstance(where, int):  # where that is became known at the end
+        replay = Replay(trace, kernel, ksm)
+        watch = Watch(replay, address, borders=False)
+        for step in replay.steps():
+            watch.see(step)
+    life = watch.address(name)
     return Account(
         survey.result, trace.notes, name, asked, address,
         view.mapping(mm, at) if at is not None else None,
@@ -228,18 +229,18 @@ def overview(
     models: bool = True,
 ) -> Overview:
     """Every border at the end of *trace*, of process *pid* or of all. Raises as explain() does."""
-    survey = Survey(Replay(trace, kernel, ksm))
+    survey, watch, answers = _seen(trace, kernel, ksm, None, models)
     if pid is not None:
         spaces = dict([_process(survey, pid)])
     else:
         spaces = {p.pid: survey.mms[p.pid] for p in survey.result.processes}
-    places = {name: [border.address for border in view.borders(mm)] for name, mm in spaces.items()}
-    watch, answers = _again(trace, kernel, ksm, survey, places, None, models)
-    borders = [
-        _border(survey, name, spaces[name], at, watch, answers)
-        for name, here in places.items()
-        for at in here
+    places = [
+        BorderPlace(name, border.address)
+        for name, mm in spaces.items()
+        for border in view.borders(mm)
     ]
+    found = answers(places)
+    borders = [_border(name, spaces[name], at, watch, found) for name, at in places]
     vmas = sum(mm.vmas.count for mm in spaces.values())
     return Overview(survey.result, trace.notes, list(spaces), vmas, borders)
 
@@ -319,53 +320,37 @@ def _address(survey: Survey, where: int | Expr) -> int:
     return address
 
 
-def _again(
-    trace: Trace,
-    kernel: Kernel,
-    ksm: bool | None,
-    survey: Survey,
-    places: dict[str, list[int]],
-    address: int | None,
-    models: bool,
-) -> tuple[Watch, Callable[[BorderPlace], Answer | None]]:
-    """Replay again, now that it is known what to watch, and under the other models too."""
-    asked = [BorderPlace(pid, at) for pid, here in places.items() for at in here]
-    edges = {at for here in places.values() for at in here}
-    if not models or not asked:
+_Answers = dict[BorderPlace, Answer]
+
+
+def _seen(
+    trace: Trace, kernel: Kernel, ksm: bool | None, address: int | None, models: bool
+) -> tuple[Survey, Watch, Callable[[list[BorderPlace]], _Answers]]:
+    """One reading of the trace: everything that is asked of it, under *kernel* and the others."""
+    if not models:
         replay = Replay(trace, kernel, ksm)
-        watch = Watch(replay, edges, address)
-        for step in replay.steps():
-            watch.see(step)
-        return watch, lambda place: None
-    elsewhere = Elsewhere(trace, survey, kernel, ksm, asked)
-    watch = Watch(elsewhere.watched, edges, address)
-    for step in elsewhere.steps():
-        watch.see(step)
-    return watch, elsewhere.answers().get
+        watch = Watch(replay, address)
+        return Survey(replay, watch.see), watch, lambda places: {}
+    elsewhere = Elsewhere(trace, kernel, ksm)
+    watch = Watch(elsewhere.watched, address)
+    survey = Survey(elsewhere.watched, watch.see, elsewhere.steps())
+    return survey, watch, lambda places: elsewhere.answers(places, survey)
 
 
-def _border(
-    survey: Survey,
-    pid: str,
-    mm: Mm,
-    at: int,
-    watch: Watch,
-    answers: Callable[[BorderPlace], Answer | None],
-) -> BorderAccount:
+def _border(name: str, mm: Mm, at: int, watch: Watch, answers: _Answers) -> BorderAccount:
     above = mm.vmas.at(at)
     assert above is not None
     below = above.prev
     assert below is not None
-    life = watch.border(pid, at)
-    assert life.state == TOUCHING
+    life = watch.border(name, at)
     mask = mm.between(below, above)
     page_size = mm.world.page_size
     refusal = Border(below, above, mask).refusal or life.refusal
     return BorderAccount(
-        pid, at, view.mapping(mm, below), view.mapping(mm, above), life,
+        name, at, view.mapping(mm, below), view.mapping(mm, above), life,
         Contrast(standing(below), standing(above), mask, page_size),
         _attempt(refusal, at, page_size) if refusal is not None else None,
-        answers(BorderPlace(pid, at)),
+        answers.get(BorderPlace(name, at)),
     )  # fmt: skip
 
 

@@ -7,9 +7,10 @@ another address. Keeps nothing for each event but that.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
+from vmatrace.calls import LIFE
 from vmatrace.engine.mm import Mm
 from vmatrace.event import Event
 from vmatrace.replayer.result import Step
@@ -96,8 +97,13 @@ class Survey:
     ``uses`` is what the trace uses that kernels treat differently.
     """
 
-    def __init__(self, replay: Replay, see: Callable[[Step], None] | None = None) -> None:
-        """Run *replay*, and show every step to *see*. Raises TraceError."""
+    def __init__(
+        self,
+        replay: Replay,
+        see: Callable[[Step], None] | None = None,
+        steps: Iterator[Step] | None = None,
+    ) -> None:
+        """Run *replay*, whose *steps* those are, and show each to *see*. Raises TraceError."""
         self.labels: dict[str, int] = {}
         self.forks: set[str] = set()
         self.mms: dict[str, Mm] = {"main": replay.process("main")}
@@ -106,20 +112,33 @@ class Survey:
         self.uses = Uses(replay)
         self.placements: dict[str, Placements] = {"main": Placements()}
         self.events = 0
-        for step in replay.steps():
+        for step in replay.steps() if steps is None else steps:
             self._see(step, replay)
             if see is not None:
                 see(step)
         self.result = replay.result
 
     def _see(self, step: Step, replay: Replay) -> None:
-        event, result, pid = step.event, step.result, step.pid
+        event, result = step.event, step.result
         self.events += 1
         self.uses.see(step)
+        if event.name in LIFE and self._live(step, replay):
+            return
+        if result >= 0 and step.decisions:
+            placed = self.placements[step.pid]
+            for decision in step.decisions:
+                if decision.op in PLACING:
+                    placed.add(decision.start, decision.end, step.index, result)
+        if event.label is not None:
+            self.labels[event.label] = result
+
+    def _live(self, step: Step, replay: Replay) -> bool:
+        """Take in what made, replaced or ended a process, if the event did."""
+        pid = step.pid
         if step.born is not None:
             self._fork(step, step.born, replay)
         elif step.ended:
-            self.exits[pid] = Moment(step.index, event)
+            self.exits[pid] = Moment(step.index, step.event)
             if pid == "main":
                 self.mms[pid] = step.mm
             else:
@@ -128,13 +147,8 @@ class Survey:
             self.mms[pid] = step.mm
             self.placements[pid] = Placements()
         else:
-            if result >= 0:
-                placed = self.placements[pid]
-                for decision in step.decisions:
-                    if decision.op in PLACING:
-                        placed.add(decision.start, decision.end, step.index, result)
-            if event.label is not None:
-                self.labels[event.label] = result
+            return False
+        return True
 
     def _fork(self, step: Step, child: str, replay: Replay) -> None:
         if step.event.label is not None:
