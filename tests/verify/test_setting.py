@@ -10,7 +10,7 @@ from vmatrace.kernels import KERNELS
 from vmatrace.oracle import RunningKernel
 from vmatrace.trace.file import Sysctl, Trace, load_trace
 from vmatrace.verify import setting
-from vmatrace.verify.setting import Skip
+from vmatrace.verify.skip import Skip
 
 KERNEL = KERNELS["6.18"]
 HERE = RunningKernel()

@@ -7,7 +7,7 @@ no rule of merging.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection
 from typing import Final, cast
 
@@ -30,16 +30,15 @@ _FEW: Final = 6
 
 
 def key_of(mm: Mm, vma: Vma) -> Key:
-    """``view.mapping(mm, vma).key()``, faster for plain anonymous memory."""
-    start, end = vma.start, vma.end
-    if (
-        vma.file is None
-        and vma.extra is None
-        and (start >= mm.brk or end <= mm.start_brk)
-        and not mm.start_stack
-    ):
-        return (start, end, vma.flags, 0, "")
-    return view.mapping(mm, vma).key()
+    """``view.mapping(mm, vma).key()``, without the mapping."""
+    start, end, file = vma.start, vma.end, vma.file
+    if file is None:
+        if vma.extra is None and (start >= mm.brk or end <= mm.start_brk) and not mm.start_stack:
+            return (start, end, vma.flags, 0, "")
+        return (start, end, vma.flags, 0, view.name(mm, vma))
+    if file.special or file is mm.world.assumed:
+        return (start, end, vma.flags, 0, view.name(mm, vma))
+    return (start, end, vma.flags, start + vma.skew & abi.ULONG_MAX, view.name(mm, vma))
 
 
 def mapping_of(key: Key) -> Mapping:
@@ -49,14 +48,18 @@ def mapping_of(key: Key) -> Mapping:
 
 
 class _Seen:
-    """The layout of one address space (``keys``) as it was after the last event that changed it."""
+    """The layout of one address space (``keys``) as it was after the last event that changed it.
 
-    __slots__ = ("keys", "mm", "pid")
+    ``starts`` are those of the keys: numbers are found faster among numbers.
+    """
+
+    __slots__ = ("keys", "mm", "pid", "starts")
 
     def __init__(self, pid: str, mm: Mm) -> None:
         self.pid = pid
         self.mm = mm
         self.keys: list[Key] = []
+        self.starts: list[int] = []
 
     def has_stack(self, start: int, end: int) -> bool:
         """Whether a VMA that an access may have moved the border of is in [start, end)."""
@@ -71,10 +74,13 @@ class _Seen:
         """What changed anywhere."""
         mm = self.mm
         before, self.keys = self.keys, [key_of(mm, vma) for vma in mm.vmas]
+        self.starts = [key[0] for key in self.keys]
         return _changes(self.pid, before, self.keys)
 
     def look_at(self, ranges: list[Range]) -> list[Change]:
         """What changed in VMAs that overlap or touch one of *ranges*."""
+        if len(ranges) == 1:
+            return self.look(*ranges[0])
         changes = [change for one in ranges for change in self.look(*one)]
         if len(changes) < 2:
             return changes
@@ -83,31 +89,37 @@ class _Seen:
 
     def look(self, low: int, high: int) -> list[Change]:
         """What changed in VMAs that overlap or touch [low, high]."""
-        mm, keys = self.mm, self.keys
-        low, high = max(low - 1, 0), high + 1  # so that what touches overlaps
+        mm, keys, starts = self.mm, self.keys, self.starts
+        find, plain, brk, start_brk = mm.vmas.find, not mm.start_stack, mm.brk, mm.start_brk
+        low, high = low - 1 if low else 0, high + 1  # so that what touches overlaps
         while True:
-            first = bisect_left(keys, (low + 1,)) - 1
+            first = bisect_right(starts, low) - 1
             if first < 0 or keys[first][1] <= low:
                 first += 1
-            last = bisect_left(keys, (high,), first)
+            last = bisect_left(starts, high, first)
             old = keys[first:last]
+            if old:  # what they left may be anywhere in them
+                low, high = min(low, starts[first]), max(high, old[-1][1])
             now: list[Key] = []
-            vma = mm.vmas.find(low)
-            while vma is not None and vma.start < high:
-                now.append(key_of(mm, vma))
+            vma = find(low)
+            while vma is not None and (start := vma.start) < high:
+                end = vma.end
+                if (
+                    plain and vma.file is None and vma.extra is None
+                    and (start >= brk or end <= start_brk)
+                ):  # fmt: skip
+                    now.append((start, end, vma.flags, 0, ""))
+                else:
+                    now.append(key_of(mm, vma))
                 vma = vma.next
             if old == now:
                 return []
-            # A VMA that reaches further may have swallowed, or left, others out there: look again,
-            # unless both states begin and end alike.
-            if old and now and old[0][0] == now[0][0] and old[-1][1] == now[-1][1]:
+            # A VMA that reaches further may have swallowed others out there: look again.
+            if not now or (now[0][0] >= low and now[-1][1] <= high):
                 break
-            ends = [(part[0][0], part[-1][1]) for part in (old, now) if part]
-            wider = min(low, *[start for start, _ in ends]), max(high, *[end for _, end in ends])
-            if wider == (low, high):
-                break
-            low, high = wider
+            low, high = min(low, now[0][0]), max(high, now[-1][1])
         keys[first:last] = now
+        starts[first:last] = [key[0] for key in now]
         return _changes(self.pid, old, now)
 
 
@@ -139,17 +151,27 @@ class Follower:
         """The name under which changes of a process are reported: a thread's is its process's."""
         return self._seen[pid].pid
 
-    def follow(self, step: Step) -> list[Change]:
-        """What the step changed: nearly always that of one process, or nothing."""
+    def follow(self, step: Step, ranges: list[Range] | None = None) -> list[Change]:
+        """What the step changed: nearly always that of one process, or nothing.
+
+        *ranges* are Step.touched, where the caller has them already.
+        """
         mm = step.mm
         seen = self._seen.get(step.pid)
         if seen is None or seen.mm is not mm:
             return self._renew(step.pid, mm, seen)
-        if step.event.name == "fault":  # every other line of some logs
+        name = step.event.name
+        if name == "fault":  # every other line of some logs
             start, length = cast("tuple[int, int]", step.args[:2])
             if not seen.has_stack(start, start + length):
                 return []
-        ranges = step.touched
+        elif (
+            name == "mprotect" and not step.decisions and not step.splits
+            and mm.vmas.count == len(seen.keys)
+        ):  # fmt: skip
+            return []  # the protection was that, or may not be
+        if ranges is None:
+            ranges = step.touched
         changes = seen.reread() if ranges is None else seen.look_at(ranges)
         born = step.born
         if born is not None:
@@ -158,7 +180,7 @@ class Follower:
                 self._seen[born] = seen
             else:
                 changes += self._begin(born, child).reread()
-        elif step.event.name == "process_madvise":
+        elif name == "process_madvise":
             others = {id(other): other for other in self._seen.values() if other is not seen}
             changes += [c for other in others.values() for c in other.look_at(ranges or [])]
         return changes

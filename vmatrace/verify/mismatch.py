@@ -15,6 +15,7 @@ from vmatrace.trace.file import Trace
 from vmatrace.verify import setting
 from vmatrace.verify.cost import Guard
 from vmatrace.verify.recording import bare
+from vmatrace.verify.skip import Skip
 from vmatrace.verify.witness import Mismatch, Witness, compare, program
 
 #: An item for each event, None up to what is looked for: witness.compare() has this form.
@@ -154,7 +155,7 @@ class MismatchGoal(KernelGoal):
             self._revived += 1
         try:
             return setting.begin(base, self._sandbox, self._knobs)
-        except (OracleError, setting.Skip):
+        except (OracleError, Skip):
             return None
 
     def _run(

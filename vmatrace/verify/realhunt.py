@@ -30,10 +30,11 @@ from vmatrace.search.program import Maker
 from vmatrace.search.reduction import Reducer, Smallest
 from vmatrace.search.shrink import consistent
 from vmatrace.trace.file import Trace
-from vmatrace.verify import exhibit, findings, setting
+from vmatrace.verify import exhibit, findings
 from vmatrace.verify.campaign import Bench, Campaign, readable
 from vmatrace.verify.mismatch import KernelGoal, MismatchGoal
 from vmatrace.verify.realtrial import BLOCKED_SIDES, Judge
+from vmatrace.verify.skip import Skip
 from vmatrace.verify.witness import Mismatch
 
 #: Every fourth program starts with the vdso, the others without.
@@ -198,7 +199,7 @@ class RealHunt:
                 for variant in filter(None, (allowed(self._ground, v) for v in variants)):
                     yield _Program(number, base, variant, goal)
                     number += 1
-        except (setting.Skip, Unsupported) as reason:
+        except (Skip, Unsupported) as reason:
             if not changes:
                 self.total.skipped.append(f"{base.path}: {reason}")
 

@@ -21,12 +21,8 @@ from vmatrace.oracle import Machine, Sandbox
 from vmatrace.oracle.sandbox import Start
 from vmatrace.trace.file import Sysctl, Trace
 from vmatrace.verify import cost
+from vmatrace.verify.skip import Skip
 from vmatrace.verify.witness import starting_at
-
-
-class Skip(Exception):  # noqa: N818 - it states a fact about the trace on this machine
-    """This trace cannot be verified here; ``str()`` says why, as a clause."""
-
 
 _RLIMITS: Final = {
     "as": resource.RLIMIT_AS, "data": resource.RLIMIT_DATA, "memlock": resource.RLIMIT_MEMLOCK,

@@ -15,7 +15,7 @@ from vmatrace.trace.file import Trace, TraceError
 from vmatrace.verify import setting
 from vmatrace.verify.cost import Guard
 from vmatrace.verify.recording import RecordingWriter, bare
-from vmatrace.verify.setting import Skip
+from vmatrace.verify.skip import Skip
 from vmatrace.verify.witness import Mismatch, Witness, compare
 
 

@@ -265,7 +265,7 @@ class _Run:
         from vmatrace.commands.diff.question import Comparison
         from vmatrace.commands.underway import underway
         from vmatrace.oracle import KernelDied
-        from vmatrace.verify.setting import Skip
+        from vmatrace.verify.skip import Skip
 
         new = self._presence.new(trace)
         if new is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import tee
-from typing import Any, Final, Union, cast
+from typing import TYPE_CHECKING, Any, Final, Union, cast
 
 from vmatrace import abi
 from vmatrace.commands.diff.answer import (
@@ -27,7 +27,6 @@ from vmatrace.commands.diff.moved import (
     chosen_by_kernel,
     is_recording,
 )
-from vmatrace.commands.diff.realkernel import RealKernel
 from vmatrace.commands.diff.sides import DiffSide, of_result
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel, UnknownKernel, get_kernel
@@ -43,8 +42,11 @@ from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Item, Trace
 
+if TYPE_CHECKING:
+    from vmatrace.commands.diff.realkernel import RealKernel
+
 #: What can be compared: a model, a real kernel, or a file that holds an outcome.
-Source = Union[Kernel, Baseline, RealKernel]
+Source = Union[Kernel, Baseline, "RealKernel"]
 #: A trace of more events is not replayed again to tell what --ksm would do.
 _MOST_TRIED: Final = 20_000
 #: The models of both sides where neither is said.
@@ -74,7 +76,7 @@ class Comparison:
             ksm = next((said for said in saved if said is not None), None)
         self._ksm = ksm
         self._relative = relative
-        if ksm is not None and any(isinstance(s, RealKernel) for s in self._sources):
+        if ksm is not None and any(map(_is_real, self._sources)):
             trace = replace(trace, process=replace(trace.process, ksm=ksm))
         beside_model = any(isinstance(s, Kernel) for s in self._sources)
         self._saved = [_saved(source, trace, beside_model) for source in self._sources]
@@ -173,7 +175,7 @@ class Comparison:
     def _chosen(self) -> Ranges | None:
         """Where the kernel placed things on the second side; None: not known."""
         moves, stays = self._sources
-        known = isinstance(stays, Kernel) and not isinstance(moves, RealKernel)
+        known = isinstance(stays, Kernel) and not _is_real(moves)
         return chosen_by_kernel(self._trace) if known else None
 
     def _explain(self, diff: Diff) -> None:
@@ -241,8 +243,12 @@ class Comparison:
         ]
 
     def _parted(self, runs: list[Replay | None]) -> Iterator[_Parted]:
+        one, other = runs
+        if one is not None and other is not None:
+            yield from _both(self._noted.items(), one, other)
+            return
         calls, *items = tee(self._noted.items(), 1 + sum(run is not None for run in runs))
-        mask = None if self._saved == [None, None] else common_flags(self._saved)
+        mask = common_flags(self._saved)
         ours, theirs = (
             _recorded(cast(DiffSide, side), mask)
             if run is None
@@ -286,13 +292,17 @@ def _turns_ksm_on(prctl: Event) -> bool:
     return prctl.args[0] == abi.PR_SET_MEMORY_MERGE and prctl.args[1] != 0
 
 
+def _is_real(source: Source) -> bool:
+    return not isinstance(source, (Kernel, Baseline))
+
+
 def _saved(source: Source, trace: Trace, beside_model: bool) -> DiffSide | None:
     """The side that is there without a replay."""
     if isinstance(source, Kernel):
         return None
-    if isinstance(source, RealKernel):
-        return source.side(trace, beside_model)
-    return source.side(trace)
+    if isinstance(source, Baseline):
+        return source.side(trace)
+    return source.side(trace, beside_model)
 
 
 #: What one side did in an event: its result, what it changed, and where both come from.
@@ -301,13 +311,35 @@ _Moment = tuple[int, list[Change], Union[Step, dict[str, Any]]]
 _Parted = tuple[int, Event, _Moment, _Moment]
 
 
-def _replayed(replay: Replay, items: Iterator[Item], mask: int | None) -> Iterator[_Moment]:
-    """The steps of a replay. With *mask* only those vm_flags count, and the calling process."""
-    if mask is None:
-        follower = Follower(replay)
-        for step in replay.steps(items):
-            yield step.result, follower.follow(step), step
-        return
+#: Calls of which Step.touched depends on the memory that they are made in.
+_OF_MEMORY: Final = frozenset({"brk", "fault"})
+
+
+def _both(items: Iterator[Item], one: Replay, other: Replay) -> Iterator[_Parted]:
+    """The events that two replays do not do alike."""
+    ours, theirs = Follower(one), Follower(other)
+    index = 0
+    for item in items:
+        if not isinstance(item, Event):
+            one.feed(item)
+            other.feed(item)
+            continue
+        a, b = one.step(item), other.step(item)
+        if a is None or b is None:
+            continue  # which the end tells of
+        # Of a call alone, not of its memory, is what most calls touch.
+        same = a.result == b.result and a.args == b.args and item.name not in _OF_MEMORY
+        shared = a.touched if same else None
+        left, right = ours.follow(a, shared), theirs.follow(b, shared)
+        if left != right or a.result != b.result:
+            yield index, item, (a.result, left, a), (b.result, right, b)
+        index += 1
+    one.finish()
+    other.finish()
+
+
+def _replayed(replay: Replay, items: Iterator[Item], mask: int) -> Iterator[_Moment]:
+    """The steps of a replay. Only those vm_flags count, and the calling process."""
     before: dict[str, list[Key]] = {}
     for step in replay.steps(items):
         yield step.result, _since(before, step.pid, with_flags(step.layout, mask)), step

@@ -19,7 +19,7 @@ from vmatrace.oracle.boot import open_machine
 from vmatrace.trace.file import Trace
 from vmatrace.verify import findings
 from vmatrace.verify.observed import Observed, observe
-from vmatrace.verify.setting import Skip
+from vmatrace.verify.skip import Skip
 
 RUNNING: Final = "running"
 _BOOT: Final = "boot:"

@@ -164,7 +164,7 @@ def _on_kernel(
     from vmatrace.oracle.boot import open_machine
     from vmatrace.verify import findings
     from vmatrace.verify.mismatch import MismatchGoal
-    from vmatrace.verify.setting import Skip
+    from vmatrace.verify.skip import Skip
 
     if wish.ksm is not None:
         raise click.UsageError("--ksm does not go with --keep mismatch (the trace says it)")
