@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Final, cast
 
 from vmatrace import abi
-from vmatrace.calls import Range
+from vmatrace.calls import BIRTHS, Range
 from vmatrace.engine import view
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
@@ -24,6 +24,8 @@ from vmatrace.replayer.run import Replay
 Key = tuple[int, int, int, int, str]
 #: Of one process: its name, the VMAs that went and those that came, each in address order.
 Change = tuple[str, list[Key], list[Key]]
+#: The same, with the VMAs around them, which stayed: those before and those after.
+Window = tuple[str, list[Key], list[Key]]
 
 #: So few VMAs are compared each with each: making a set costs more.
 _FEW: Final = 6
@@ -50,16 +52,18 @@ def mapping_of(key: Key) -> Mapping:
 class _Seen:
     """The layout of one address space (``keys``) as it was after the last event that changed it.
 
-    ``starts`` are those of the keys: numbers are found faster among numbers.
+    ``starts`` are those of the keys: numbers are found faster among numbers. ``stacks``: one of
+    them may have grown down.
     """
 
-    __slots__ = ("keys", "mm", "pid", "starts")
+    __slots__ = ("keys", "mm", "pid", "stacks", "starts")
 
     def __init__(self, pid: str, mm: Mm) -> None:
         self.pid = pid
         self.mm = mm
         self.keys: list[Key] = []
         self.starts: list[int] = []
+        self.stacks = False
 
     def has_stack(self, start: int, end: int) -> bool:
         """Whether a VMA that an access may have moved the border of is in [start, end)."""
@@ -70,25 +74,23 @@ class _Seen:
             vma = vma.next
         return False
 
-    def reread(self) -> list[Change]:
-        """What changed anywhere."""
+    def reread(self) -> list[Window]:
+        """Before and after, everywhere."""
         mm = self.mm
         before, self.keys = self.keys, [key_of(mm, vma) for vma in mm.vmas]
         self.starts = [key[0] for key in self.keys]
-        return _changes(self.pid, before, self.keys)
+        self.stacks = any(key[2] & abi.VM_GROWSDOWN for key in self.keys)
+        return [(self.pid, before, self.keys.copy())] if before != self.keys else []
 
-    def look_at(self, ranges: list[Range]) -> list[Change]:
-        """What changed in VMAs that overlap or touch one of *ranges*."""
+    def look_at(self, ranges: list[Range]) -> list[Window]:
+        """Before and after, where VMAs changed that overlap or touch one of *ranges*."""
         if len(ranges) == 1:
-            return self.look(*ranges[0])
-        changes = [change for one in ranges for change in self.look(*one)]
-        if len(changes) < 2:
-            return changes
-        went = sorted(key for _, went, _ in changes for key in went)
-        return [(self.pid, went, sorted(key for _, _, came in changes for key in came))]
+            window = self.look(*ranges[0])
+            return [] if window is None else [window]
+        return [window for one in ranges if (window := self.look(*one)) is not None]
 
-    def look(self, low: int, high: int) -> list[Change]:
-        """What changed in VMAs that overlap or touch [low, high]."""
+    def look(self, low: int, high: int) -> Window | None:
+        """The same of one range [low, high]; None where nothing changed."""
         mm, keys, starts = self.mm, self.keys, self.starts
         find, plain, brk, start_brk = mm.vmas.find, not mm.start_stack, mm.brk, mm.start_brk
         low, high = low - 1 if low else 0, high + 1  # so that what touches overlaps
@@ -113,24 +115,29 @@ class _Seen:
                     now.append(key_of(mm, vma))
                 vma = vma.next
             if old == now:
-                return []
+                return None
             # A VMA that reaches further may have swallowed others out there: look again.
             if not now or (now[0][0] >= low and now[-1][1] <= high):
                 break
             low, high = min(low, now[0][0]), max(high, now[-1][1])
         keys[first:last] = now
         starts[first:last] = [key[0] for key in now]
-        return _changes(self.pid, old, now)
+        return self.pid, old, now
 
 
-def _changes(pid: str, before: list[Key], after: list[Key]) -> list[Change]:
-    if before == after:
-        return []
-    old: Collection[Key] = before if len(before) <= _FEW else set(before)
-    new: Collection[Key] = after if len(after) <= _FEW else set(after)
-    return [
-        (pid, [key for key in before if key not in new], [key for key in after if key not in old])
-    ]
+def changes_in(windows: list[Window]) -> list[Change]:
+    """What went and came in *windows*; those of one process are one change."""
+    changes: list[Change] = []
+    for pid, before, after in windows:
+        old: Collection[Key] = before if len(before) <= _FEW else set(before)
+        new: Collection[Key] = after if len(after) <= _FEW else set(after)
+        went = [key for key in before if key not in new]
+        came = [key for key in after if key not in old]
+        if changes and changes[-1][0] == pid:
+            _, earlier, later = changes.pop()
+            went, came = sorted(earlier + went), sorted(later + came)
+        changes.append((pid, went, came))
+    return changes
 
 
 class Follower:
@@ -151,8 +158,12 @@ class Follower:
         """The name under which changes of a process are reported: a thread's is its process's."""
         return self._seen[pid].pid
 
-    def follow(self, step: Step, ranges: list[Range] | None = None) -> list[Change]:
-        """What the step changed: nearly always that of one process, or nothing.
+    def follow(self, step: Step) -> list[Change]:
+        """What the step changed: nearly always that of one process, or nothing."""
+        return changes_in(self.look(step))
+
+    def look(self, step: Step, ranges: list[Range] | None = None) -> list[Window]:
+        """Where the step changed something.
 
         *ranges* are Step.touched, where the caller has them already.
         """
@@ -160,36 +171,40 @@ class Follower:
         seen = self._seen.get(step.pid)
         if seen is None or seen.mm is not mm:
             return self._renew(step.pid, mm, seen)
-        name = step.event.name
+        name, args = step.event.name, step.args
         if name == "fault":  # every other line of some logs
-            start, length = cast("tuple[int, int]", step.args[:2])
-            if not seen.has_stack(start, start + length):
+            start, length = cast("tuple[int, int]", args[:2])
+            if not (seen.stacks and seen.has_stack(start, start + length)):
                 return []
+        elif name == "mmap":
+            seen.stacks = seen.stacks or bool(cast(int, args[3]) & abi.MAP_GROWSDOWN)
         elif (
-            name == "mprotect" and not step.decisions and not step.splits
+            name == "mprotect"
+            and not step.decisions
+            and not step.splits
             and mm.vmas.count == len(seen.keys)
-        ):  # fmt: skip
+        ):
             return []  # the protection was that, or may not be
         if ranges is None:
             ranges = step.touched
-        changes = seen.reread() if ranges is None else seen.look_at(ranges)
-        born = step.born
+        windows = seen.reread() if ranges is None else seen.look_at(ranges)
+        born = step.born if name in BIRTHS else None
         if born is not None:
             child = self._replay.process(born)
             if child is mm:
                 self._seen[born] = seen
             else:
-                changes += self._begin(born, child).reread()
+                windows += self._begin(born, child).reread()
         elif name == "process_madvise":
             others = {id(other): other for other in self._seen.values() if other is not seen}
-            changes += [c for other in others.values() for c in other.look_at(ranges or [])]
-        return changes
+            windows += [w for other in others.values() for w in other.look_at(ranges or [])]
+        return windows
 
     def _begin(self, pid: str, mm: Mm) -> _Seen:
         seen = self._seen[pid] = _Seen(pid, mm)
         return seen
 
-    def _renew(self, pid: str, mm: Mm, old: _Seen | None) -> list[Change]:
+    def _renew(self, pid: str, mm: Mm, old: _Seen | None) -> list[Window]:
         """The process has another address space than before: it made an execve."""
         if old is None or sum(seen is old for seen in self._seen.values()) > 1:
             return self._begin(pid, mm).reread()

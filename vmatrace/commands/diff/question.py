@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import tee
-from typing import TYPE_CHECKING, Any, Final, Union, cast
+from typing import TYPE_CHECKING, Final, Union, cast
 
 from vmatrace import abi
 from vmatrace.commands.diff.answer import (
@@ -22,6 +22,7 @@ from vmatrace.commands.diff.answer import (
     settle,
 )
 from vmatrace.commands.diff.baseline import Baseline, SavedResult
+from vmatrace.commands.diff.byevent import EventSide, PartedEvent, both, recorded, replayed
 from vmatrace.commands.diff.moved import (
     Ranges,
     chosen_by_kernel,
@@ -32,11 +33,10 @@ from vmatrace.event import Event
 from vmatrace.kernels import Kernel, UnknownKernel, get_kernel
 from vmatrace.layout import (
     Layout,
-    with_flags,
 )
 from vmatrace.replayer.alike import alike
 from vmatrace.replayer.attribution import DiffCause, causes, first_partings, reaches
-from vmatrace.replayer.changes import Change, Follower, Key, mapping_of
+from vmatrace.replayer.changes import Change, Key, mapping_of
 from vmatrace.replayer.lockstep import Lockstep
 from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
@@ -242,17 +242,17 @@ class Comparison:
             for source in self._sources
         ]
 
-    def _parted(self, runs: list[Replay | None]) -> Iterator[_Parted]:
+    def _parted(self, runs: list[Replay | None]) -> Iterator[PartedEvent]:
         one, other = runs
         if one is not None and other is not None:
-            yield from _both(self._noted.items(), one, other)
+            yield from both(self._noted.items(), one, other)
             return
         calls, *items = tee(self._noted.items(), 1 + sum(run is not None for run in runs))
         mask = common_flags(self._saved)
         ours, theirs = (
-            _recorded(cast(DiffSide, side), mask)
+            recorded(cast(DiffSide, side), mask)
             if run is None
-            else _replayed(run, items.pop(), mask)
+            else replayed(run, items.pop(), mask)
             for run, side in zip(runs, self._saved, strict=True)
         )
         events = (item for item in calls if isinstance(item, Event))
@@ -305,63 +305,6 @@ def _saved(source: Source, trace: Trace, beside_model: bool) -> DiffSide | None:
     return source.side(trace, beside_model)
 
 
-#: What one side did in an event: its result, what it changed, and where both come from.
-_Moment = tuple[int, list[Change], Union[Step, dict[str, Any]]]
-#: An event that differs: its index, itself, and what each side did.
-_Parted = tuple[int, Event, _Moment, _Moment]
-
-
-#: Calls of which Step.touched depends on the memory that they are made in.
-_OF_MEMORY: Final = frozenset({"brk", "fault"})
-
-
-def _both(items: Iterator[Item], one: Replay, other: Replay) -> Iterator[_Parted]:
-    """The events that two replays do not do alike."""
-    ours, theirs = Follower(one), Follower(other)
-    index = 0
-    for item in items:
-        if not isinstance(item, Event):
-            one.feed(item)
-            other.feed(item)
-            continue
-        a, b = one.step(item), other.step(item)
-        if a is None or b is None:
-            continue  # which the end tells of
-        # Of a call alone, not of its memory, is what most calls touch.
-        same = a.result == b.result and a.args == b.args and item.name not in _OF_MEMORY
-        shared = a.touched if same else None
-        left, right = ours.follow(a, shared), theirs.follow(b, shared)
-        if left != right or a.result != b.result:
-            yield index, item, (a.result, left, a), (b.result, right, b)
-        index += 1
-    one.finish()
-    other.finish()
-
-
-def _replayed(replay: Replay, items: Iterator[Item], mask: int) -> Iterator[_Moment]:
-    """The steps of a replay. Only those vm_flags count, and the calling process."""
-    before: dict[str, list[Key]] = {}
-    for step in replay.steps(items):
-        yield step.result, _since(before, step.pid, with_flags(step.layout, mask)), step
-
-
-def _recorded(side: DiffSide, mask: int | None) -> Iterator[_Moment]:
-    """The events of a saved result."""
-    before: dict[str, list[Key]] = {}
-    for event in side.events or []:
-        changes = _since(before, event["pid"], with_flags(event["layout"], cast(int, mask)))
-        yield event["result"], changes, event
-
-
-def _since(before: dict[str, list[Key]], pid: str, layout: Layout) -> list[Change]:
-    """What changed in a process since *before*, which is brought up to date."""
-    now = [mapping.key() for mapping in layout]
-    old = before.get(pid, [])
-    before[pid] = now
-    went, came = set(old) - set(now), set(now) - set(old)
-    return [(pid, sorted(went), sorted(came))] if went or came else []
-
-
 class _Apart:
     """In which VMAs the layouts of two sides differ so far."""
 
@@ -385,14 +328,14 @@ class _Apart:
             del self._only[what]
 
 
-def _event(parted: _Parted, apart: _Apart) -> EventDiff:
+def _event(parted: PartedEvent, apart: _Apart) -> EventDiff:
     """The value of it; *apart* is brought up to date."""
     index, event, left, right = parted
     healed = apart.are_equal_after(left[1], right[1])
     return EventDiff(index, event, _did(left, right), _did(right, left), healed)
 
 
-def _did(here: _Moment, there: _Moment) -> Did:
+def _did(here: EventSide, there: EventSide) -> Did:
     """What only *here* happened."""
     result, changes, source = here
     went: Layout = []
