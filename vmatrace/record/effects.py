@@ -57,6 +57,14 @@ def placed(space: AddressSpace, pending: Pending, result: int, page: int) -> Ran
     return (start, end) if start < end else None
 
 
+def moves_written(space: AddressSpace, pending: Pending) -> bool:
+    """Whether a call moves or enlarges memory that was written to."""
+    old = pending.args[0], pending.args[0] + pending.args[1]
+    return pending.name == "mremap" and any(
+        flags & WRITTEN for _, (_, flags, _) in space.pieces.within(*old)
+    )
+
+
 def apply(space: AddressSpace, pending: Pending, result: int, page: int) -> None:
     """Note in *space* what the call did; *page* is the page size in bytes."""
     name, args = pending.name, pending.args

@@ -43,24 +43,45 @@ class FirstWrites:
                 process.space.pieces.written_at(page)
             self._fault(process, page)
 
-    def note_within(self, process: ThreadGroup, start: int, end: int) -> None:
-        """As note(), where a call that takes [start, end) away can tell."""
-        space = process.space
-        if space.pagemap is not None and space.pieces.open:
-            for page in space.pagemap.within(space.pieces, start, end):
-                self._fault(process, page)
+    def note_within(self, process: ThreadGroup, start: int, end: int) -> bool:
+        """As note(), where a call that takes [start, end) away can tell.
 
-    def note_near(self, process: ThreadGroup, ranges: list[Range] | None) -> None:
-        """As note(), where a call that works on *ranges* can tell; None: anywhere."""
+        Whether it could still tell of writes that are to come.
+        """
         space = process.space
         if space.pagemap is None or not space.pieces.open:
-            return
+            return False
+        pages, more = space.pagemap.within(space.pieces, start, end)
+        self.note_pages(process, pages)
+        return more
+
+    def note_near(self, process: ThreadGroup, ranges: list[Range] | None) -> bool:
+        """As note_within(), of a call that works on *ranges*; None: anywhere."""
+        space = process.space
+        if space.pagemap is None or not space.pieces.open:
+            return False
         if ranges is None:
             self.note(process)
-            return
+            return bool(space.pieces.open)
         if not ranges and not space.pieces.borders:
-            return
-        for page in space.pagemap.near(space.pieces, ranges):
+            return False
+        pages, more = space.pagemap.near(space.pieces, ranges)
+        self.note_pages(process, pages)
+        return more
+
+    def note_around(self, process: ThreadGroup, new: Range, written: bool) -> list[int]:
+        """As note_near(), after a call mapped *new*: pages that were written since then."""
+        space = process.space
+        if space.pagemap is None or not space.pieces.open:
+            space.pieces.clear(*new)
+            return []
+        before, after = space.pagemap.around(space.pieces, *new, written)
+        self.note_pages(process, before)
+        return after
+
+    def note_pages(self, process: ThreadGroup, pages: list[int]) -> None:
+        """Events for the first write to each of *pages*."""
+        for page in pages:
             self._fault(process, page)
 
     def _fault(self, process: ThreadGroup, page: int) -> None:

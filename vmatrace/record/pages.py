@@ -13,7 +13,8 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from vmatrace.record.pieces import Pieces
+from vmatrace.calls import Range
+from vmatrace.record.pieces import WRITTEN, Pieces
 
 _PAGEMAP_SCAN: Final = 0xC0606610
 _PROCMAP_QUERY: Final = 0xC0686611
@@ -55,6 +56,15 @@ _ioctl = _libc.ioctl
 _ioctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p]
 
 
+def _is_open(pieces: Pieces, vma: Range | None) -> bool:
+    """Whether nothing of *vma* has been written to yet, and something may be."""
+    return (
+        vma is not None
+        and bool(pieces.opened(*vma))
+        and not any(flags & WRITTEN for _, (_, flags, _) in pieces.within(*vma))
+    )
+
+
 class Pagemap:
     """The pages of one address space, also while another image takes its process over.
 
@@ -91,46 +101,83 @@ class Pagemap:
         """Pages written to since the last time: one address of each piece, noted as written."""
         return self._look(pieces, list(pieces.open.items()))
 
-    def near(self, pieces: Pieces, ranges: list[tuple[int, int]]) -> Iterator[int]:
+    def near(self, pieces: Pieces, ranges: list[tuple[int, int]]) -> tuple[list[int], bool]:
         """As fresh(), where a first write can matter to a call that works on *ranges*.
 
         That is in the VMAs that overlap or touch them, and where two VMAs touch, of which the one
-        that is written to first may lend its anon_vma to the other (reusable_anon_vma()).
+        that is written to first may lend its anon_vma to the other (reusable_anon_vma()). Also
+        whether something in those VMAs is still to be written.
         """
         if not Pagemap.queries:
-            yield from self.fresh(pieces)
-            return
+            return list(self.fresh(pieces)), bool(pieces.open)
+        found: list[int] = []
+        more = False
         if pieces.borders:
             self.settle(pieces, list(pieces.borders))
-            yield from self._look(pieces, pieces.touching())
+            found += self._look(pieces, pieces.touching())
         for start, end in ranges:
             if not pieces.has_open_near(start, end):
                 continue
-            low, high, behind = start, end, None
-            if pieces.covered(start - 1) and (before := self.vma_at(start - 1)) is not None:
-                low = before[0]
-                pieces.join(low, start)
-                behind = before if before[1] > end else None
-            if behind is None and pieces.covered(end):
-                behind = self.vma_at(end)
-            if behind is not None:
-                high = behind[1]
-                pieces.join(end, high)
-            yield from self._look(pieces, pieces.opened(low, high))
+            before, behind = self._sides(pieces, start, end)
+            low, high = before[0] if before else start, behind[1] if behind else end
+            found += self._look(pieces, pieces.opened(low, high))
+            inside = max(start, before[1] if before else 0), min(end, behind[0] if behind else end)
+            more = (
+                more
+                or _is_open(pieces, before)
+                or _is_open(pieces, behind)
+                or (inside[0] < inside[1] and bool(pieces.opened(*inside)))
+            )
+        return found, more
 
-    def within(self, pieces: Pieces, start: int, end: int) -> Iterator[int]:
+    def _sides(self, pieces: Pieces, start: int, end: int) -> tuple[Range | None, Range | None]:
+        """The VMAs that come up to *start* and go on from *end*; what touches in them is joined."""
+        before = behind = None
+        if pieces.covered(start - 1) and (before := self.vma_at(start - 1)) is not None:
+            pieces.join(before[0], start)
+            behind = before if before[1] > end else None
+        if behind is None and pieces.covered(end):
+            behind = self.vma_at(end)
+        if behind is not None:
+            pieces.join(end, behind[1])
+        return before, behind
+
+    def around(
+        self, pieces: Pieces, start: int, end: int, written: bool
+    ) -> tuple[list[int], list[int]]:
+        """As near(), after [start, end) was mapped: what was written before that, and after it.
+
+        No look at the memory tells the one from the other, but where parts are one VMA that were
+        all written to (*written*: what was moved there), they had not all been before.
+        """
+        pieces.clear(start, end)
+        found, _ = self.near(pieces, [(start, end)])
+        vma = self.vma_at(start) if found else None
+        if vma is None:
+            return found, []
+        sides = ((vma[0], start), (end, vma[1]))
+        parts = written + sum(
+            any(flags & WRITTEN for _, (_, flags, _) in pieces.within(*side)) for side in sides
+        )
+        after = [page for page in found if vma[0] <= page < vma[1]] if parts > 1 else []
+        return [page for page in found if page not in after], after
+
+    def within(self, pieces: Pieces, start: int, end: int) -> tuple[list[int], bool]:
         """As near(), of a call that takes [start, end) away: nothing merges.
 
-        Only in a VMA that becomes two can a write elsewhere matter.
+        Elsewhere a write can matter in a VMA that becomes two, and in those that touch what goes:
+        it may have lent them its anon_vma.
         """
-        vma = self.vma_at(start) if pieces.has_open_near(start, end) else None
-        if vma is not None and vma[0] < start and end < vma[1]:
-            pieces.join(vma[0], start)
-            pieces.join(end, vma[1])
-            start, end = vma
-        else:
-            pieces.cut(start, end)
-        yield from self._look(pieces, pieces.opened(start, end))
+        if not pieces.has_open_near(start, end):
+            return [], False
+        before, behind = self._sides(pieces, start, end)
+        low, high = before[0] if before else start, behind[1] if behind else end
+        found = list(self._look(pieces, pieces.opened(low, high)))
+        if before is behind:
+            return found, _is_open(pieces, before)
+        left = before if before and before[1] <= start else None
+        right = behind if behind and behind[0] >= end else None
+        return found, _is_open(pieces, left) or _is_open(pieces, right)
 
     def settle(self, pieces: Pieces, addresses: Iterable[int]) -> None:
         """Join what is one VMA around each of *addresses*."""

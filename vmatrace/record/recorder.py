@@ -75,8 +75,8 @@ class Recorder:
         """The CLONE_* flags of a birth that begins."""
         return decode.clone_flags(name, args, decode.Memory(task.tid))
 
-    def enter(self, task: Task, pending: Pending) -> None:
-        """*task* begins a call."""
+    def enter(self, task: Task, pending: Pending) -> bool:
+        """*task* begins a call. Whether it would matter if another thread wrote meanwhile."""
         process, name, args = task.process, pending.name, pending.args
         if process.space.watchers:
             self._userfaultfds.note_released(process.space, task.tid)
@@ -93,7 +93,7 @@ class Recorder:
                 or is_unfollowed(name, args)
                 or binds_nobody(name, args, process.pid)
             ):
-                return
+                return False
             memory = decode.Memory(task.tid)
             values = decode.arguments(name, args, memory)
             if name == "mmap":
@@ -103,11 +103,11 @@ class Recorder:
                         pending.opened = opened
             elif name == "ioctl":
                 if not self._userfaultfds.find(process, pending):
-                    return
+                    return False
             elif name == "prlimit64" and values[0]:
                 target = self._userfaultfds.group_of(cast(int, values[0]))
                 if target is None:
-                    return
+                    return False
                 process, values[0] = target, 0
             elif name == "process_madvise":
                 number = decode.pid_of(process.pid, cast(int, values[0]))
@@ -123,10 +123,17 @@ class Recorder:
                 values[0] = Fd(pending.watcher[1].key)
             pending.event = Event(name, tuple(values), "", pid=process.name)
             pending.reach = effects.reach(process.space, pending, self._page)
-            if name == "munmap" and pending.reach and Pagemap.queries:
-                self._memory.note_within(process, *pending.reach[0])
-            else:
-                self._memory.note_near(process, pending.reach)
+            return self._note_before(process, pending)
+        return False
+
+    def _note_before(self, process: ThreadGroup, pending: Pending) -> bool:
+        if pending.name == "munmap" and pending.reach and Pagemap.queries:
+            return self._memory.note_within(process, *pending.reach[0])
+        return self._memory.note_near(process, pending.reach)
+
+    def settle(self, task: Task, pending: Pending) -> None:
+        """After enter(): the other threads stand still now."""
+        self._note_before(task.process, pending)
 
     def leave(self, task: Task, pending: Pending, result: int | None) -> None:
         """*task* has made its call; *result* None: it was not made, or will be made again."""
@@ -159,10 +166,11 @@ class Recorder:
             elif event.name == "shmat" and result > 0 and isinstance(event.args[0], Fd):
                 self.files.huge_segment(str(event.args[0].key), (task.tid, result))
             new = effects.placed(space, pending, result, self._page)
+            later: list[int] = []
             if new is not None:  # whose neighbours were not known before
-                space.pieces.clear(*new)
-                self._memory.note_near(process, [new])
-            elif space.threads > 1 and event.name != "munmap":
+                moved = effects.moves_written(space, pending)
+                later = self._memory.note_around(process, new, moved)
+            elif pending.disturbed:
                 self._memory.note_near(process, pending.reach)
             if event.name in ("mprotect", "pkey_mprotect") and result < 0:
                 self._note_part(process, event, pending)
@@ -171,6 +179,7 @@ class Recorder:
             if not (event.name == "mmap" and result in _NOT_MEMORY):
                 event.recorded = result
                 self.spool.add(event)
+            self._memory.note_pages(process, later)
             pending.result = result
             if pending.watcher is not None and result == 0:
                 learn(pending.watcher[1], event)

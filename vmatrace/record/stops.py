@@ -173,6 +173,9 @@ class Waiter:
         #: Whether there is something to do while nobody stops, and what does a little of it.
         self.more: Callable[[], bool] = bool
         self.meanwhile: Callable[[], None] = _nothing
+        #: What is called about every tenth of a second while next() has no limit.
+        self.late: Callable[[], None] = _nothing
+        self._due = False
         self._caught: deque[int] = deque()
         self._handlers: dict[signal.Signals, Any] = {}
         self._timer = (0.0, 0.0)
@@ -184,7 +187,7 @@ class Waiter:
         # Who started us may have it ignored; then ends would not be reported. By default a stop
         # sends no signal at all.
         self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self._handlers[signal.SIGALRM] = signal.signal(signal.SIGALRM, lambda *_: None)
+        self._handlers[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._tick)
         self.ignored = {sig for sig, was in self._handlers.items() if was == signal.SIG_IGN}
         self.before = set(signal.pthread_sigmask(signal.SIG_UNBLOCK, set(self._handlers)))
         # A signal right before waitpid() would not end it: the next of these does.
@@ -197,6 +200,9 @@ class Waiter:
             signal.signal(sig, handler or signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, self.before)
 
+    def _tick(self, *_: object) -> None:
+        self._due = True
+
     def next(self, seconds: float | None = None) -> tuple[int, int]:
         """(thread, wait status) of the next stop or end; (0, signal) for a signal to us.
 
@@ -207,6 +213,9 @@ class Waiter:
         while True:
             while self._caught:
                 return 0, self._caught.popleft()
+            if self._due:
+                self._due = False
+                self.late()
             pid = _waitpid(-1, _status_at, _WALL | os.WNOHANG if self.more() else _WALL)
             if pid > 0:
                 return pid, _status.value

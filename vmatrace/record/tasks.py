@@ -29,15 +29,29 @@ class Watcher:
     ranges: list[Range] = field(default_factory=list)
 
 
+@dataclass(eq=False)
+class Hold:
+    """Threads stand still while one of theirs makes a call.
+
+    That one waits for the ``awaited``; ``still``: it is in its call. ``late``: for how many tenths
+    of a second that has lasted.
+    """
+
+    awaited: set[int]
+    still: bool = False
+    late: int = 0
+
+
 class AddressSpace:
     """One address space.
 
     ``owner`` is the thread that is in a recorded call: until it has come out, others that arrive
-    at one wait in ``waiting``, so that the recorded order is the real one.
+    at one wait in ``waiting``, so that the recorded order is the real one. ``hold``: the other
+    threads have to stand still for it.
     """
 
     __slots__ = (
-        "brk", "owner", "pagemap", "pieces", "processes", "segments", "stacks", "threads",
+        "brk", "hold", "owner", "pagemap", "pieces", "processes", "segments", "stacks", "threads",
         "waiting", "watchers",
     )  # fmt: skip
 
@@ -46,6 +60,7 @@ class AddressSpace:
         self.pagemap = pagemap
         self.brk: int | None = None
         self.owner: int | None = None
+        self.hold: Hold | None = None
         self.waiting: deque[int] = deque()
         self.processes: set[ThreadGroup] = set()
         #: Address to size of the System V segments that are attached.
@@ -110,9 +125,16 @@ class ThreadGroup:
 
 
 class Task:
-    """One thread. ``pending`` is the recorded call it is in, ``asks`` one that it waits to make."""
+    """One thread. ``pending`` is the recorded call it is in, ``asks`` one that it waits to make.
 
-    __slots__ = ("asks", "held", "pending", "process", "restore", "stopped", "tid")
+    ``listening``: it is in a job-control stop. ``vfork``: the child that it waits for.
+    ``interrupted``: it was told to stop, and has not yet for that.
+    """
+
+    __slots__ = (
+        "asks", "held", "interrupted", "listening", "pending", "process", "restore", "stopped",
+        "tid", "vfork",
+    )  # fmt: skip
 
     def __init__(self, tid: int, process: ThreadGroup) -> None:
         self.tid = tid
@@ -121,7 +143,9 @@ class Task:
         self.asks: Pending | None = None
         #: Stopped and not yet let go.
         self.stopped = True
-        #: The signal to go on with after a freeze.
+        self.listening = self.interrupted = False
+        self.vfork: ThreadGroup | None = None
+        #: The signal to go on with after a freeze, or when others have made their call.
         self.held = 0
         #: The clone flags that it finds in its register or memory (address) when it goes on.
         self.restore: tuple[int | None, int] | None = None
@@ -133,11 +157,11 @@ class Pending:
     ``birth``: the CLONE_* flags of a call that makes a process. ``layout``: what an execve ends.
     ``size``: bytes of the segment of a shmat. ``watcher``: of an ioctl, the userfaultfd, and the
     memory that it is for. ``reach``: where it will work. ``result``: of a call that
-    was made and is an event.
+    was made and is an event. ``disturbed``: others may have written meanwhile where that matters.
     """
 
     __slots__ = (
-        "args", "birth", "event", "layout", "name", "opened", "reach", "result",
+        "args", "birth", "disturbed", "event", "layout", "name", "opened", "reach", "result",
         "size", "watcher",
     )  # fmt: skip
 
@@ -147,6 +171,7 @@ class Pending:
         self.event: Event | None = None
         self.opened: Opened | None = None
         self.birth = 0
+        self.disturbed = False
         self.layout: Layout | None = None
         self.size = 0
         self.reach: list[Range] | None = None

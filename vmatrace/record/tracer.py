@@ -16,7 +16,7 @@ from vmatrace.abi import CLONE_THREAD, CLONE_UNTRACED, CLONE_VM
 from vmatrace.calls import ALIASES, BIRTHS, DEATHS, EXECS
 from vmatrace.oracle.arch import native
 from vmatrace.oracle.errors import Unavailable
-from vmatrace.record import decode, stops
+from vmatrace.record import stops, untraced
 from vmatrace.record.borrow import PAGE, Borrowed
 from vmatrace.record.escort import Escort
 from vmatrace.record.filter import (
@@ -32,6 +32,7 @@ from vmatrace.record.filter import (
 )
 from vmatrace.record.pieces import Pieces
 from vmatrace.record.recorder import Recorder
+from vmatrace.record.stillness import Stillness, interrupt, make_again
 from vmatrace.record.stops import Gone, Waiter
 from vmatrace.record.tasks import AddressSpace, Pending, Task, ThreadGroup
 
@@ -84,6 +85,8 @@ class Tracer:
         self._strict = False
         waiter.patient = lambda: self._escort.busy
         waiter.more, waiter.meanwhile = recorder.spool.much_waits, recorder.spool.write_some
+        self._stillness = Stillness(self.tasks, recorder.settle, self._resume)
+        waiter.late = self._stillness.lose_patience
 
     def adopt(self, process: ThreadGroup, tid: int) -> Task:
         """Note a new thread of *process*."""
@@ -117,8 +120,9 @@ class Tracer:
                         raise
                     ended.add(tid)
                     continue
-                self.adopt(process, tid).stopped = False
-                stops.interrupt(tid)
+                task = self.adopt(process, tid)
+                task.stopped = False
+                interrupt(task)
             while any(not task.stopped for task in self.tasks.values()):
                 tid, status = self._waiter.next(_PATIENCE)
                 if not tid:
@@ -128,6 +132,7 @@ class Tracer:
     def go(self) -> None:
         """Let those go on that attach(), freeze() or _surrender() stopped."""
         self._freezing = False
+        self._stillness.end()
         for task in list(self.tasks.values()):
             if task.stopped and task.tid not in task.process.space.waiting:
                 held, task.held = task.held, 0
@@ -153,11 +158,13 @@ class Tracer:
             self._early[tid] = status
         else:
             task = task or self._stranger(tid)
-            task.stopped = True
+            task.stopped, task.listening = True, False
             try:  # noqa: SIM105 - at every stop
                 self._stopped(task, status)
             except Gone:  # killed while it was stopped: its end will be reported
                 pass
+            if self._stillness.spaces:
+                self._stillness.has_come(tid, task.process.space)
 
     def _stranger(self, tid: int) -> Task:
         """A thread that nobody has to know more of than that it must go on."""
@@ -181,7 +188,7 @@ class Tracer:
         self._freezing = True
         for task in tasks:
             if not task.stopped:
-                stops.interrupt(task.tid)
+                interrupt(task)
         end = time.monotonic() + _PATIENCE
         while not all(task.stopped for task in tasks if task.tid in self.tasks):
             tid, status = self._waiter.next(max(0, end - time.monotonic()))
@@ -213,7 +220,7 @@ class Tracer:
     def _stopped(self, task: Task, status: int) -> None:
         event, sig = status >> 16, status >> 8 & 0xFF
         if task.restore is not None and event not in stops.BIRTHS:
-            self._restore(task)
+            untraced.restore(task)
         if event == 0 and sig == stops.AT_CALL:
             self._at_call(task)
         elif event == stops.SECCOMP:
@@ -232,15 +239,18 @@ class Tracer:
             self._exit(task)
         elif event == stops.STOP:
             if sig in _STOPPING and not self._freezing:
-                task.stopped = False
+                task.stopped, task.listening = False, True
                 stops.listen(task.tid)
             else:
+                if sig == signal.SIGTRAP:
+                    make_again(task)
                 self._resume(task)
         else:
             self._resume(task, sig)
 
     def _resume(self, task: Task, sig: int = 0) -> None:
-        if self._freezing:
+        space = task.process.space
+        if self._freezing or (space.hold is not None and space.owner != task.tid):
             task.held = sig
             return
         task.stopped = False
@@ -277,7 +287,7 @@ class Tracer:
         if name in BIRTHS and ours:
             birth = self._recorder.clone_flags(task, name, args)
             if birth & CLONE_UNTRACED and not self._every:
-                self._keep_traced(task, name, args, birth)
+                untraced.keep_traced(task, name, args, birth)
         if audit == OTHER_ABI and op == stops.FILTERED:
             self._recorder.not_followed(task.process, "calls of 32 bits (int 0x80)")
         elif number >= X32 and op == stops.FILTERED and has_x32():
@@ -309,7 +319,8 @@ class Tracer:
         assert pending is not None
         name, task.asks, task.pending = pending.name, None, pending
         space.owner = task.tid
-        self._recorder.enter(task, pending)
+        if self._recorder.enter(task, pending) and self._stillness.hold(task, space):
+            return
         if name == "exit_group" and task.process.expected and space.threads == 1:
             stops.set_options(task.tid, self._options & ~stops.AT_EXIT)  # it is all known
         self._resume(task)
@@ -331,26 +342,6 @@ class Tracer:
                 self._strict = True
                 thread.finish(done)
         self._resume(task)
-
-    def _keep_traced(self, task: Task, name: str, args: tuple[int, ...], flags: int) -> None:
-        """The child would carry our filter without us: take CLONE_UNTRACED out of the call."""
-        task.restore = (None, args[0]) if name == "clone" else (args[0], flags)
-        self._put_flags(task, task.restore[0], task.restore[1] & ~CLONE_UNTRACED)
-
-    def _restore(self, task: Task) -> None:
-        """Give *task* the flags that it asked for back: who knows whether it looks at them."""
-        restore, task.restore = task.restore, None
-        if restore is not None:
-            self._put_flags(task, *restore)
-
-    def _put_flags(self, task: Task, address: int | None, value: int) -> None:
-        if address is not None:
-            decode.Memory(task.tid).write(address, value.to_bytes(8, "little"))
-            return
-        arch = native()
-        words = stops.registers(task.tid, arch.registers)
-        words[arch.arguments[0]] = value
-        stops.set_registers(task.tid, words)
 
     def _traces(self, task: Task, args: tuple[int, ...]) -> None:
         """*task* begins to trace another, or asks for it: that one is no longer ours."""
@@ -402,6 +393,8 @@ class Tracer:
         if space.owner != task.tid:
             return
         space.owner = None
+        if space.hold is not None:
+            self._stillness.let_run(space, task)
         while space.waiting and space.owner is None:
             waiting = self.tasks.get(space.waiting.popleft())
             if waiting is not None and stops.is_stopped(waiting.tid):  # and was not killed
@@ -410,7 +403,7 @@ class Tracer:
     def _birth(self, parent: Task) -> None:
         tid = stops.message(parent.tid)
         restore, pending = parent.restore, parent.pending
-        self._restore(parent)
+        untraced.restore(parent)
         if pending is None or pending.name not in BIRTHS:
             if os.path.exists(f"/proc/{parent.process.pid}/task/{tid}"):
                 self._adopt_now(parent.process, tid, restore)
@@ -421,6 +414,7 @@ class Tracer:
         parent.pending = None
         shared = bool(pending.birth & CLONE_VM)
         child = self._recorder.born(parent, tid, pending, shared)
+        parent.vfork = child if child.vforked else None
         self._adopt_now(child, tid, restore)
         self._release(parent)
         self._resume(parent)
@@ -494,5 +488,6 @@ class Tracer:
         process.leaving.discard(tid)
         space.threads -= 1
         self._forget(task, space)
+        self._stillness.has_come(tid, space)
         if not process.tasks:
             self._recorder.ended(process, status)
