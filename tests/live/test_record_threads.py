@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from program import LIMIT
 
 from live.test_record import ENVIRONMENT, PYTHON, RECORD, await_tracer, record
+from vmatrace import abi
+from vmatrace.event import Event
+from vmatrace.trace.file import load_trace
 
 #: One thread writes to the first page of an area at some time around the other's mprotect() of the
 #: second. Only if it was before, the third has the same anon_vma, and all are one VMA again.
@@ -98,6 +102,43 @@ int main(void) {
     return 0;
 }
 """
+#: Four threads that do nothing but map and unmap, COUNT times each.
+MAPS = """
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+static void *work(void *a) {
+    for (int i = 0; i < COUNT; i++) {
+        size_t size = 4096 * (1 + i % 60);
+        char *p = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        memset(p, 1, size);
+        munmap(p, size);
+    }
+    return a;
+}
+int main(void) {
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) pthread_create(&threads[i], 0, work, 0);
+    for (int i = 0; i < 4; i++) pthread_join(threads[i], 0);
+    return 0;
+}
+"""
+#: Calls of munmap() that are refused, and one that is not.
+REFUSED = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+size, number = ctypes.c_size_t, ctypes.c_int
+libc.mmap.argtypes = [size, size, number, number, number, ctypes.c_long]
+libc.munmap.argtypes = [size, size]
+libc.syscall.argtypes = [ctypes.c_long, size, size, size]
+area = libc.mmap(0, 8 * 4096, 3, 0x22, -1, 0)
+sealed = libc.syscall(462, area, 4096, 0) == 0
+for address, length in ((area, 8192), (area + 4096, 0), (area + 1, 4096), (area, 1 << 63)):
+    libc.munmap(address, length)
+libc.munmap(area + 4096, 4096)
+print("sealed" if sealed else "no mseal()")
+"""
 #: Memory that is lent the anon_vma of a VMA beside it, which then goes.
 LENT = """
 import ctypes
@@ -158,6 +199,62 @@ def test_what_was_lent_an_anon_vma_keeps_it_when_the_lender_goes(tmp_path: Path)
     assert lent is not None
     assert gone is not None
     assert lent.start() < gone.start()
+
+
+def misplaced(trace: str) -> list[str]:
+    """The mappings that the kernel would have placed higher, had all before them been made before.
+
+    Of one process: anonymous memory that is small, with the place left to the kernel.
+    """
+    lines = trace.partition("events:")
+    borders = re.findall(r"^  ([0-9a-f]+)-([0-9a-f]+) .*", lines[0], re.MULTILINE)
+    mapped = sorted((int(start, 16), int(end, 16)) for start, end in borders)
+    stack = mapped[-1][0] if mapped[-1][0] < 1 << 47 else mapped[-2][0]
+    mapped = [area for area in mapped if area[1] < stack - (1 << 27)]
+    wrong = []
+    for line in lines[2].splitlines():
+        call = re.match(r"  - (mmap|munmap)\((\w+), (0x\w+).* = (\w+)$", line)
+        if call is None:
+            continue
+        size = int(call[3], 16) + 4095 & -4096
+        start = int(call[4 if call[1] == "mmap" else 2], 16)
+        if call[1] == "mmap" and call[2] == "NULL" and start < mapped[-1][1]:
+            gaps = ((low[1], high[0]) for low, high in pairwise(mapped))
+            fitting = [high for low, high in gaps if high - low >= size]
+            if fitting and fitting[-1] != start + size:
+                wrong.append(line)
+        parts = [part for area in mapped for part in ((area[0], min(area[1], start)),
+                 (max(area[0], start + size), area[1])) if part[0] < part[1]]  # fmt: skip
+        mapped = sorted([*parts, (start, start + size)] if call[1] == "mmap" else parts)
+    return wrong
+
+
+def test_where_the_kernel_placed_what_tells_that_the_order_is_the_real_one(tmp_path: Path) -> None:
+    done = record(tmp_path, compiled(tmp_path, MAPS.replace("COUNT", "300")))
+    assert "check: exact" in done.stderr, done.stderr
+    trace = (tmp_path / "trace.yaml").read_text(encoding="utf-8")
+    assert trace.count("munmap(") > 1200
+    assert misplaced(trace) == []
+
+
+@pytest.mark.parametrize("after", ["0.05", "0.1", "0.15", "0.2"])
+def test_a_call_that_a_killed_program_did_not_make_is_not_recorded(
+    tmp_path: Path, after: str
+) -> None:
+    program = compiled(tmp_path, MAPS.replace("COUNT", "1000000"))
+    done = record(tmp_path, "timeout", "-s", "KILL", after, program)
+    assert "check: exact" in done.stderr, done.stderr
+
+
+def test_unmapping_that_is_refused_is_recorded_with_its_result(tmp_path: Path) -> None:
+    done = record(tmp_path, PYTHON, "-S", "-c", REFUSED)
+    assert "check: exact" in done.stderr, done.stderr
+    events = [e for e in load_trace(tmp_path / "trace.yaml").items() if isinstance(e, Event)]
+    unmapped = [event for event in events if event.name == "munmap"]
+    first = next(i for i, event in enumerate(unmapped) if event.args[1] == 0) - 1
+    results = [event.recorded for event in unmapped[first : first + 5]]
+    sealed = 0 if "no mseal()" in done.stdout else -abi.EPERM
+    assert results == [sealed, *3 * [-abi.EINVAL], 0]
 
 
 def test_no_call_fails_because_its_thread_was_stopped(tmp_path: Path) -> None:

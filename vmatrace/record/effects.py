@@ -7,12 +7,23 @@ done part of its work, more is looked at rather than less.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from vmatrace import abi
 from vmatrace.calls import Range, given, touched
 from vmatrace.layout import Layout
-from vmatrace.record.pieces import PRIVATE, WIPED, WRITABLE, WRITTEN, Pieces
+from vmatrace.record.pieces import ORDINARY, PRIVATE, WIPED, WRITABLE, WRITTEN, Pieces
 from vmatrace.record.tasks import AddressSpace, Pending
+
+#: File systems whose mappings may refuse to be split.
+_DRIVERS: Final = ("legacy", "hugetlbfs")
+#: So few VMAs that an munmap() that makes one of them two cannot come near a limit.
+_FEW: Final = 1000
+_MOST_BYTES: Final = 1 << 46
+#: From this size on huge pages may decide about the place (thp_get_unmapped_area()).
+_SMALL: Final = 1 << 21
+#: Flags of mmap() that leave the place to the kernel, which takes the highest gap.
+_PLACED_HIGHEST: Final = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_NORESERVE | abi.MAP_STACK
 
 
 def reach(space: AddressSpace, pending: Pending, page: int) -> list[Range] | None:
@@ -80,6 +91,7 @@ def apply(space: AddressSpace, pending: Pending, result: int, page: int) -> None
             kind = args[3] & abi.MAP_TYPE
             flags = PRIVATE if kind in (abi.MAP_PRIVATE, abi.MAP_DROPPABLE) else 0
             flags |= WRITABLE if args[2] & abi.PROT_WRITE else 0
+            flags |= ORDINARY if _is_ordinary(pending) else 0
             pieces.add(result, result + up(args[1]), flags, pending.opened)
             if args[3] & abi.MAP_GROWSDOWN:
                 space.stacks.add(result + up(args[1]))
@@ -110,14 +122,53 @@ def apply(space: AddressSpace, pending: Pending, result: int, page: int) -> None
         # What else changes a range can split VMAs and does no more.
         for start, end in given(name, pending.event.args) or ():
             pieces.cut(start & ~mask, up(end))
+            if name == "mseal" and not failed:
+                pieces.change(start & ~mask, up(end), off=ORDINARY)
             if name == "madvise" and not failed:
                 _fork_advice(pieces, start, up(end), pending.event.args[2])
+
+
+def _is_ordinary(pending: Pending) -> bool:
+    flags, opened = pending.args[3], pending.opened
+    if flags & abi.MAP_ANONYMOUS:
+        return not flags & abi.MAP_HUGETLB
+    return opened is not None and not opened.odd and opened.file.fs not in _DRIVERS
+
+
+def cannot_fail(space: AddressSpace, pending: Pending, page: int) -> bool:
+    """Whether the call can have but one result: an munmap() of ordinary memory, far from limits.
+
+    And it waits for nobody: where a userfaultfd watches, its reader is told first.
+    """
+    start, size = pending.args[:2]
+    return (
+        pending.name == "munmap"
+        and not space.watchers
+        and not start & page - 1
+        and 0 < size <= _MOST_BYTES
+        and len(space.pieces) < _FEW
+        and space.pieces.has_throughout(start, start + size, ORDINARY)
+    )
+
+
+def may_overtake(space: AddressSpace, pending: Pending) -> bool:
+    """Whether a call only maps something small where the kernel likes.
+
+    Then its result tells what of the calls that go on meanwhile was before it.
+    """
+    args = pending.args
+    return (
+        pending.name == "mmap"
+        and not args[0]
+        and args[1] < _SMALL
+        and not args[3] & ~_PLACED_HIGHEST
+    )
 
 
 def _brk(space: AddressSpace, result: int, up: Callable[[int], int]) -> None:
     old, space.brk = space.brk, result
     if old is not None and result > old:
-        space.pieces.add(up(old), up(result), PRIVATE | WRITABLE)
+        space.pieces.add(up(old), up(result), PRIVATE | WRITABLE | ORDINARY)
     elif old is not None and result < old:
         space.pieces.clear(up(result), up(old))
 

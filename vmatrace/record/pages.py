@@ -151,7 +151,9 @@ class Pagemap:
         all written to (*written*: what was moved there), they had not all been before.
         """
         pieces.clear(start, end)
-        found, _ = self.near(pieces, [(start, end)])
+        found = list(self._look(pieces, pieces.beside(start, end)))
+        if pieces.beside(start, end):  # another part of the same VMA may have been written to
+            found += self.near(pieces, [(start, end)])[0]
         vma = self.vma_at(start) if found else None
         if vma is None:
             return found, []
@@ -168,11 +170,16 @@ class Pagemap:
         Elsewhere a write can matter in a VMA that becomes two, and in those that touch what goes:
         it may have lent them its anon_vma.
         """
-        if not pieces.has_open_near(start, end):
-            return [], False
+        found: list[int] = []
+        if pieces.is_whole(start, end):
+            found += self._look(pieces, pieces.opened(start, end))
+            found += self._look(pieces, pieces.beside(start, end))
+            # What is beside and not open has an anon_vma, and so has all of its VMA.
+            if not pieces.beside(start, end):
+                return found, False
         before, behind = self._sides(pieces, start, end)
         low, high = before[0] if before else start, behind[1] if behind else end
-        found = list(self._look(pieces, pieces.opened(low, high)))
+        found += self._look(pieces, pieces.opened(low, high))
         if before is behind:
             return found, _is_open(pieces, before)
         left = before if before and before[1] <= start else None

@@ -17,6 +17,8 @@ WRITABLE: Final = 2
 WRITTEN: Final = 4
 #: MADV_WIPEONFORK: the child starts without its pages.
 WIPED: Final = 8
+#: munmap() cannot be refused: neither huge pages, nor sealed, nor a driver's.
+ORDINARY: Final = 16
 _MAY_BE_WRITTEN: Final = PRIVATE | WRITABLE
 _WHAT: Final = PRIVATE | WRITABLE | WRITTEN
 
@@ -70,14 +72,28 @@ class Pieces:
 
     def clear(self, start: int, end: int) -> None:
         """Nothing is mapped at [start, end) any more."""
-        self.cut(start, end)
         first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
+        if not self._is_between(first, last, start, end):
+            self.cut(start, end)
+            first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
         for at in self._starts[first:last]:
             _, _, file = self._pieces.pop(at)
             self._close(at)
             if file is not None:
                 self._count(file, -1)
         del self._starts[first:last]
+
+    def _is_between(self, first: int, last: int, start: int, end: int) -> bool:
+        """Whether no piece from *first* - 1 to *last* - 1 goes over *start* or *end*."""
+        starts, pieces = self._starts, self._pieces
+        if first and pieces[starts[first - 1]][0] > start:
+            return False
+        return first == last or pieces[starts[last - 1]][0] <= end
+
+    def is_whole(self, start: int, end: int) -> bool:
+        """Whether no piece goes over *start* or *end*."""
+        first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
+        return self._is_between(first, last, start, end)
 
     def cut(self, *addresses: int) -> None:
         """There may be a boundary of VMAs at each of *addresses*."""
@@ -146,10 +162,20 @@ class Pieces:
 
     def opened(self, start: int, end: int) -> list[tuple[int, int]]:
         """Of ``open``, what has a byte of [start, end)."""
+        if self.open.get(start) == end:
+            return [(start, end)]
         first = max(bisect_right(self._starts, start) - 1, 0)
         last = bisect_left(self._starts, end)
         found = ((at, self.open.get(at, 0)) for at in self._starts[first:last])
         return [(at, stop) for at, stop in found if stop > start]
+
+    def beside(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Of ``open``, what ends at *start*, and what begins at *end*."""
+        below, above = self._open_ends.get(start), self.open.get(end)
+        found = [] if below is None else [(below, start)]
+        if above is not None:
+            found.append((end, above))
+        return found
 
     def has_open_near(self, start: int, end: int) -> bool:
         """Whether ``open`` may have anything in the VMAs that overlap or touch [start, end)."""
@@ -174,6 +200,22 @@ class Pieces:
                 return True
             index, border = index + step, start if step < 0 else end
         return True
+
+    def has_throughout(self, start: int, end: int, flag: int) -> bool:
+        """Whether something with *flag* is known to be mapped everywhere in [start, end)."""
+        index = bisect_right(self._starts, start) - 1
+        while 0 <= index < len(self._starts):
+            at = self._starts[index]
+            stop, flags, _ = self._pieces[at]
+            if at > start or stop <= start or not flags & flag:
+                return False
+            if stop >= end:
+                return True
+            start, index = stop, index + 1
+        return False
+
+    def __len__(self) -> int:
+        return len(self._starts)
 
     def covered(self, address: int) -> bool:
         """Whether something is known to be mapped at *address*."""

@@ -25,6 +25,8 @@ from vmatrace.record.userfaultfds import Userfaultfds, is_made_by, learn
 
 #: mmap() of what cannot be mapped: the reason is not memory's, and no model knows it.
 _NOT_MEMORY: Final = (-19, -6, -95)  # ENODEV, ENXIO, EOPNOTSUPP
+#: Calls by which processes begin, end or get another image.
+_LIVES: Final = frozenset({*EXECS, *ALIASES, *BIRTHS, *DEATHS})
 #: Calls that are no events with some arguments.
 _NOT_ALWAYS: Final = frozenset({"userfaultfd", "ioctl", "setrlimit", "prlimit64", *UNFOLLOWED})
 
@@ -54,7 +56,7 @@ class Recorder:
         self._closed = False
         self._memory = FirstWrites(files, spool, page_size)
         self._kernel = kernel
-        self._page = page_size
+        self.page = page_size
 
     def recording(self, process: ThreadGroup) -> bool:
         """Whether calls of *process* are events."""
@@ -80,51 +82,53 @@ class Recorder:
         process, name, args = task.process, pending.name, pending.args
         if process.space.watchers:
             self._userfaultfds.note_released(process.space, task.tid)
-        if ALIASES.get(name, name) in EXECS:
-            self._before_exec(task, pending)
-        elif name in DEATHS:
-            self.last(task)
-        elif name in BIRTHS:
-            if not pending.birth & abi.CLONE_VM:  # what the parent has written to, the child has
-                self._memory.note(process)
-        else:
-            if name in _NOT_ALWAYS and (
-                is_made_by(name, args)
-                or is_unfollowed(name, args)
-                or binds_nobody(name, args, process.pid)
-            ):
+        if name in _LIVES:
+            self._enter_life(task, pending)
+            return False
+        if name in _NOT_ALWAYS and (
+            is_made_by(name, args)
+            or is_unfollowed(name, args)
+            or binds_nobody(name, args, process.pid)
+        ):
+            return False
+        memory = decode.Memory(task.tid)
+        values = decode.arguments(name, args, memory)
+        if name == "mmap":
+            if not args[3] & abi.MAP_ANONYMOUS:
+                opened = self.files.of(process.pidfd(), task.tid, cast(int, values[4]))
+                if opened is not None:
+                    pending.opened = opened
+        elif name == "ioctl":
+            if not self._userfaultfds.find(process, pending):
                 return False
-            memory = decode.Memory(task.tid)
-            values = decode.arguments(name, args, memory)
-            if name == "mmap":
-                if not args[3] & abi.MAP_ANONYMOUS:
-                    opened = self.files.of(process.pidfd(), task.tid, cast(int, values[4]))
-                    if opened is not None:
-                        pending.opened = opened
-            elif name == "ioctl":
-                if not self._userfaultfds.find(process, pending):
-                    return False
-            elif name == "prlimit64" and values[0]:
-                target = self._userfaultfds.group_of(cast(int, values[0]))
-                if target is None:
-                    return False
-                process, values[0] = target, 0
-            elif name == "process_madvise":
-                number = decode.pid_of(process.pid, cast(int, values[0]))
-                first = self.root is not None and number == self.root.pid
-                values[0] = FIRST if first else number
-            elif name == "shmat" and (
-                segment := self.files.segment(cast(int, values[0]), task.tid)
-            ):
-                values[0] = Fd(segment[0])
-                pending.size = segment[1]
-            if pending.watcher is not None:
-                process = pending.watcher[0].first()
-                values[0] = Fd(pending.watcher[1].key)
-            pending.event = Event(name, tuple(values), "", pid=process.name)
-            pending.reach = effects.reach(process.space, pending, self._page)
-            return self._note_before(process, pending)
-        return False
+        elif name == "prlimit64" and values[0]:
+            target = self._userfaultfds.group_of(cast(int, values[0]))
+            if target is None:
+                return False
+            process, values[0] = target, 0
+        elif name == "process_madvise":
+            number = decode.pid_of(process.pid, cast(int, values[0]))
+            first = self.root is not None and number == self.root.pid
+            values[0] = FIRST if first else number
+        elif name == "shmat" and (segment := self.files.segment(cast(int, values[0]), task.tid)):
+            values[0] = Fd(segment[0])
+            pending.size = segment[1]
+        if pending.watcher is not None:
+            process = pending.watcher[0].first()
+            values[0] = Fd(pending.watcher[1].key)
+        pending.event = Event(name, tuple(values), "", pid=process.name)
+        pending.reach = effects.reach(process.space, pending, self.page)
+        return self._note_before(process, pending)
+
+    def _enter_life(self, task: Task, pending: Pending) -> None:
+        """*task* begins a call by which processes begin, end or get another image."""
+        if pending.name in BIRTHS:
+            if not pending.birth & abi.CLONE_VM:  # what the parent has written to, the child has
+                self._memory.note(task.process)
+        elif pending.name in DEATHS:
+            self.last(task)
+        else:
+            self._before_exec(task, pending)
 
     def _note_before(self, process: ThreadGroup, pending: Pending) -> bool:
         if pending.name == "munmap" and pending.reach and Pagemap.queries:
@@ -165,7 +169,7 @@ class Recorder:
                 event.args = (pending.args[0] & 0x7FFFFFFF, *event.args[1:])
             elif event.name == "shmat" and result > 0 and isinstance(event.args[0], Fd):
                 self.files.huge_segment(str(event.args[0].key), (task.tid, result))
-            new = effects.placed(space, pending, result, self._page)
+            new = effects.placed(space, pending, result, self.page)
             later: list[int] = []
             if new is not None:  # whose neighbours were not known before
                 moved = effects.moves_written(space, pending)
@@ -190,14 +194,14 @@ class Recorder:
             space = task.process.space
             if pending.watcher is not None:
                 space = pending.watcher[0]
-            effects.apply(space, pending, pending.result, self._page)
+            effects.apply(space, pending, pending.result, self.page)
         if pending.opened is not None:
             self.files.release(pending.opened)
 
     def _note_part(self, process: ThreadGroup, event: Event, pending: Pending) -> None:
         """A protection that was refused may be in force up to some VMA: make two calls of it."""
         pagemap, (start, length, prot) = process.space.pagemap, pending.args[:3]
-        if pagemap is None or start % self._page:
+        if pagemap is None or start % self.page:
             return
         done = pagemap.protected(start, start + length, prot)
         if done > start:
@@ -209,7 +213,7 @@ class Recorder:
     def _note_hole(self, process: ThreadGroup, event: Event, pending: Pending) -> None:
         """Unmapped, and not mapped again, is a System V segment that was removed meanwhile."""
         pagemap, pieces = process.space.pagemap, process.space.pieces
-        start, size = (value & -self._page for value in pending.args[:2])
+        start, size = (value & -self.page for value in pending.args[:2])
         if pagemap is None or not Pagemap.queries or not pieces.covered(start):
             return
         if pagemap.vma_at(start) is None:
@@ -225,7 +229,7 @@ class Recorder:
         recorded = self.recording(process)
         space = old
         if not shared:
-            space = AddressSpace(old.pieces.copy(), Pagemap(tid, self._page))
+            space = AddressSpace(old.pieces.copy(), Pagemap(tid, self.page))
             space.brk = old.brk
             space.segments = dict(old.segments)
             if recorded:
@@ -297,7 +301,7 @@ class Recorder:
         return layout
 
     def _pagemap(self, tid: int) -> Pagemap | None:
-        found = Pagemap(tid, self._page)
+        found = Pagemap(tid, self.page)
         try:
             found.open()
         except OSError:  # it runs a program that nobody may read

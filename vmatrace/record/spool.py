@@ -55,8 +55,8 @@ class Spool:
         self._keep(event)
         if event.name == _COUNTED_APART:
             self.faults += 1
-        else:
-            self.events += 1
+            return
+        self.events += 1
         if event.name in BIRTHS:
             self.processes += 1
 
@@ -68,7 +68,7 @@ class Spool:
     def _keep(self, item: Event | tuple[Layout, str, str]) -> None:
         self._waiting.append(item)
         if len(self._waiting) > _MOST:
-            self._write(_MOST)
+            self.write_some()
 
     def much_waits(self) -> bool:
         """Whether it is worth writing some of what waits."""

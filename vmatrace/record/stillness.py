@@ -19,8 +19,8 @@ _EINTR, _ERESTARTNOHAND = -4 % _WORD, -514 % _WORD
 
 
 def _may_write(task: Task, space: AddressSpace) -> bool:
-    """Whether a thread of *space* runs: it neither is stopped nor waits for something."""
-    if task.stopped or task.listening:
+    """Whether a thread of *space* runs: it does not wait for anything."""
+    if task.listening:
         return False
     if task.vfork is not None:
         if task.vfork.space is space and task.vfork.tasks:
@@ -77,8 +77,11 @@ class Stillness:
         """Stop the other threads of *space*, if any runs: only then does *owner* make its call."""
         if space.threads == 1:
             return False
-        running = [task for task in self._others(owner, space) if _may_write(task, space)]
+        loose = [task for task in self._others(owner, space) if not task.stopped]
+        running = [task for task in loose if _may_write(task, space)]
         assert owner.pending is not None
+        if loose and not running:  # but some did until just now, and have stopped unseen
+            self._settle(owner, owner.pending)
         if running and space.watchers:  # they may have to fill the pages that the call waits for
             owner.pending.disturbed = True
             return False

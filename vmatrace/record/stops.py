@@ -35,6 +35,9 @@ FORK, VFORK, CLONE, EXEC, EXIT, SECCOMP, STOP = 1, 2, 3, 4, 6, 7, 128
 BIRTHS: Final = (FORK, VFORK, CLONE)
 #: The signal of a stop at a boundary of a call.
 AT_CALL: Final = signal.SIGTRAP | 0x80
+#: Wait statuses of a stop at a boundary of a call, and at one that the filter names.
+CALL_STATUS: Final = AT_CALL << 8 | 0x7F
+FILTER_STATUS: Final = SECCOMP << 16 | signal.SIGTRAP << 8 | 0x7F
 #: ``op`` of ptrace_syscall_info.
 ENTRY, LEAVE, FILTERED = 1, 2, 3
 _WALL: Final = 0x40000000
@@ -106,8 +109,8 @@ def call(tid: int) -> tuple[int, int, int, tuple[int, ...]]:
     """At a call: op, AUDIT_ARCH, number, six arguments. Raises Gone."""
     if _ptrace(_GET_SYSCALL_INFO, tid, _info_size, _info_at) <= 0:
         raise Gone
-    op, audit, number, *args = _entered(_info)
-    return op, audit, number, tuple(args)
+    values = _entered(_info)
+    return values[0], values[1], values[2], values[3:]
 
 
 def is_stopped(tid: int) -> bool:

@@ -47,12 +47,13 @@ class AddressSpace:
 
     ``owner`` is the thread that is in a recorded call: until it has come out, others that arrive
     at one wait in ``waiting``, so that the recorded order is the real one. ``hold``: the other
-    threads have to stand still for it.
+    threads have to stand still for it. ``unwatched`` are calls that nobody waits for, by thread:
+    that they have been made, and what they did, is noted later.
     """
 
     __slots__ = (
         "brk", "hold", "owner", "pagemap", "pieces", "processes", "segments", "stacks", "threads",
-        "waiting", "watchers",
+        "unwatched", "waiting", "watchers",
     )  # fmt: skip
 
     def __init__(self, pieces: Pieces, pagemap: Pagemap | None = None) -> None:
@@ -61,6 +62,7 @@ class AddressSpace:
         self.brk: int | None = None
         self.owner: int | None = None
         self.hold: Hold | None = None
+        self.unwatched: dict[Task, Pending] = {}
         self.waiting: deque[int] = deque()
         self.processes: set[ThreadGroup] = set()
         #: Address to size of the System V segments that are attached.
@@ -158,11 +160,12 @@ class Pending:
     ``size``: bytes of the segment of a shmat. ``watcher``: of an ioctl, the userfaultfd, and the
     memory that it is for. ``reach``: where it will work. ``result``: of a call that
     was made and is an event. ``disturbed``: others may have written meanwhile where that matters.
+    ``made``: of one that nobody waits for, it was.
     """
 
     __slots__ = (
-        "args", "birth", "disturbed", "event", "layout", "name", "opened", "reach", "result",
-        "size", "watcher",
+        "args", "birth", "disturbed", "event", "layout", "made", "name", "opened", "reach",
+        "result", "size", "watcher",
     )  # fmt: skip
 
     def __init__(self, name: str, args: tuple[int, ...]) -> None:
@@ -171,7 +174,7 @@ class Pending:
         self.event: Event | None = None
         self.opened: Opened | None = None
         self.birth = 0
-        self.disturbed = False
+        self.disturbed = self.made = False
         self.layout: Layout | None = None
         self.size = 0
         self.reach: list[Range] | None = None

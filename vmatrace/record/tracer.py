@@ -32,9 +32,10 @@ from vmatrace.record.filter import (
 )
 from vmatrace.record.pieces import Pieces
 from vmatrace.record.recorder import Recorder
-from vmatrace.record.stillness import Stillness, interrupt, make_again
+from vmatrace.record.stillness import interrupt, make_again
 from vmatrace.record.stops import Gone, Waiter
 from vmatrace.record.tasks import AddressSpace, Pending, Task, ThreadGroup
+from vmatrace.record.turns import Turns
 
 #: Job control stops the whole thread group.
 _STOPPING: Final = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
@@ -79,14 +80,17 @@ class Tracer:
         self.ended: dict[int, int] = {}
         #: Nothing is recorded any more: everybody just goes on.
         self.passive = False
-        self._freezing = False
         self._escort = Escort(calls)
         #: Whether a thread is in strict mode.
         self._strict = False
         waiter.patient = lambda: self._escort.busy
-        waiter.more, waiter.meanwhile = recorder.spool.much_waits, recorder.spool.write_some
-        self._stillness = Stillness(self.tasks, recorder.settle, self._resume)
-        waiter.late = self._stillness.lose_patience
+        self._turns = Turns(self.tasks, recorder, self._resume, self._options, every)
+        waiter.late = self._turns.stillness.lose_patience
+        spool, cpus = recorder.spool, len(os.sched_getaffinity(0))
+        # With more threads than that, the time is theirs.
+        blocked = self._turns.blocked
+        waiter.more = lambda: bool(blocked) or (len(self.tasks) < cpus and spool.much_waits())
+        waiter.meanwhile = lambda: self._turns.hurry() if blocked else spool.write_some()
 
     def adopt(self, process: ThreadGroup, tid: int) -> Task:
         """Note a new thread of *process*."""
@@ -103,7 +107,7 @@ class Tracer:
     def attach(self, process: ThreadGroup) -> None:
         """Seize every thread of a running process and stop it. Raises Unavailable."""
         folder = f"/proc/{process.pid}/task"
-        self._freezing = True
+        self._turns.frozen = True
         ended: set[int] = set()
         while True:
             try:
@@ -131,8 +135,8 @@ class Tracer:
 
     def go(self) -> None:
         """Let those go on that attach(), freeze() or _surrender() stopped."""
-        self._freezing = False
-        self._stillness.end()
+        self._turns.frozen = False
+        self._turns.stillness.end()
         for task in list(self.tasks.values()):
             if task.stopped and task.tid not in task.process.space.waiting:
                 held, task.held = task.held, 0
@@ -159,12 +163,17 @@ class Tracer:
         else:
             task = task or self._stranger(tid)
             task.stopped, task.listening = True, False
+            if task.process.space.unwatched:
+                self._turns.unwatched.stopped(task, killed=status >> 16 == stops.EXIT)
             try:  # noqa: SIM105 - at every stop
                 self._stopped(task, status)
             except Gone:  # killed while it was stopped: its end will be reported
                 pass
-            if self._stillness.spaces:
-                self._stillness.has_come(tid, task.process.space)
+            space = task.process.space
+            if self._turns.stillness.spaces:
+                self._turns.stillness.has_come(tid, space)
+            if space.waiting and space.owner is None:
+                self._turns.go_on(space)
 
     def _stranger(self, tid: int) -> Task:
         """A thread that nobody has to know more of than that it must go on."""
@@ -179,13 +188,14 @@ class Tracer:
         """
         self._halt(list(self.tasks.values()))
         for space in {task.process.space for task in self.tasks.values()}:
+            self._turns.unwatched.flush(space)
             owner = self.tasks.get(space.owner) if space.owner is not None else None
             if owner is None or owner.stopped:  # or somebody is in the middle of a call
                 self._recorder.frozen(space)
 
     def _halt(self, tasks: list[Task]) -> bool:
         """Bring *tasks* to a stop, and hold whoever stops meanwhile; whether all came."""
-        self._freezing = True
+        self._turns.frozen = True
         for task in tasks:
             if not task.stopped:
                 interrupt(task)
@@ -205,6 +215,7 @@ class Tracer:
         for task in self.tasks.values():
             task.pending = None
             task.process.space.waiting.clear()
+            task.process.space.unwatched.clear()
         self.go()
         for tid, status in self._early.items():
             self.handle(tid, status)
@@ -218,6 +229,10 @@ class Tracer:
     # --- stops ------------------------------------------------------------------------------
 
     def _stopped(self, task: Task, status: int) -> None:
+        ordinary = status == stops.CALL_STATUS or status == stops.FILTER_STATUS
+        if ordinary and task.restore is None and not self._strict:  # nearly always
+            self._at_call(task)
+            return
         event, sig = status >> 16, status >> 8 & 0xFF
         if task.restore is not None and event not in stops.BIRTHS:
             untraced.restore(task)
@@ -238,7 +253,7 @@ class Tracer:
         elif event == stops.EXIT:
             self._exit(task)
         elif event == stops.STOP:
-            if sig in _STOPPING and not self._freezing:
+            if sig in _STOPPING and not self._turns.frozen:
                 task.stopped, task.listening = False, True
                 stops.listen(task.tid)
             else:
@@ -250,7 +265,7 @@ class Tracer:
 
     def _resume(self, task: Task, sig: int = 0) -> None:
         space = task.process.space
-        if self._freezing or (space.hold is not None and space.owner != task.tid):
+        if self._turns.frozen or (space.hold is not None and space.owner != task.tid):
             task.held = sig
             return
         task.stopped = False
@@ -267,11 +282,14 @@ class Tracer:
             return
         pending = task.pending
         task.pending = None
+        space = task.process.space
+        if space.unwatched and result >= 0:
+            self._turns.unwatched.mapped(space, result, pending.args[1])
         self._recorder.leave(task, pending, None if result in _NOT_MADE else result)
         # What is left to do needs no look at its memory.
         self._resume(task)
         self._recorder.left(task, pending)
-        self._release(task)
+        self._turns.release(task)
 
     def _enter(self, task: Task) -> None:
         op, audit, number, args = stops.call(task.tid)
@@ -300,7 +318,6 @@ class Tracer:
         ):
             self._resume(task)
             return
-        space = task.process.space
         pending = Pending(name, args)
         if name in BIRTHS:
             pending.birth = birth
@@ -308,22 +325,7 @@ class Tracer:
                 self._resume(task)
                 return
         task.asks = pending
-        if space.owner is not None:
-            space.waiting.append(task.tid)
-        else:
-            self._begin(task)
-
-    def _begin(self, task: Task) -> None:
-        """*task* may make the call that it asks for."""
-        space, pending = task.process.space, task.asks
-        assert pending is not None
-        name, task.asks, task.pending = pending.name, None, pending
-        space.owner = task.tid
-        if self._recorder.enter(task, pending) and self._stillness.hold(task, space):
-            return
-        if name == "exit_group" and task.process.expected and space.threads == 1:
-            stops.set_options(task.tid, self._options & ~stops.AT_EXIT)  # it is all known
-        self._resume(task)
+        self._turns.ask(task)
 
     def _enter_strict_mode(self, task: Task, other: bool) -> None:
         """The kernel refuses strict mode where there is a filter: one of ours does the same.
@@ -354,11 +356,12 @@ class Tracer:
 
     def _surrender(self, process: ThreadGroup) -> None:
         """Let a process go for good, calls and all; where that fails it stays ours."""
-        before = self._freezing
+        before = self._turns.frozen
         tasks = [self.tasks[tid] for tid in sorted(process.tasks)]
         halted = self._halt(tasks)
         tasks = [task for task in tasks if task.tid in self.tasks]
         if halted and tasks:
+            self._turns.unwatched.flush(process.space)
             self._recorder.surrender(process)
             with contextlib.suppress(OSError, Gone, ValueError):
                 signals = [] if self._every else self._escort_threads(tasks[0])
@@ -387,19 +390,6 @@ class Tracer:
                 os.kill(process.pid, sig)
         stops.detach(task.tid, task.held or (signals[0] if signals else 0))
 
-    def _release(self, task: Task) -> None:
-        """The next thread that waits for this address space may make its call."""
-        space = task.process.space
-        if space.owner != task.tid:
-            return
-        space.owner = None
-        if space.hold is not None:
-            self._stillness.let_run(space, task)
-        while space.waiting and space.owner is None:
-            waiting = self.tasks.get(space.waiting.popleft())
-            if waiting is not None and stops.is_stopped(waiting.tid):  # and was not killed
-                self._begin(waiting)
-
     def _birth(self, parent: Task) -> None:
         tid = stops.message(parent.tid)
         restore, pending = parent.restore, parent.pending
@@ -416,7 +406,7 @@ class Tracer:
         child = self._recorder.born(parent, tid, pending, shared)
         parent.vfork = child if child.vforked else None
         self._adopt_now(child, tid, restore)
-        self._release(parent)
+        self._turns.release(parent)
         self._resume(parent)
 
     def _adopt_now(
@@ -452,7 +442,7 @@ class Tracer:
         if task.tid in space.waiting:
             space.waiting.remove(task.tid)
         if space.owner == task.tid:
-            self._release(task)
+            self._turns.release(task)
 
     # --- ends -------------------------------------------------------------------------------
 
@@ -470,6 +460,8 @@ class Tracer:
         # One that was killed while it waited does not stop at its end.
         process.leaving |= {tid for tid in space.waiting if not stops.is_stopped(tid)}
         self._forget(task, space)
+        if status & 0x7F:
+            self._turns.unwatched.end(space)
         if process.leaving >= process.tasks:
             self._recorder.ending(task, status)
         elif status & 0x7F and space.owner is None:
@@ -484,10 +476,12 @@ class Tracer:
         if task is None:
             return
         process, space = task.process, task.process.space
+        self._turns.unwatched.stopped(task, killed=True)
         process.tasks.discard(tid)
         process.leaving.discard(tid)
         space.threads -= 1
         self._forget(task, space)
-        self._stillness.has_come(tid, space)
+        self._turns.go_on(space)
+        self._turns.stillness.has_come(tid, space)
         if not process.tasks:
             self._recorder.ended(process, status)
