@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 import pytest
 from hypothesis import settings
 from program import ROOT, Run, RunProgram
+from sysctls import ALONE, beside_others
 
 from vmatrace.cli import main
 
@@ -45,6 +46,12 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     return no_skip_in_ci((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    with beside_others(alone=ALONE in item.keywords):
+        return (yield)
 
 
 def no_skip_in_ci(report: Report) -> Report:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from program import LIMIT
+from sysctls import strict_overcommit
 
 from live.test_record import ENVIRONMENT, PYTHON, RECORD, exact, record
 from live.test_record_unharmed import HEAD
@@ -69,6 +70,39 @@ def test_memory_that_the_machine_has_not_is_refused_and_believed(tmp_path: Path)
     events, text = said(tmp_path, "assert libc.mmap(0, 1 << 46, 3, 0x22, -1, 0) == -1")
     assert ("mmap", -abi.ENOMEM) in {(event.name, event.recorded) for event in events}
     assert "1 refused by the machine, believed" in text
+
+
+#: What vm.overcommit_memory=2 refuses, each beside a call like it that it grants.
+STRICT = """
+libc.mprotect.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+libc.mremap.argtypes = [ctypes.c_size_t] * 3 + [ctypes.c_int]
+libc.mremap.restype = ctypes.c_long
+page, much = 4096, 60 << 40
+assert libc.mmap(0, much, 3, 0x22, -1, 0) == -1
+assert libc.mmap(0, much, 3, 0x4022, -1, 0) == -1
+area = libc.mmap(0, much, 1, 0x22, -1, 0)
+assert area > 0
+assert libc.mprotect(area, page, 3) == 0
+assert libc.mprotect(area, much, 3) == -1
+assert libc.mprotect(area + 2 * page, page, 3) == 0
+libc.munmap(ctypes.c_size_t(area + 4 * page), ctypes.c_size_t(much - 4 * page))
+area = libc.mmap(0, page, 3, 0x4022, -1, 0)
+assert area > 0
+assert libc.mremap(area, page, 8 * page, 1) > 0
+assert libc.mremap(libc.mmap(0, page, 3, 0x22, -1, 0), page, much, 1) == -1
+assert libc.mmap(0, much, 3, 0x4021, -1, 0) == -1
+"""
+
+
+@pytest.mark.alone_on_machine
+@pytest.mark.skipif(os.geteuid() != 0, reason="asks for what root alone may")
+def test_what_strict_overcommit_refuses_is_believed(tmp_path: Path) -> None:
+    with strict_overcommit():
+        events, text = said(tmp_path, STRICT)
+    refused = [event.name for event in events if event.recorded == -abi.ENOMEM]
+    assert refused == ["mmap", "mmap", "mprotect", "mremap", "mmap"]
+    assert load_trace(tmp_path / "trace.yaml").sysctl.overcommit_memory == 2
+    assert "5 refused by the machine, believed" in text
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="asks for what root alone may")
