@@ -369,6 +369,30 @@ def test_a_mistake_has_the_number_of_its_event_and_all_are_reported() -> None:
     assert "    munmap(b, 4096)\n           ^" in text
 
 
+def test_a_mistake_in_any_kind_of_value_stands_in_the_first_column_of_its_event() -> None:
+    with pytest.raises(vmatrace.TraceError) as caught:
+        vmatrace.Trace.of([
+            {"call": []}, {"call": {}}, {"call": None}, {"call": True}, {"call": 7},
+            {"call": "brk"}, {"expect": 3}, {"expect": {"maps": 3}}, {"expect": {"maps": [["x"]]}},
+            {"expect": {"vmas": "3"}}, {"expect": {"vmas": 3, 4: 5}}, {"foo": 1},
+        ], files={"x y": {}})  # fmt: skip
+    assert [str(d).splitlines()[0].removeprefix("<events>") for d in caught.value.diagnostics] == [
+        ": error: expected a descriptor number or a name, got 'x y'",
+        ":1:1: error: expected a call, got a list",
+        ":2:1: error: expected a call, got a mapping",
+        ":3:1: error: expected a call, got nothing",
+        ":4:1: error: unknown call 'true'",
+        ":5:1: error: unknown call '7'",
+        ":6:1: error: brk lacks 'addr'",
+        ":7:1: error: expected a mapping for expect, got '3'",
+        ":8:1: error: expected a list of /proc/PID/maps lines or mappings, got '3'",
+        ":9:1: error: expected a /proc/PID/maps line or a mapping, got a list",
+        ":10:1: error: expected a count such as 3 or '<= 5', got '3'",
+        ":11:1: error: unknown key '4' in expect",
+        ":12:1: error: expected a key 'call' or 'expect'",
+    ]
+
+
 def test_what_no_trace_can_hold_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="float"):
         vmatrace.Trace.of([{"call": "munmap", "addr": 1.5, "length": 1}])

@@ -1,9 +1,10 @@
 """How much of what the code does is held by tests: a fixed sample of mutants, room by room.
 
-``mutmut`` makes the mutants and runs against each the tests that call what it changed, the fastest
-first (soonest.py). The sample is the same as long as the code and the seed are: the names with the
+``mutmut`` makes the mutants (make.py); each runs the tests that call what it changes, the fastest
+first (trial.py). The sample is the same as long as the code and the seed are: the names with the
 smallest hashes. A mutant that no test could catch stands in equivalent.txt, with the line that it
-changes and the reason (#); it does not count.
+changes and the reason (#); it does not count. What was found is kept in build/mutants as long as
+code and tests stay as they are: a run that was broken off goes on where it was.
 
     python tests/mutants/run.py [ROOM ...] [--sample N] [--seed TEXT] [--jobs N] [--show]
 """
@@ -14,20 +15,23 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-ROOT: Final = Path(__file__).parent.parent.parent
+HERE: Final = Path(__file__).parent
+ROOT: Final = HERE.parent.parent
 PLACE: Final = ROOT / "build" / "mutants"
-EQUIVALENT: Final = Path(__file__).parent / "equivalent.txt"
+EQUIVALENT: Final = HERE / "equivalent.txt"
 SAMPLE: Final = 40
-#: Lines whose mutants do what the code does: a type, the words of an invariant that is broken.
-SAID_TO_NOBODY: Final = (r"\bcast\(", r"\bAssertionError\(")
-#: What mutmut says of a mutant: its tests passed, and there was none.
-SURVIVED: Final = (0, 5, 33)
+#: Lines whose mutants do what the code does: a type, an invariant and the words where it is broken.
+SAID_TO_NOBODY: Final = re.compile(
+    r" - [^+]*(\bcast\(|\bAssertionError\()|\bstrict=True\b[^+]* \+ .*(strict=(None|False)|, \):)"
+)
 
 
 class Room(NamedTuple):
@@ -63,74 +67,138 @@ ROOMS: Final = {
 }
 
 
-def prepare(place: Path, room: Room) -> None:
-    """A copy of the project with mutmut's settings for *room*."""
-    shutil.rmtree(place, ignore_errors=True)
-    files = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
-    for file in files:
-        (place / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / file, place / file, follow_symlinks=False)
-    settings = {
-        "source_paths": ["vmatrace"],
-        "only_mutate": [f"vmatrace/{name}/*" for name in room.sources],
-        "pytest_add_cli_args_test_selection": [f"tests/{name}" for name in room.tests],
-        "do_not_mutate_patterns": list(SAID_TO_NOBODY),
-        "pytest_add_cli_args": ["-p", "soonest"],
-        "also_copy": sorted({file.split("/")[0] for file in files} - {"vmatrace"}),
+def _digest(paths: Iterable[str]) -> dict[str, str]:
+    return {
+        path: hashlib.sha256((ROOT / path).read_bytes()).hexdigest()
+        for path in paths
+        if (ROOT / path).is_file()
     }
-    with (place / "pyproject.toml").open("a", encoding="utf-8") as project:
-        project.write("\n[tool.mutmut]\n")
-        project.writelines(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
 
 
-def mutmut(place: Path, *arguments: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if name != "CI"}
-    environment["PYTHONPATH"] = str(Path(__file__).parent)
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "mutmut"), *arguments],
-        cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        check=False,
-    )  # fmt: skip
-    return done.stdout
+class Place:
+    """A copy of the project, in which the sources of one room carry their mutants."""
+
+    def __init__(self, title: str) -> None:
+        self.path = PLACE / title
+        self.room = ROOMS[title]
+        listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True)
+        self.files = _digest(listed.splitlines())
+        self.code = {path: it for path, it in self.files.items() if path.startswith("vmatrace/")}
+
+    def load(self, name: str) -> dict[str, Any]:
+        file = self.path / name
+        return dict(json.loads(file.read_bytes())) if file.exists() else {}
+
+    def save(self, name: str, value: object) -> Path:
+        file = self.path / name
+        file.write_text(json.dumps(value), encoding="utf-8")
+        return file
+
+    def _copy(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            (self.path / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / path, self.path / path, follow_symlinks=False)
+
+    def mutants(self) -> dict[str, str]:
+        """Each by name with what it changes; made anew where the code is another one."""
+        if self.load("made.json").get("code") != self.code:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self._copy(self.files)
+            with (self.path / "pyproject.toml").open("a", encoding="utf-8") as project:
+                project.write('\n[tool.mutmut]\nsource_paths = ["vmatrace"]\n')
+            rooms = [self.path / "vmatrace" / name for name in self.room.sources]
+            sources = sorted(
+                str(file.relative_to(self.path)) for room in rooms for file in room.rglob("*.py")
+            )
+            made = subprocess.run(
+                [sys.executable, HERE / "make.py", *sources],
+                cwd=self.path, stdout=subprocess.PIPE, check=True,
+            )  # fmt: skip
+            self.save("made.json", {"code": self.code, "mutants": json.loads(made.stdout)})
+        found = self.load("made.json")["mutants"]
+        return {name: what for name, what in found.items() if not SAID_TO_NOBODY.search(what)}
+
+    def notes(self) -> dict[str, Any]:
+        """By test: seconds, and what it calls. Only files of tests that changed run again."""
+        kept = self.load("notes.json")
+        changed = dict(self.files.items() - kept.get("files", {}).items()).keys()
+        self._copy(changed - self.code.keys())
+        again = [path for path in sorted(changed) if self._selected(path)]
+        if again:
+            new = self.path / "new.json"
+            new.unlink(missing_ok=True)
+            options = ["--note-mutants", str(new)]
+            said = self.pytest([*options, *(again if kept else self.tests())], MUTANTS_NOTED="1")
+            if said.returncode or not new.exists():
+                sys.exit(f"{said.stdout[-4000:]}\n{self.path.name}: tests fail without a mutant")
+            tests = kept.get("tests", {}) | self.load("new.json")
+            self.save("notes.json", {"files": self.files, "tests": tests})
+        return dict(self.load("notes.json")["tests"])
+
+    def tests(self) -> list[str]:
+        return [f"tests/{name}" for name in self.room.tests]
+
+    def _selected(self, path: str) -> bool:
+        inside = any(path == one or path.startswith(f"{one}/") for one in self.tests())
+        return inside and Path(path).match("test_*.py")
+
+    def verdicts(self, names: list[str], jobs: int) -> dict[str, int]:
+        """The exit status of each mutant's tests: 0 if it survived."""
+        notes = self.notes()
+        file = self.path / f"verdicts-{_hash(json.dumps(self.files, sort_keys=True))}.jsonl"
+        known = _read(file)
+        calls = {test: set(note[1]) for test, note in notes.items()}
+        imported = calls.pop("")
+        trials = {
+            name: {test: notes[test][0] for test in calls if _function(name) in calls[test]}
+            for name in names
+            if name not in known
+        }
+        wanted = {test.partition("::")[0] for tests in trials.values() for test in tests}
+        options = ["--try-mutants", str(self.save("trials.json", trials))]
+        options += ["--verdicts-mutants", str(file), "--jobs-mutants", str(jobs)]
+        said = self.pytest([*options, *sorted(wanted)]) if wanted else None
+        known = _read(file)
+        # What runs while modules are imported ran before the process became the mutant.
+        early = [name for name in names if not known.get(name) and _function(name) in imported]
+        for name in early:
+            known[name] = self.pytest(self.tests(), MUTANT=name).returncode
+        if said and not known.keys() >= trials.keys():
+            sys.exit(said.stdout[-4000:])
+        return known
+
+    def pytest(self, options: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {name: value for name, value in os.environ.items() if name != "CI"}
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-xq", "-n0", "-p", "trial", *options],
+            cwd=self.path, env=environment | {"PYTHONPATH": str(HERE)} | variables, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
 
 
-def verdicts(place: Path) -> dict[str, int | None]:
-    """Each mutant by name with the exit status of its tests; None before they ran."""
-    found: dict[str, int | None] = {}
-    for file in (place / "mutants").rglob("*.meta"):
-        found |= json.loads(file.read_text(encoding="utf-8"))["exit_code_by_key"]
-    return found
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def sample(names: list[str], count: int, seed: str) -> list[str]:
-    return sorted(names, key=lambda name: hashlib.sha256((seed + name).encode()).digest())[:count]
+def _function(name: str) -> str:
+    return name.rpartition("__mutmut_")[0]
 
 
-def difference(place: Path, name: str) -> str:
-    """What the mutant changes: its function, and the lines that it takes away and adds."""
-    lines = mutmut(place, "show", name).splitlines()
-    changed = [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
-    return " ".join(
-        [name.rpartition("__mutmut_")[0], *(" ".join(line.split()) for line in changed)]
-    )
+def _read(file: Path) -> dict[str, int]:
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return dict(json.loads(line) for line in lines)
 
 
 def run(title: str, options: argparse.Namespace) -> None:
     """Print how many of a room's sample were caught, and which were not."""
-    place = PLACE / title
-    prepare(place, ROOMS[title])
-    said = mutmut(place, "run", "no.such.mutant")  # makes them, and finds which tests call what
-    made = sample(list(verdicts(place)), options.sample, options.seed)
-    if not made:
-        sys.exit(said[-4000:])
-    said = mutmut(place, "run", "--max-children", str(options.jobs), *made)
-    after = verdicts(place)
-    if any(after[name] is None for name in made):
-        sys.exit(said[-4000:])
+    place = Place(title)
+    mutants = place.mutants()
+    names = sorted(mutants, key=lambda name: _hash(options.seed + name))[: options.sample]
+    verdicts = place.verdicts(names, options.jobs)
     excused = set(EQUIVALENT.read_text(encoding="utf-8").splitlines())
-    missed = [difference(place, name) for name in made if after[name] in SURVIVED]
+    missed = [mutants[name] for name in names if not verdicts.get(name)]
     real = [mutant for mutant in missed if mutant not in excused]
-    total = len(made) - len(missed) + len(real)
+    total = len(names) - len(missed) + len(real)
     caught = total - len(real)
     print(f"{title:10} {caught}/{total} caught, {caught / total:.0%}", flush=True)  # noqa: T201
     for mutant in real if options.show else []:

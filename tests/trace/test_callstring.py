@@ -90,6 +90,13 @@ def test_what_strace_prints_is_read(text: str, args: Arg) -> None:
         (" = -1 ENOMEM (Cannot allocate memory)", -12),
         (" = -1 EINVAL (Invalid argument) <0.000012>", -22),
         (" = ? ERESTARTNOINTR (To be restarted)", None),
+        (" = -5", -5),
+        (" = -4095", -4095),
+        (" = - 1 EPERM", -1),
+        (" = -1 (errno 512)", -512),
+        (" = 0x7f0000000010 (flags 3) <0.1>", 0x7F0000000010),
+        (" = /* never */ 010 <12>", 8),
+        (" = 18446744073709551615", abi.ULONG_MAX),
     ],
 )
 def test_a_recorded_result_is_a_value_a_negative_errno_or_unknown(
@@ -99,7 +106,7 @@ def test_a_recorded_result_is_a_value_a_negative_errno_or_unknown(
 
 
 #: The caret stands below the offending token.
-MISTAKES = """
+MISTAKES = r"""
 mmap(NULL, 1, PROT_REDA|PROT_WRITE, 2, -1, 0)
               ^ unknown constant 'PROT_REDA' (did you mean 'PROT_READ'?)
 mmap(NULL, 1, MAP_PRIVATE, 2, -1, 0)
@@ -146,6 +153,146 @@ brk(1 << 64)
       ^ '<<' shifts by 0 to 63
 process_madvise(3, , 1, 2, 0)
                    ^ expected an argument
+brk((1
+      ^ expected ')', found the end
+brk((1, 2)
+      ^ expected ')', found ','
+prctl(PR_SET_VMA, 0, 1, 2, "abc
+                           ^ the string has no closing quote
+prctl(PR_SET_VMA, 0, 1, 2, {"abc)
+                            ^ the string has no closing quote
+execve("abc
+       ^ the string has no closing quote
+execve("a", ["b", "c, 0)
+                  ^ the string has no closing quote
+brk(0) = 0 "
+           ^ unexpected '"'
+prctl(PR_SET_VMA, 0, 1, 2, [a
+                           ^ expected ']' before the end
+prctl(PR_SET_VMA, 0, 1, 2, {a])
+                             ^ unbalanced ']'
+prctl(PR_SET_VMA, 0, 1, 2, a])
+                            ^ unbalanced ']'
+prctl(PR_SET_VMA, 0, 1, 2, /* abc)
+                           ^ the comment is not closed
+prctl(PR_SET_VMA, 0, 1, 2, a /* abc)
+                             ^ the comment is not closed
+brk(0 /* abc)
+      ^ expected ',' or ')' after an argument, found '/*'
+brk(0) = 0 /* x
+           ^ unexpected '/*'
+brk(0) /* x */ = /* y */ 0 /* z */ x
+                                   ^ unexpected 'x'
+= brk(0)
+^ expected a call such as munmap(0x1000, 0x1000)
+a =
+   ^ expected a call after 'a ='
+a = 3
+    ^ expected a call after 'a ='
+a = b = brk(0)
+      ^ expected '(' after 'b'
+3
+^ expected a call such as munmap(0x1000, 0x1000)
+(0)
+^ expected a call such as munmap(0x1000, 0x1000)
+brk)
+   ^ expected '(' after 'brk'
+brk 0
+    ^ expected '(' after 'brk'
+brk(0x)
+    ^ '0x' is not a number
+brk(0xg)
+    ^ '0xg' is not a number
+brk(18446744073709551616)
+    ^ the value does not fit in 64 bits
+brk(-9223372036854775809)
+    ^ the value does not fit in 64 bits
+brk(1 + )
+        ^ expected an address for addr, found ')'
+brk(1 ? 2)
+      ^ expected ',' or ')' after an argument, found '?'
+brk(*)
+    ^ expected an address for addr, found '*'
+brk(a << 1)
+      ^ '<<' takes numbers only
+brk(1 << a)
+      ^ '<<' takes numbers only
+brk(1 << -1)
+      ^ '<<' shifts by 0 to 63
+brk(PROT_READ)
+    ^ PROT_READ does not belong in addr (expected an address)
+mmap(0, 1, zzz, 0, -1, 0)
+           ^ unknown constant 'zzz'
+mmap(0, 1, "x", 0, -1, 0)
+           ^ prot is constants, not a string
+mmap(0, 1, ), 0, -1, 0)
+           ^ expected constants for prot, found ')'
+mmap(0, 1, 0, 0, "x", 0)
+                 ^ fd is a descriptor, not a string
+mmap(0, 1, 0, 0, ), 0)
+                 ^ expected a descriptor for fd, found ')'
+mmap(0, 1, 0, 0, MAP_PRIVATE, 0)
+                 ^ MAP_PRIVATE does not belong in fd (expected a descriptor)
+mmap(0, 1, 0, 0, 3</a, 0)
+                  ^ expected ',' or ')' after an argument, found '<'
+mmap(0, 1, 0, 0, 12345678901</a>, 0)
+                            ^ expected ',' or ')' after an argument, found '<'
+madvise(0, 1, PROT_READ)
+              ^ PROT_READ does not belong in advice (expected MADV_*)
+madvise(0, 1, "x")
+              ^ advice is constants, not a string
+prctl(PR_SET_MEMORY_MERGE, )
+                           ^ expected a number for arg2, found ')'
+prctl("x")
+      ^ option is constants, not a string
+prctl(PR_SET_MEMORY_MERG, 1)
+      ^ unknown constant 'PR_SET_MEMORY_MERG' (did you mean 'PR_SET_MEMORY_MERGE'?)
+fork(1)
+     ^ too many arguments: fork takes 0 arguments
+clone3()
+^ clone3 takes at least 1 argument (cl_args, …), got 0
+clone()
+^ clone takes at least 1 argument (flags, …), got 0
+execve()
+^ execve takes at least 1 argument (pathname, …), got 0
+mremap(0, 1)
+^ mremap takes 4 to 5 arguments (old_address, old_size, new_size, flags, [new_address]), got 2
+mprotect(0, 1, 2, 0, 0, 0)
+                  ^ too many arguments: mprotect takes 3 arguments (addr, len, prot)
+brk(0) = 0x10000000000000000
+         ^ the value does not fit in 64 bits
+brk(0) = -1 EFOO
+            ^ unknown errno 'EFOO' (did you mean 'ELOOP'?)
+brk(0) = -1 (errno 12345)
+         ^ which error? (expected such as -1 ENOMEM)
+brk(0) = -1 (errno 512) x
+         ^ which error? (expected such as -1 ENOMEM)
+brk(0) = --1
+         ^ expected a result: a number, -1 ERRNO, or ?
+brk(0) = ? EFOO
+           ^ unknown errno 'EFOO' (did you mean 'ELOOP'?)
+brk(0) = ? x
+           ^ unknown errno 'x'
+brk(0) = 0 (a) (b)
+           ^ unexpected '('
+brk(0) = 0 (a) <0.1
+           ^ unexpected '('
+brk(0) = 0 <0.1> x
+           ^ unexpected '<'
+brk(0) = foo
+         ^ expected a result: a number, -1 ERRNO, or ?
+brk(0) =
+        ^ expected a result: a number, -1 ERRNO, or ?
+brk(0) 0
+       ^ unexpected '0'
+mbind(0, 1, 2, [0x1_0], 3, 0)
+                ^ '0x1_0' is not a number
+mbind(0, 1, 2, {a=08}, 3, 0)
+                  ^ '08' is not a number
+mbind(0, 1, 2, 99999999999999999999, 3, 0)
+               ^ the value does not fit in 64 bits
+mbind(0, 1, 2, {a=99999999999999999999}, 3, 0)
+                  ^ the value does not fit in 64 bits
 """.strip().splitlines()
 
 

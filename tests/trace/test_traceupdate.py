@@ -256,6 +256,30 @@ def test_a_mapping_keeps_its_keys_and_their_form(before: str, after: str) -> Non
     assert rewritten(form.format(before)) == form.format(after)
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_a_new_item_has_the_line_break_of_the_file(newline: str) -> None:
+    def spelled(text: str) -> bytes:
+        return text.replace("\n", newline).encode()
+
+    split = HEAD + FIRST + "  - mprotect(a + PAGE_SIZE, PAGE_SIZE, PROT_NONE)\n  - expect:\n"
+    split += "      maps:\n"
+    items = [
+        "      - {start: a, end: a + PAGE_SIZE, perms: r--p}\n",
+        "      - {start: a + PAGE_SIZE, end: a + 2*PAGE_SIZE, perms: ---p}\n",
+        "      - {start: a + 2*PAGE_SIZE, end: a + 4*PAGE_SIZE, perms: r--p}\n",
+    ]
+    whole = spelled(split + "".join(items))
+    for kept in ([0, 1], [0], [0, 2]):
+        done = update("t.yaml", spelled(split + "".join(items[i] for i in kept)))
+        assert done.data == whole, kept
+
+
+def test_flags_that_are_the_same_in_another_order_stay_as_they_are() -> None:
+    form = "  - expect: {{maps: [{{start: a, end: a + {}, perms: r--p, flags: {}}}]}}\n"
+    for flags in ("me mg rd mw mr", "[me, mg, rd, mw, mr]"):
+        assert rewritten(form.format("PAGE_SIZE", flags)) == form.format("4*PAGE_SIZE", flags)
+
+
 def test_a_layout_that_is_gone_is_an_empty_list() -> None:
     gone = HEAD + FIRST + "  - munmap(a, 4*PAGE_SIZE)\n"
     assert rewritten(BLOCK, head=gone) == "  - expect:\n      maps: []\n      vmas: 0  # two\n"

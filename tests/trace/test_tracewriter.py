@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +31,30 @@ def test_any_text_is_a_scalar(text: str) -> None:
 def test_a_comment_stays_one(text: str) -> None:
     data = f"{comment(text)}vmatrace: 1\nevents: []\n".encode()
     assert list(load_trace(data).items()) == []
+
+
+def test_a_comment_keeps_its_lines_within_a_hundred_columns() -> None:
+    words = " ".join(f"word{i}" for i in range(60))
+    lines = comment(f"one\n\n  kept {words}\n{words}", "    ").splitlines()
+    assert lines[:3] == ["    # one", "    #", f"    #   kept {words}"]
+    assert " ".join(line.removeprefix("    # ") for line in lines[3:]) == words
+    for line, following in pairwise(lines[3:]):
+        first = following.removeprefix("    # ").split()[0]
+        assert len(line) <= 100 < len(f"{line} {first}")
+
+
+def test_text_that_yaml_would_take_for_something_else_is_quoted() -> None:
+    plain = ["x", "a b", "é", "a-b?,|", "yesx", "x1", "/lib/a.so", "a = f(1, 2)"]
+    odd = [
+        "", " x", "x ", "1", "1x", "-x", "?x", ",x", "|x", "a: b", "a:b", "a #b", "{", "}",
+        "[", "]", '"', "'", "&a", "*a", "!a", "a>b", "a%b", "@", "`",
+        "a\\b", "a\nb", "a\tb", "a\u200bb",
+        "true", "False", "NULL", "yes", "No", "ON", "off", "y", "N", "~",
+    ]  # fmt: skip
+    assert [scalar(text) for text in plain] == plain
+    assert all(scalar(text)[0] == scalar(text)[-1] == '"' for text in odd)
+    assert [load_trace(f"vmatrace: 1\nname: {scalar(text or 'x')}\nevents: []".encode()).name
+            for text in odd] == [text or "x" for text in odd]  # fmt: skip
 
 
 def test_a_header_is_read_back() -> None:

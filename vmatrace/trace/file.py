@@ -132,8 +132,8 @@ class Trace:
                     files[arg.key] = arg.file
         head = header(
             self.name, files, self.process, description=self.description, kernel=self.kernel,
-            page_size=self.page_size, sysctl=self.sysctl, maps=self.maps, partial=self.partial,
-            recorded=self.recorded, cpus=self.cpus,
+            page_size=self.page_size, arch=self.arch, sysctl=self.sysctl, maps=self.maps,
+            partial=self.partial, recorded=self.recorded, cpus=self.cpus,
         )  # fmt: skip
         return "\n".join([head + lines[0], *lines[1:]]) if lines else head.rstrip() + " []"
 

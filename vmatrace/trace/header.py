@@ -234,7 +234,7 @@ def read_layout(node: Any, page_size: int, errors: Collector) -> Layout:
 
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
-        head = _MAPS_HEAD.match(line)
+        head = _MAPS_HEAD.match(line.lstrip())
         if head and (int(head[1], 16) % page_size or int(head[2], 16) % page_size):
             report(number, f"the addresses are not multiples of the page size {page_size}")
     return _parse_all(lines, report)

@@ -190,7 +190,9 @@ def item_line(item: Event | Expectation) -> str:
 
 def expectation_line(expected: Expectation) -> str:
     """The item of ``events`` on one line."""
-    parts = [f"on: [{', '.join(map(quoted, expected.on))}]"] if expected.on else []
+    parts = [f"name: {quoted(expected.name)}"] if expected.name else []
+    if expected.on:
+        parts.append(f"on: [{', '.join(map(quoted, expected.on))}]")
     if expected.pid != "main":
         parts.append(f"pid: {quoted(expected.pid)}")
     parts += [
