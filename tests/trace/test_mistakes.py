@@ -292,6 +292,8 @@ ENTRIES = """\
         ^ unexpected 'x'
   - 'munmap(0, ''x)'
                ^ expected a size for length, found "'"
+  - 'munmap(0, 1  '
+                ^ expected ',' or ')' after an argument, found the end
   - "munmap(0, \\x41 B)"
     ^ expected ',' or ')' after an argument, found 'B'
   - munmap(0, zz) # c

@@ -311,6 +311,11 @@ def test_a_byte_order_mark_stays() -> None:
     assert update("t.yaml", data).data == data.replace(b"7}", b"1}")
 
 
+def test_a_byte_order_mark_moves_nothing_in_its_line() -> None:
+    form = '\ufeff{"vmatrace": 1, "events": [{"expect": {"vmas": %d}}]}'
+    assert update("t.yaml", (form % 3).encode()).data == (form % 0).encode()
+
+
 def test_json_is_yaml_too() -> None:
     form = '{"vmatrace": 1, "events": [{"expect": {"vmas": %d, "maps": [%s]}}], "kernel": "6.4"}'
     done = update("t.yaml", (form % (3, '{"start": "0x1000", "end": "0x2000"}')).encode())

@@ -33,7 +33,8 @@ _CONTINUED: Final = re.compile(
 _RESULT: Final = re.compile(r"(?P<value>-?\d{1,20}|0x[0-9a-f]{1,16})(?P<rest> .*)?", re.ASCII)
 _ARGUMENT: Final = re.compile(
     r"\s*(?P<name>\w+): ?(?P<value>(?:\"(?:[^\"\\]|\\.)*\"(?:\.\.\.)?"
-    r"|\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}|<[^>]*>|[^,\"{<]){0,2000}?)\s*(?:, ?(?=\w+: ?)|,?\s*$)",
+    r"|\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}|<[^>]*>"
+    r"|\([^()]*\)|\((?![^()]*\))|[^,\"{<(]){0,2000}?)\s*(?:, ?(?=\w+: ?)|,?\s*$)",
     re.ASCII,
 )
 _OTHER: Final = re.compile(r"\s*(?:[0-9.]{1,30}|\?)\s", re.ASCII)
@@ -113,6 +114,8 @@ _PREFIXES: Final = {
     ("dup3", "flags"): "O_", ("memfd_create", "flags"): "MFD_", ("fcntl", "cmd"): "F_",
     ("userfaultfd", "flags"): "O_", ("close_range", "flags"): "CLOSE_RANGE_",
 }  # fmt: skip
+#: The number of an ioctl where perf has no name for it: direction, type, number, size.
+_IOCTL: Final = re.compile(r"\((\S+), (0x[0-9a-f]+), (0x[0-9a-f]+|0), (0x[0-9a-f]+|0)\)", re.ASCII)
 _STRINGS: Final = ("filename", "pathname", "uname")
 _WORD: Final = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)
 
@@ -200,6 +203,10 @@ def _value(name: str, index: int, field: str, value: str) -> str:
     if field in _STRINGS:
         is_text = not value.startswith('"') and not value[:1].isdigit()
         return text_of(value) if is_text and value != "NULL" else value
+    if parts := _IOCTL.fullmatch(value):
+        kind, number, size = (int(part, 16) for part in parts.group(2, 3, 4))
+        way = ("WRITE" in parts[1]) | ("READ" in parts[1]) << 1
+        return hex(way << 30 | size << 16 | kind << 8 | number)
     if field == "dfd":
         return "AT_FDCWD" + value[3:] if value.startswith("CWD") else value
     prefix = _PREFIXES.get((name, field))

@@ -156,7 +156,9 @@ def text_of(path: str) -> str:
 def _escaped(character: str) -> str:
     if character in '"\\':
         return "\\" + character
-    return character if character.isprintable() else f"\\{ord(character) & 0xFF:03o}"
+    if character.isprintable():
+        return character
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
 # --- formats --------------------------------------------------------------------------------------

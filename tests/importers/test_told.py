@@ -1,0 +1,59 @@
+"""Line by line, what another tracer printed is what strace would have printed.
+
+In ``told/``, behind each line of a tracer (by its source, as far as the recordings in ``tracers/``
+do not have it) stands what it is told as: ``=> `` and the line of strace's; what kind of line it
+is, in parentheses, if it means nothing; ``(part)`` where another line says it; or a caret below the
+place that is wrong, and why. At the end: whose thread each is, and how many events were lost.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmatrace.importers.bpftrace import BpfTrace
+from vmatrace.importers.gvisor import GVisor
+from vmatrace.importers.jsonlines import JsonLines
+from vmatrace.importers.machine import LogMachine
+from vmatrace.importers.perftrace import PerfTrace
+from vmatrace.importers.prefixes import PART
+from vmatrace.importers.qemu import QemuUser
+from vmatrace.importers.retold import Passed, Told, Wrong, text_of
+from vmatrace.importers.tracepoints import Tracepoints
+from vmatrace.trace.tokens import unescaped
+
+TOLD: Final = Path(__file__).parent / "told"
+TELLERS: Final = {
+    "bpftrace": BpfTrace, "gvisor": GVisor, "jsonl": JsonLines, "perf-trace": PerfTrace,
+    "qemu": QemuUser, "tracepoints": Tracepoints,
+}  # fmt: skip
+
+
+def written(told: Told) -> str:
+    if isinstance(told, Passed):
+        return f"({told.kind})"
+    if isinstance(told, Wrong):
+        return f"{' ' * told.offset}^ {told.why}"
+    return "(part)" if told == PART else told
+
+
+@pytest.mark.parametrize("name", TELLERS)
+def test_a_line_is_told_as_strace_would_have_printed_it(name: str) -> None:
+    *lines, end = (TOLD / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    teller = TELLERS[name](LogMachine("x86_64", 4096), [])
+    for line, told in zip(lines[::2], lines[1::2], strict=True):
+        assert f"=> {written(teller.tell(line))}" == told, line
+    assert f"== {teller.groups} {teller.lost}" == end
+
+
+@given(st.text(max_size=10))
+def test_a_path_is_printed_as_one_that_strace_prints(path: str) -> None:
+    text = text_of(path)
+    assert text.isprintable()
+    assert unescaped(text[1:-1]) == path.encode(errors="surrogatepass").decode(
+        errors="backslashreplace"
+    )
