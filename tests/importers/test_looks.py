@@ -9,7 +9,7 @@ import pytest
 from program import RunProgram
 
 from vmatrace.diagnostic import TraceError
-from vmatrace.importers import open_trace
+from vmatrace.importers import looks, open_trace
 
 BRK = "brk(NULL) = 0x55d0c8a5f000\n"
 
@@ -50,6 +50,76 @@ def test_text_is_told_what_it_looks_like(tmp_path: Path, text: str, like: str) -
         open_trace(str(path))
     assert len(caught.value.diagnostics) == 1
     assert like in caught.value.diagnostics[0].message
+
+
+@pytest.mark.parametrize(
+    ("start", "lines", "like"),
+    [
+        (b"\x7fELF" + b"\0" * 12 + b"\x04\0", [],
+         "a core file (expected its memory map as text, which audit reads)"),
+        (b"\x7fELF" + b"\0" * 13 + b"\x02", [],
+         "a program (expected a log of it: strace -f -y -o LOG PROGRAM)"),
+        (b"\x7fELF" + b"\0" * 12 + b"\x09\0", [], "a binary file"),
+        (b"\x7fELF" + b"\0" * 13, [], "a binary file"),
+        (b"SQLite format 3\0" + b"\0" * 52 + b"VMAS", [],
+         "samples of a process (audit --every) (vmatrace report, diff and audit read it)"),
+        (b"SQLite format 3\0" + b"\0" * 52 + b"VMAX", [], "a database of SQLite"),
+        (b"tracing\0", [], "data of trace-cmd (expected text: trace-cmd report)"),
+        (b"x" * 511 + b"\0", [], "a binary file"),
+        (b"x" * 512 + b"\0", [], "None"),
+        (b"", ["x", "==12== y"], "a report of Valgrind or a sanitizer"),
+        (b"", ["", "1000-2000 rw-p 00000000 00:00 0"],
+         "a snapshot of a process, without calls"
+         " (vmatrace audit reads it; in a trace it stands under maps:)"),
+        (b"", ["words"], "None"),
+    ],
+)  # fmt: skip
+def test_an_input_is_what_its_first_bytes_and_lines_say(
+    start: bytes, lines: list[str], like: str
+) -> None:
+    assert str(looks.what(start, lines)) == like
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("vmatrace: 1", True),
+        ("x: 1\n{'vmatrace' : 1}", True),
+        ("\ufeffvmatrace: 1", True),
+        ("vmatrce: 1", True),
+        ("vm: 1", False),
+        ("name: vmatrace: 1", False),
+        ("events:\n- mmap(0)", True),
+        ("{events: [{call: x}]}", True),
+        ("events:\n- a = munmap(0)", True),
+        ("events:\n- expect: {}", True),
+        ("events:\n- words", False),
+        ("- mmap(0)\nevents:", False),
+        ("events:\n" + "- words\n" * 198 + "- mmap(0)", True),
+        ("events:\n" + "- words\n" * 199 + "- mmap(0)", False),
+        ("", False),
+    ],
+)
+def test_a_file_among_others_is_meant_for_a_trace(text: str, meant: bool) -> None:
+    assert looks.is_meant(text.encode()) is meant
+    assert looks.is_meant(text.removeprefix("\ufeff").encode("utf-16")) is meant
+
+
+def test_a_database_is_known_by_its_first_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"SQLite format 3\0 and more")
+    assert looks.is_database(str(path))
+    path.write_bytes(b"SQLite format 3")
+    assert not looks.is_database(str(path))
+    assert not looks.is_database(str(tmp_path))
+    assert not looks.is_database(str(tmp_path / "none"))
+    assert not looks.is_database("\0")
+
+
+def test_what_stands_before_calls_is_said() -> None:
+    behind = looks.behind(["words", "x> munmap(0x1000, 1) = 0", "y> brk(NULL) = 0x1000"])
+    assert behind == "a log of strace with 'x> ' before its calls (expected it cut off)"
+    assert looks.behind(["words", "munmap(0x1000, 1) = 0"]) is None
 
 
 @pytest.mark.parametrize(
