@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from mutmut.mutation.file_mutation import MutatedFile, mutate_file_contents
 from mutmut.mutation.trampoline_templates import trampoline_imports
 
 IMPORT = trampoline_imports.strip()
+#: In the package, where programs that tests start find it, too.
+SWITCH = Path("vmatrace", "mutant_switch.py")
 
 
 def differences(module: str, mutated: MutatedFile) -> dict[str, str]:
@@ -41,12 +44,14 @@ def differences(module: str, mutated: MutatedFile) -> dict[str, str]:
 
 def main() -> None:
     found: dict[str, str] = {}
+    shutil.copy(Path(__file__).with_name("switch.py"), SWITCH)
+    module = ".".join(SWITCH.with_suffix("").parts)
+    switch = IMPORT.replace("mutmut.mutation.trampoline", module)
     for path in map(Path, sys.argv[1:]):
         mutated = mutate_file_contents(str(path), path.read_text(encoding="utf-8"))
-        module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-        found |= differences(module, mutated)
-        code = mutated.code.replace(IMPORT, IMPORT.replace("mutmut.mutation.trampoline", "switch"))
-        path.write_text(code, encoding="utf-8")
+        name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+        found |= differences(name, mutated)
+        path.write_text(mutated.code.replace(IMPORT, switch), encoding="utf-8")
     json.dump(found, sys.stdout)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -20,6 +21,8 @@ import hypothesis
 import pytest
 import switch
 
+#: As the sources name it (make.py).
+sys.modules["vmatrace.mutant_switch"] = switch
 #: Seconds of processor time after which a test hangs, beside ten times what it took; seconds after
 #: which all of a mutant's tests do, beside as much.
 PATIENCE: Final = 5

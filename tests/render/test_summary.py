@@ -1,0 +1,62 @@
+"""A result as text: on a wide and a narrow page, on a terminal with and without Unicode.
+
+``summaries/`` has a trace (or a log) each, and what is written of it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from rich.console import Console
+
+from vmatrace.importers import open_trace
+from vmatrace.kernels import get_kernel
+from vmatrace.render import drawing, summary
+from vmatrace.render.paper import Paper
+from vmatrace.replayer.result import Result
+from vmatrace.replayer.run import replay
+
+HERE: Final = Path(__file__).parent / "summaries"
+NAMES: Final = sorted(path.name for path in HERE.iterdir() if path.suffix != ".txt")
+Write = Callable[[Paper], None]
+
+
+def plain(write: Write, width: int | None) -> str:
+    out = io.StringIO()
+    write(Paper(out, width))
+    return out.getvalue()
+
+
+def drawn(write: Write, width: int, encoding: str) -> str:
+    console = Console(file=io.TextIOWrapper(io.BytesIO(), encoding), width=width,
+                      force_terminal=True, color_system=None)  # fmt: skip
+    return "".join(segment.text for segment in drawing.segments(console, console.options, write))
+
+
+def pages(result: Result) -> Iterator[tuple[str, str]]:
+    """Each way to write *result*, and what is written."""
+
+    def whole(paper: Paper) -> None:
+        summary.write_result(paper, result)
+
+    def processes(paper: Paper) -> None:
+        summary.write_processes(paper, result)
+
+    yield "a page without an edge", plain(whole, None)
+    yield "a page of 60 columns", plain(whole, 60)
+    yield "a terminal of 70 columns", drawn(whole, 70, "utf-8")
+    yield "its processes on 50 columns", plain(processes, 50)
+    yield "its processes on a terminal without Unicode", drawn(processes, 100, "ascii")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_result_is_written(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(HERE)
+    monkeypatch.setattr(summary, "MOST", 3)
+    result = replay(open_trace(name), get_kernel("post-patch"))
+    written = "".join(f"# {where}\n{text}\n" for where, text in pages(result))
+    assert written == (HERE / f"{name}.txt").read_text(encoding="utf-8")
