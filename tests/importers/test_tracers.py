@@ -258,6 +258,31 @@ def test_every_call_has_a_number_everywhere_and_names_in_perf_trace(call: Call) 
     assert call.variadic or len(fields) == len(call.params)
 
 
+def test_an_exec_in_json_may_have_the_layout_after_it_and_calls_a_caller(tmp_path: Path) -> None:
+    layout = "1000-2000 r--p 00000000 00:00 0 [heap]\n"
+    lines = [
+        {"call": "brk(0)", "result": 0x560000, "pid": 7, "tgid": 7, "caller": "main"},
+        {"call": "fork()", "result": 8, "pid": 7},
+        {"call": "execve", "args": ["/bin/a"], "result": 0, "pid": 8, "maps": layout},
+        {"call": "brk(0)", "result": 0x570000, "pid": 8},
+        {"call": "mmap(NULL, 4096, 3, 0x22, -1, 0)", "result": 0x7F0000000000, "pid": 7,
+         "caller": "a\x1b"},
+        {"call": "mmap(NULL, 4096, 3, 0x22, -1, 0)", "result": 0x7F0000001000, "pid": 7,
+         "caller": "f"},
+        {"call": "execve", "args": ["/bin/b"], "result": -2, "pid": 7, "maps": layout},
+    ]  # fmt: skip
+    trace, _ = opened(tmp_path, "".join(f"{json.dumps(line)}\n" for line in lines))
+    events = [event for event in trace.items() if isinstance(event, Event)]
+    assert [(e.name, e.pid, e.caller, [m.name for m in e.maps or ()]) for e in events] == [
+        ("brk", "main", "main", []), ("fork", "main", None, []),
+        ("execve", "8", None, ["[heap]"]),
+        ("brk", "8", None, []),
+        ("mmap", "main", None, []), ("fault", "main", None, []),
+        ("mmap", "main", "f", []), ("fault", "main", None, []),
+        ("execve", "main", None, ["[heap]"]),
+    ]  # fmt: skip
+
+
 def test_a_header_says_that_accesses_are_recorded(tmp_path: Path) -> None:
     events = [
         {"vmatrace-events": 1, "accesses": True},
