@@ -149,8 +149,10 @@ class Place:
         known = _read(file)
         calls = {test: set(note[1]) for test, note in notes.items()}
         imported = calls.pop("")
+        # The fastest first; of those about as fast, which call the least beside.
+        order = sorted(calls, key=lambda test: (int(8 * notes[test][0]), len(calls[test])))
         trials = {
-            name: {test: notes[test][0] for test in calls if _function(name) in calls[test]}
+            name: {test: notes[test][0] for test in order if _function(name) in calls[test]}
             for name in names
             if name not in known
         }

@@ -2,7 +2,7 @@
 
 A plugin that ``run.py`` loads. Each mutant is tried by a process of its own, forked when everything
 is imported and collected: it becomes the mutant and goes on as pytest does, with the tests that
-call what is changed, the fastest first, up to the first failure.
+call what is changed, up to the first failure.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """Try the mutants of the file that is given: JSON, name to seconds by test."""
+    """Try the mutants of the file that is given: JSON, name to seconds by test, in order."""
     file: Path | None = session.config.getoption("--try-mutants")
     if file is None:
         return None
@@ -123,10 +123,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         trials.wait(session.config.getoption("--jobs-mutants") - 1)
         took = {test: seconds for test, seconds in took.items() if test in items}
         if trials.start(name, PATIENCE_WITH_ALL + 10 * sum(took.values())):
-            # Those about as fast stay together, with what they share.
-            session.items[:] = [
-                items[test] for test in sorted(took, key=lambda t: int(10 * took[t]))
-            ]
+            session.items[:] = [items[test] for test in took]
             _took.update(took)
             return None
     trials.wait(0)
