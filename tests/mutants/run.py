@@ -62,7 +62,9 @@ ROOMS: Final = {
         ["trace"],
         ["trace", "test_api.py", "property/test_trace_laws.py", "property/test_items_laws.py"],
     ),
-    "questions": Room(["commands"], ["commands", "golden", "property/test_diff_laws.py"]),
+    "questions": Room(
+        ["commands"], ["commands", "golden", "property/test_diff_laws.py", "test_api.py"]
+    ),
     "render": Room(["render"], ["render", "commands", "golden"]),
 }
 

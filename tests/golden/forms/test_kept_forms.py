@@ -1,0 +1,76 @@
+"""What commands print of one rich trace and of snapshots, in the forms that are kept nowhere else.
+
+``pytest --update-golden`` rewrites the files; each is to be read before it is kept.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+from program import RunProgram, check_golden, exhibit
+
+HERE: Final = Path(__file__).parent
+RICH: Final = "tests/golden/forms/rich.yaml"
+SMAPS: Final = "tests/golden/audit/mixed.smaps"
+MAPS: Final = "tests/golden/audit/mixed.maps"
+MANY: Final = exhibit("ksm-many-maps")
+#: The status, and the arguments.
+CASES: Final[dict[str, tuple[int, str]]] = {
+    "audit.csv": (1, f"audit {SMAPS} {MAPS} -k 6.12 --format csv"),
+    "audit.md": (1, f"audit {SMAPS} {MAPS} -k 6.12 --format markdown"),
+    "audit.prom": (1, f"audit {SMAPS} {MAPS} -k 6.12 --format prometheus"),
+    "audit.several.txt": (1, f"audit {SMAPS} {MAPS} -k 6.12"),
+    "audit.compare.txt": (1, f"audit --compare {MAPS} {SMAPS}"),
+    "audit.compare.csv": (1, f"audit --compare {MAPS} {SMAPS} --format csv"),
+    "audit.compare.json": (1, f"audit --compare {MAPS} {SMAPS} --format json"),
+    "check.txt": (1, f"check {RICH} -k 6.12 -k pre-patch"),
+    "check.json": (1, f"check {RICH} -k 6.12 -k pre-patch --format json"),
+    "diff.txt": (1, f"diff {RICH} --from 6.12 --to post-patch"),
+    "diff.steps.txt": (1, f"diff {RICH} --from 6.12 --to post-patch --steps"),
+    "diff.steps.json": (1, f"diff {RICH} --from 6.12 --to post-patch --steps --format json"),
+    "diff.absolute.txt": (0, f"diff {RICH} --from 6.12 --to post-patch --absolute --no-ksm"),
+    "diff.csv": (1, f"diff {RICH} {MANY} --from 6.12 --to post-patch --format csv"),
+    "diff.md": (1, f"diff {RICH} {MANY} --from 6.12 --to post-patch --format markdown"),
+    "explain.all.txt": (0, f"explain {RICH} all -k 6.12 --no-models"),
+    "explain.all.json": (0, f"explain {RICH} all -k 6.12 --no-models --format json"),
+    "explain.pool.txt": (0, f"explain {RICH} 0x10004000 -k 6.12 --no-models"),
+    "explain.pool.json": (0, f"explain {RICH} 0x10004000 -k 6.12 --no-models --format json"),
+    "explain.file.txt": (0, f"explain {RICH} 0x20001000 -k 6.12 --no-models"),
+    "explain.label.txt": (0, f"explain {RICH} a -k 6.12 --no-models"),
+    "explain.locked.txt": (0, f"explain {RICH} 0x30002000 -k 6.12 --no-models"),
+    "explain.hole.txt": (1, f"explain {RICH} 0x50000000 -k 6.12 --no-models"),
+    "export.c": (0, f"export c {exhibit('file-opened-twice')} -k 6.12 --layouts"),
+    "export.ktap.c": (0, f"export ktap {MANY} -k 6.12"),
+    "export.jsonl": (0, f"export jsonl {RICH} -k 6.12"),
+    "replay.txt": (1, f"replay {RICH} --why all"),
+    "replay.steps.txt": (1, f"replay {RICH} --steps"),
+    "replay.steps.json": (1, f"replay {RICH} --steps --format json"),
+    "replay.summary.txt": (1, f"replay {RICH} --summary"),
+    "replay.smaps": (1, f"replay {RICH} --format smaps"),
+    "report.csv": (0, f"report {RICH} {MANY} --from 6.12 --to post-patch --format csv"),
+    "report.json": (0, f"report {RICH} --from 6.12 --to post-patch --format json"),
+    "report.txt": (0, f"report {RICH} --from 6.12 --to post-patch"),
+    "shrink.txt": (0, f"shrink {RICH} --keep differs --from 6.12 --to post-patch -o /dev/null"),
+    "start.txt": (0, f"{RICH}"),
+    "start.smaps.txt": (0, f"{SMAPS}"),
+    "whatif.txt": (0, f"whatif {RICH} -k 6.12"),
+    "whatif.json": (0, f"whatif {RICH} -k 6.12 --format json"),
+    "whatif.many.txt": (0, f"whatif {MANY} -k pre-patch"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_printed_is_what_is_kept(
+    name: str, run: RunProgram, request: pytest.FixtureRequest
+) -> None:
+    status, arguments = CASES[name]
+    done = run(*arguments.split(), columns=80)
+    check_golden(HERE / name, done.out, request.config.getoption("--update-golden"))
+    assert (done.status, done.err) == (status, "")
+
+
+def test_every_kept_file_has_a_case() -> None:
+    kept = {path.name for path in HERE.iterdir() if path.suffix not in (".py", ".yaml")}
+    assert kept - {"__pycache__"} == set(CASES)
