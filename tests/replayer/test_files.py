@@ -15,7 +15,8 @@ from vmatrace.trace.file import Trace
 
 
 def files(kernel: str = "6.18", **described: File) -> Files:
-    return Files(Trace("t", "t", lambda: iter(()), files=described), get_kernel(kernel))
+    named: dict[int | str, File] = dict(described.items())
+    return Files(Trace("t", "t", lambda: iter(()), files=named), get_kernel(kernel))
 
 
 def opened(file: File, kernel: str = "6.18") -> VmFile:
