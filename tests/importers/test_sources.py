@@ -88,8 +88,9 @@ def test_compressed_data_that_is_cut_or_damaged_is_an_error(tmp_path: Path, suff
     path = tmp_path / f"a.log.{suffix}"
     packed = PACKERS[suffix](LOG.read_bytes() * 50)
     path.write_bytes(packed[: len(packed) - 9])
-    with pytest.raises(TraceError, match=r"a\.log\.\w+: error: cannot be read: .*cut short"):
+    with pytest.raises(TraceError) as caught:
         open_trace(str(path)).validate()
+    assert str(caught.value) == f"{path}: error: cannot be read: the compressed data is cut short"
     path.write_bytes(packed[:500] + b"\0\xff" * 50 + packed[600:])
     with pytest.raises(TraceError, match="the compressed data is damaged"):
         open_trace(str(path)).validate()
