@@ -52,6 +52,8 @@ def _open_set(path: str, texts: Sequence[LogText], reading: Reading) -> Trace:
         notes.assumed += reading.remarks(machine)
         reader = Reader(path, notes, reading.faulted == "writable", machine)
         named = any(logline.has_names(text.head) for text in texts)
+        if any(logline.frame(line) for text in texts for line in text.head):
+            reader.await_stacks()
         for text, number, line in _merged(texts):
             reader.own = _pid(text)
             reader.place = (text.name, number)

@@ -201,6 +201,10 @@ class Reader:
         self._shown = None
         self._misread(shown, self._line, offset, why)
 
+    def await_stacks(self) -> None:
+        """Hold each event back until the next line shows whether its stack follows."""
+        self._stacks = True
+
     def take_accesses(self) -> None:
         """Let the log have fault() events, which are no system calls."""
         self._handlers["fault"] = self._memory
