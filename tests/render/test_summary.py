@@ -15,7 +15,7 @@ from rich.console import Console
 
 from vmatrace.importers import open_trace
 from vmatrace.kernels import get_kernel
-from vmatrace.render import drawing, summary
+from vmatrace.render import addressspace, drawing, summary
 from vmatrace.render.paper import Paper
 from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import replay
@@ -43,12 +43,17 @@ def pages(result: Result) -> Iterator[tuple[str, str]]:
     def whole(paper: Paper) -> None:
         summary.write_result(paper, result)
 
+    def layouts(paper: Paper) -> None:
+        summary.write_layouts(paper, result, addressspace.ALL)
+
     def processes(paper: Paper) -> None:
         summary.write_processes(paper, result)
 
     yield "a page without an edge", plain(whole, None)
     yield "a page of 60 columns", plain(whole, 60)
     yield "a terminal of 70 columns", drawn(whole, 70, "utf-8")
+    yield "its layouts with every border on 60 columns", plain(layouts, 60)
+    yield "its layouts with every border on a terminal of 46", drawn(layouts, 46, "utf-8")
     yield "its processes on 50 columns", plain(processes, 50)
     yield "its processes on a terminal without Unicode", drawn(processes, 100, "ascii")
 
@@ -57,6 +62,7 @@ def pages(result: Result) -> Iterator[tuple[str, str]]:
 def test_a_result_is_written(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(HERE)
     monkeypatch.setattr(summary, "MOST", 3)
-    result = replay(open_trace(name), get_kernel("post-patch"))
+    trace = open_trace(name)
+    result = replay(trace, get_kernel(trace.kernel or "post-patch"))
     written = "".join(f"# {where}\n{text}\n" for where, text in pages(result))
     assert written == (HERE / f"{name}.txt").read_text(encoding="utf-8")
