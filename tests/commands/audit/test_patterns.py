@@ -67,6 +67,72 @@ def test_a_guard_page_below_each_stack() -> None:
     assert java.patterns() == {"thread-stacks": 10}
 
 
+@pytest.mark.parametrize(
+    ("guard", "stack", "found"),
+    [
+        (64 * 4 * K, 16 * 4 * K, {"thread-stacks": 6}),
+        (65 * 4 * K, 16 * 4 * K, {"reserve-and-commit": 6}),
+        (4 * K, 15 * 4 * K, {"guard-pages": 6}),
+        (4 * K, 256 * M, {"thread-stacks": 6}),
+        (4 * K, 256 * M + 4 * K, {"guard-pages": 6}),
+        (64 * 4 * K, 15 * 4 * K, {"guard-pages": 6}),
+    ],
+)
+def test_a_stack_and_its_guard_have_their_sizes(
+    guard: int, stack: int, found: dict[str, int]
+) -> None:
+    text = Text()
+    for _ in range(3):
+        text.none(guard).add(stack)
+    text.add(4 * K, gap=1 << 32)  # so small are pages
+    assert text.patterns() == {**found, "single": 1}
+
+
+@pytest.mark.parametrize(
+    ("gap", "found"),
+    [
+        (64 * M, {"holes": 4}),
+        (64 * M + 4 * K, {"single": 4}),
+    ],
+)
+def test_a_hole_has_a_limit(gap: int, found: dict[str, int]) -> None:
+    text = Text().add(4 * K)
+    for _ in range(3):
+        text.add(4 * K, gap=gap)
+    assert text.patterns() == found
+
+
+@pytest.mark.parametrize(("pieces", "name"), [(2, "files"), (3, "file-pieces")])
+def test_pieces_of_a_file_are_some(pieces: int, name: str) -> None:
+    text = Text()
+    for i in range(pieces):
+        text.add(4 * K, "r--p", "rd mr mw me", "/data/db", inode=3, offset=64 * K * i, gap=4 * K)
+    assert text.patterns() == {name: pieces}
+
+
+@pytest.mark.parametrize(("pieces", "name"), [(7, "single"), (8, "scattered")])
+def test_scattered_pieces_are_many(pieces: int, name: str) -> None:
+    text = Text()
+    for _ in range(pieces):
+        text.add(256 * K, gap=1 << 32)
+    assert text.patterns() == {name: pieces}
+
+
+def test_the_runs_of_a_pattern_are_counted_the_longest_first() -> None:
+    text = Text()
+    for stacks in (1, 3, 2):
+        for _ in range(stacks):
+            text.none(4 * K).add(8 * M)
+        text.add(4 * K, "r-xp", "rd ex", "[vdso]", gap=4 * K)
+        text.add(4 * K, gap=1 << 32)
+        text.at += 1 << 32
+    first, *others = patterns.patterns(read(text.text).layout)
+    assert (first.name, first.vmas, first.bytes) == ("thread-stacks", 12, 6 * (8 * M + 4 * K))
+    assert [run.vmas for run in first.runs] == [6, 4, 2]
+    assert all(run.end - run.start == run.vmas // 2 * (8 * M + 4 * K) for run in first.runs)
+    assert [(use.name, use.vmas) for use in others] == [("kernel", 3), ("single", 3)]
+
+
 def test_alternating_pages_are_guards_of_small_pieces() -> None:
     text = Text()
     for _ in range(5):
