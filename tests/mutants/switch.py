@@ -43,10 +43,15 @@ def wrap_in_trampoline(
 
 
 def _noted(mutants: MutantDict, function: FunctionType) -> Callable[..., Any]:
+    name = ""  # which is not known before the mutants are
+
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
-        name = mutants["_mutmut_orig"].__name__.removesuffix("__mutmut_orig")
-        called.add(f"{function.__module__}.{name}")
+        nonlocal name
+        if not name:
+            own = mutants["_mutmut_orig"].__name__.removesuffix("__mutmut_orig")
+            name = f"{function.__module__}.{own}"
+        called.add(name)
         return function(*args, **options)
 
     return call

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from program import RunProgram
 
 from vmatrace import abi
-from vmatrace.commands.diff.moved import brought_along, only_moved
+from vmatrace.commands.diff.moved import brought_along, chosen_by_kernel, is_recording, only_moved
 from vmatrace.layout import Layout, Mapping
+from vmatrace.trace.file import Trace
 
 PLAIN = abi.VM_READ | abi.VM_MAYREAD
 
@@ -118,3 +119,48 @@ def test_moving_is_found_whatever_moved_and_losing_one_is_not_moving(
     assert not only_moved(old, new[:-1], None)
     assert not only_moved(old, new, [])
     assert brought_along(old, new, []) == old
+
+
+PRIVATE = "PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS"
+
+
+@pytest.mark.parametrize(
+    ("call", "chosen"),
+    [
+        (f"mmap(NULL, 8192, {PRIVATE}, -1, 0) = 0x7000", [(0x7000, 0x9000)]),
+        (f"mmap(0x7000, 8192, {PRIVATE}, -1, 0) = 0x7000", []),
+        (f"mmap(0x7000, 8192, {PRIVATE}, -1, 0) = 0x9000", [(0x9000, 0xB000)]),
+        (f"mmap(0x7000, 8192, {PRIVATE}|MAP_FIXED, -1, 0) = 0x7000", []),
+        (f"mmap(NULL, 8192, {PRIVATE}|MAP_FIXED_NOREPLACE, -1, 0) = 0x7000", []),
+        (f"mmap(NULL, 0, {PRIVATE}, -1, 0) = 0x7000", [(0x7000, 0x7001)]),
+        (f"mmap(NULL, 8192, {PRIVATE}, -1, 0) = -1 ENOMEM", []),
+        (f"mmap(NULL, 8192, {PRIVATE}, -1, 0)", []),
+        ("mremap(0x1000, 4096, 8192, MREMAP_MAYMOVE) = 0x7000", [(0x7000, 0x9000)]),
+        ("mremap(0x1000, 4096, 8192, MREMAP_MAYMOVE) = 0x1000", []),
+        ("mremap(0x1000, 4096, 8192, MREMAP_MAYMOVE|MREMAP_FIXED, 0x7000) = 0x7000", []),
+        ("mremap(0x1000, 4096, 0, MREMAP_MAYMOVE) = 0x7000", [(0x7000, 0x7001)]),
+        ("shmat(1, NULL, 0) = 0x7000", [(0x7000, 0x7001)]),
+        ("shmat(1, 0x7000, 0) = 0x7000", []),
+        ("brk(0) = 0x7000", []),
+        ("munmap(0x7000, 4096) = 0", []),
+    ],
+)
+def test_what_the_kernel_chose_is_told_by_calls_and_their_results(
+    call: str, chosen: list[tuple[int, int]]
+) -> None:
+    made = Trace.of([call])
+    assert chosen_by_kernel(made) == chosen
+    assert is_recording(made) is bool(chosen)
+
+
+def test_what_touches_was_chosen_as_one_and_so_was_what_there_was_at_the_start() -> None:
+    calls = [
+        f"mmap(NULL, 8192, {PRIVATE}, -1, 0) = 0x9000",
+        f"mmap(NULL, 8192, {PRIVATE}, -1, 0) = 0x7000",
+        f"mmap(NULL, 4096, {PRIVATE}, -1, 0) = 0xd000",
+        {"call": 'execve("/a", [], NULL) = 0', "maps": "20000-21000 r--p 00000000 00:00 0\n"},
+    ]
+    made = Trace.of(calls, maps="1000-2000 r--p 00000000 00:00 0\n")  # type: ignore[arg-type]
+    assert chosen_by_kernel(made) == [
+        (0x1000, 0x2000), (0x7000, 0xB000), (0xD000, 0xE000), (0x20000, 0x21000),
+    ]  # fmt: skip
