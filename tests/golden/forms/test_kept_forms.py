@@ -15,6 +15,7 @@ HERE: Final = Path(__file__).parent
 RICH: Final = "tests/golden/forms/rich.yaml"
 SMAPS: Final = "tests/golden/audit/mixed.smaps"
 MAPS: Final = "tests/golden/audit/mixed.maps"
+LIVES: Final = "tests/golden/forms/lives.yaml"
 MANY: Final = exhibit("ksm-many-maps")
 #: The status, and the arguments.
 CASES: Final[dict[str, tuple[int, str]]] = {
@@ -44,6 +45,19 @@ CASES: Final[dict[str, tuple[int, str]]] = {
     "export.c": (0, f"export c {exhibit('file-opened-twice')} -k 6.12 --layouts"),
     "export.ktap.c": (0, f"export ktap {MANY} -k 6.12"),
     "export.jsonl": (0, f"export jsonl {RICH} -k 6.12"),
+    "lives.grown.txt": (0, f"explain {LIVES} 0x10000000 -k 6.12 --no-models"),
+    "lives.grown.json": (0, f"explain {LIVES} 0x10000000 -k 6.12 --no-models --format json"),
+    "lives.unmapped.txt": (1, f"explain {LIVES} 0x10001000 -k 6.12 --no-models"),
+    "lives.moved.txt": (0, f"explain {LIVES} 0x40000000 -k 6.12 --no-models"),
+    "lives.away.txt": (1, f"explain {LIVES} 0x20000000 -k 6.12 --no-models"),
+    "lives.bound.txt": (0, f"explain {LIVES} 0x10002000 -k 6.12 --no-models"),
+    "lives.all.txt": (0, f"explain {LIVES} all -k 6.12 --no-models"),
+    "lives.child.txt": (0, f"explain {LIVES} 0x10000000 -p c -k 6.12 --no-models"),
+    "lives.child.all.txt": (0, f"explain {LIVES} all -p c -k 6.12 --no-models"),
+    "lives.child.json": (0, f"explain {LIVES} 0x10001000 -p c -k 6.12 --no-models --format json"),
+    "lives.executed.txt": (0, f"explain {LIVES} 0x10000000 -p d -k 6.12 --no-models"),
+    "lives.report.txt": (0, f"report {LIVES} --from 6.12 --to 6.18 --ksm"),
+    "lives.diff.json": (1, f"diff {LIVES} --from 6.12 --to 6.18 --ksm --format json"),
     "replay.txt": (1, f"replay {RICH} --why all"),
     "replay.steps.txt": (1, f"replay {RICH} --steps"),
     "replay.steps.json": (1, f"replay {RICH} --steps --format json"),
