@@ -204,8 +204,9 @@ def _write_hole(paper: Paper, account: Account, place: str) -> None:
         _write(paper, "before", "nothing ever was")
     below, above = account.below, account.above
     if below is not None:
-        away = words.size(account.address - below.end) if account.address > below.end else "0B"
-        _write(paper, "nearest below", f"{_named(below)}, ends {away} below")
+        gap = account.address - below.end
+        away = f"{words.size(gap)} below" if gap else "there"
+        _write(paper, "nearest below", f"{_named(below)}, ends {away}")
     if above is not None:
         away = words.size(above.start - account.address)
         _write(paper, "nearest above", f"{_named(above)}, starts {away} above")
