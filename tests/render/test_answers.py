@@ -328,6 +328,8 @@ def test_every_diagnostic_is_a_problem() -> None:
         problems.Problem("not a valid trace", "error", "a", 1, 2, "m", "m"),
         problems.Problem("not a valid trace", "error", "b", 0, 0, "n", "n"),
     ]
+    error.rule = "missing"  # type: ignore[attr-defined]
+    assert {problem.rule for problem in problems.of_error(error)} == {"missing"}
     assert problems.identifier("nothing to check") == "nothing-to-check"
 
 
@@ -449,6 +451,7 @@ def test_what_takes_long_is_shown_on_a_terminal(
         tell("at [one]")
         tell("two")
     shown = error.getvalue()
+    assert shown.endswith("\x1b[2K") == (stream is Terminal)  # nothing stays
     for text in ("traces", "3 of 1,234", "work: at [one]", "work: two"):
         assert (text in shown) == (stream is Terminal), text
 
@@ -464,3 +467,4 @@ def test_a_bar_tells_its_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         assert replay(trace, get_kernel("6.12")).events == 3000
     assert "line 2,050" in error.getvalue()
     assert "long.yaml" in error.getvalue()
+    assert error.getvalue().endswith("\x1b[2K")

@@ -15,10 +15,11 @@ from rich.console import Console
 
 from vmatrace.importers import open_trace
 from vmatrace.kernels import get_kernel
-from vmatrace.render import addressspace, drawing, summary
+from vmatrace.render import addressspace, drawing, steps, summary
 from vmatrace.render.paper import Paper
 from vmatrace.replayer.result import Result
-from vmatrace.replayer.run import replay
+from vmatrace.replayer.run import Replay, replay
+from vmatrace.trace.file import Trace
 
 HERE: Final = Path(__file__).parent / "summaries"
 NAMES: Final = sorted(path.name for path in HERE.iterdir() if path.suffix != ".txt")
@@ -31,14 +32,29 @@ def plain(write: Write, width: int | None) -> str:
     return out.getvalue()
 
 
+class Marked(Paper):
+    """Paper on which each span stands with its style, ``style<text>``, as a screen has it."""
+
+    drawn = True
+
+    def _put(self, pairs: list[tuple[str, str]]) -> None:
+        self._write("".join(f"{style}<{text}>" if style else text for text, style in pairs) + "\n")
+
+
+def marked(write: Write) -> str:
+    out = io.StringIO()
+    write(Marked(out, 120))
+    return out.getvalue()
+
+
 def drawn(write: Write, width: int, encoding: str) -> str:
     console = Console(file=io.TextIOWrapper(io.BytesIO(), encoding), width=width,
                       force_terminal=True, color_system=None)  # fmt: skip
     return "".join(segment.text for segment in drawing.segments(console, console.options, write))
 
 
-def pages(result: Result) -> Iterator[tuple[str, str]]:
-    """Each way to write *result*, and what is written."""
+def pages(trace: Trace, result: Result) -> Iterator[tuple[str, str]]:
+    """Each way to write the *result* of *trace*, and what is written."""
 
     def whole(paper: Paper) -> None:
         summary.write_result(paper, result)
@@ -54,6 +70,13 @@ def pages(result: Result) -> Iterator[tuple[str, str]]:
     yield "a terminal of 70 columns", drawn(whole, 70, "utf-8")
     yield "its layouts with every border on 60 columns", plain(layouts, 60)
     yield "its layouts with every border on a terminal of 46", drawn(layouts, 46, "utf-8")
+
+    def calls(paper: Paper) -> None:
+        steps.write(paper, Replay(trace, get_kernel(result.kernel)))
+
+    yield "the whole with its styles", marked(whole)
+    yield "its steps on 60 columns", plain(calls, 60)
+    yield "its steps with their styles", marked(calls)
     yield "its processes on 50 columns", plain(processes, 50)
     yield "its processes on a terminal without Unicode", drawn(processes, 100, "ascii")
 
@@ -61,8 +84,8 @@ def pages(result: Result) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_result_is_written(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(HERE)
-    monkeypatch.setattr(summary, "MOST", 3)
+    monkeypatch.setattr(summary, "MOST", 5)
     trace = open_trace(name)
     result = replay(trace, get_kernel(trace.kernel or "post-patch"))
-    written = "".join(f"# {where}\n{text}\n" for where, text in pages(result))
+    written = "".join(f"# {where}\n{text}\n" for where, text in pages(trace, result))
     assert written == (HERE / f"{name}.txt").read_text(encoding="utf-8")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -83,6 +84,23 @@ def test_what_is_printed_is_what_is_kept(
     done = run(*arguments.split(), columns=80)
     check_golden(HERE / name, done.out, request.config.getoption("--update-golden"))
     assert (done.status, done.err) == (status, "")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.endswith(".txt")])
+def test_on_a_terminal_it_has_colours(
+    name: str, run: RunProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every style is one of the theme, and all that is said is said there too."""
+    status, arguments = CASES[name]
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    done = run(*arguments.split(), columns=80)
+    assert (done.status, done.err) == (status, "")
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", done.out)
+    assert len(shown) < len(done.out) or name.startswith("start")
+    words = re.findall(r"[A-Za-z]{3,}", (HERE / name).read_text(encoding="utf-8"))
+    assert set(words) - set(re.findall(r"[A-Za-z]{3,}", shown)) == set()
 
 
 def test_every_kept_file_has_a_case() -> None:
