@@ -76,7 +76,7 @@ def _nodes(nodemask: int | str, maxnode: int) -> int:
 def _policy(mode: int, mode_flags: int, nodes: int) -> Policy | int | None:
     """mpol_new() and mpol_set_nodemask(): a policy by value, None for the default, or -errno."""
     if mode == abi.MPOL_DEFAULT:
-        return -abi.EINVAL if nodes or mode_flags else None
+        return -abi.EINVAL if nodes else None
     user = mode_flags & (_STATIC | _RELATIVE)
     if mode == abi.MPOL_PREFERRED and not nodes:
         return -abi.EINVAL if user else (abi.MPOL_LOCAL, 0, 0)

@@ -83,7 +83,8 @@ def _check_target(remap: Remap) -> int:
         return -abi.EINVAL
     if remap.flags & abi.MREMAP_DONTUNMAP and remap.old_len != new_len:
         return -abi.EINVAL
-    if remap.addr + remap.old_len > new_addr and new_addr + new_len > remap.addr:
+    old_end = (remap.addr + remap.old_len) & abi.ULONG_MAX  # which may have gone round
+    if old_end > new_addr and new_addr + new_len > remap.addr:
         return -abi.EINVAL
     return 0 if mm.world.map_count_anew else _check_old_count(mm)
 
@@ -248,6 +249,8 @@ def _remap_to(remap: Remap, prepared: bool) -> int:
         error = unmap(mm, remap.new_addr, remap.new_addr + remap.new_len)
         if error:
             return error
+        if prepared and mm.vmas.at(remap.addr) is None:
+            return -abi.EFAULT
     if remap.old_len > remap.new_len:
         shrunk = _shrink_in_place(remap)
         if shrunk < 0:
