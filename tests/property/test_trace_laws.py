@@ -196,7 +196,7 @@ def test_a_mangled_trace_is_a_trace_or_a_trace_error(edits: list[tuple[int, int,
 def description(item: Event | Expectation) -> tuple[object, ...]:
     if isinstance(item, Expectation):
         return (item,)
-    return tuple(getattr(item, slot) for slot in Event.__slots__)
+    return item.__reduce__()
 
 
 ENTRIES = st.lists(

@@ -38,9 +38,7 @@ def _at_any_size(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def told(item: Item) -> object:
     """Everything that an item holds."""
-    if isinstance(item, Event):
-        return [(name, getattr(item, name)) for name in Event.__slots__]
-    return item
+    return item.__reduce__() if isinstance(item, Event) else item
 
 
 def read(trace: Trace) -> tuple[list[object], object, str]:

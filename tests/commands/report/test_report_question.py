@@ -105,12 +105,9 @@ events:
 
 
 def test_a_caller_parts_what_is_alike_otherwise() -> None:
-    class Called(Event):
-        __slots__ = ("caller",)
-
     def items() -> Iterator[Item]:
         for i, caller in enumerate(("malloc", "malloc", "dlopen")):
-            event = Called("mmap", (BASE + PAGE * i, PAGE, _RW, _ANON, -1, 0), "mmap", line=i)
+            event = Event("mmap", (BASE + PAGE * i, PAGE, _RW, _ANON, -1, 0), "mmap", line=i)
             event.caller = caller
             yield event
 
