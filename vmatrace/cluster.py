@@ -55,7 +55,8 @@ def each_of(
             while futures:
                 try:
                     done = futures.popleft().result()
-                except killed:
+                except (killed, AttributeError):
+                    # AttributeError: cfexecutor, of a result that went with its worker.
                     done = []
                     for path in chunks[0]:
                         try:

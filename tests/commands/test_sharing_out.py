@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,26 @@ def test_a_cluster_that_cannot_be_used_is_named(
     done = run("check", ".", "--on", f"dask:{address}")
     assert done.status == 2
     assert "Dask is not installed (expected: pip install 'vmatrace[dask]')" in done.err
+
+
+def test_a_result_that_went_with_its_worker_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """distributed.cfexecutor trips over the text that such a future holds."""
+    whole = Future.result
+    left = [1]
+
+    def result(self: Any, timeout: float | None = None) -> Any:
+        found: Any = whole(self, timeout)
+        if left[0] and isinstance(found, list):
+            left[0] = 0
+            raise AttributeError("'str' object has no attribute 'with_traceback'")
+        return found
+
+    monkeypatch.setattr(Future, "result", result)
+    inputs = [str(number) for number in range(40)]
+    assert list(cluster.each_of(str.upper, inputs, address, False, str)) == inputs
+    assert left == [0]
 
 
 @pytest.mark.parametrize("failures", [1, 2, 3])

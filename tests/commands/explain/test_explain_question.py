@@ -191,7 +191,7 @@ def _look_at_every_step(trace: Trace) -> None:
     since: dict[int, int | None] = dict.fromkeys(states)
     was = dict.fromkeys(states, NOTHING)
     for step in here.steps():
-        if step.pid != "main" or step.event.name == "exit_group":
+        if step.mm is not here.live("main") or step.event.name == "exit_group":
             continue
         for at, state in states.items():
             now = state_at(step.mm, at)
