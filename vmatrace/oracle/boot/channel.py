@@ -23,11 +23,11 @@ _REQUEST_HEAD, _REQUEST_TAIL, _ANSWER_HEAD, _ANSWER_TAIL = 0, 64, 128, 192
 _INDEX: Final = struct.Struct("<I")
 _WRAP: Final = 0xFFFFFFFF
 #: A guest that does not answer for so long does not answer any more.
-_SECONDS: Final = 60.0
+SECONDS: Final = 120.0
 #: The greeting says how the guest will answer.
 _GREETINGS: Final = {b"shared\n": True, b"serial\n": False}
 
-#: Says why there is no answer: "has not answered for 60 s", or None where the line is closed.
+#: Says why there is no answer: "has not answered for 120 s", or None where the line is closed.
 Silence = Callable[["str | None"], NoReturn]
 
 
@@ -75,11 +75,11 @@ class Channel:
             for i, words in enumerate(requests, 1)
         )
         if self.in_memory:
-            self._write(body + data, time.monotonic() + _SECONDS, _SECONDS)
+            self._write(body + data, time.monotonic() + SECONDS, SECONDS)
         else:
             self._send(body + data)
 
-    def receive(self, seconds: float = _SECONDS) -> bytes:
+    def receive(self, seconds: float = SECONDS) -> bytes:
         """The next answer. Waits for it at most *seconds*."""
         self.turns += 1
         deadline = time.monotonic() + seconds

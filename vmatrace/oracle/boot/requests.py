@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from vmatrace.oracle.boot.channel import Channel
+from vmatrace.oracle.boot.channel import SECONDS, Channel
 from vmatrace.oracle.errors import KernelDied, SandboxLost, Unavailable
 from vmatrace.oracle.ptrace import CONT, CallRun, check_first_stop
 
@@ -90,7 +90,7 @@ class Guest:
         return self._channel.receive() if seconds is None else self._channel.receive(seconds)
 
     def _take_run(self, words: tuple[int, ...]) -> tuple[tuple[int, ...], list[int]]:
-        seconds = 60.0
+        seconds = SECONDS
         if words[2] == CONT and words[6] == 3:
             seconds += words[9] / 1000  # pages to touch
         answer = self._channel.receive(seconds)
