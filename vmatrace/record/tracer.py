@@ -85,7 +85,7 @@ class Tracer:
         self._strict = False
         waiter.patient = lambda: self._escort.busy
         self._turns = Turns(self.tasks, recorder, self._resume, self._options, every)
-        waiter.late = self._turns.stillness.lose_patience
+        waiter.late = self._turns.lose_patience
         spool, cpus = recorder.spool, len(os.sched_getaffinity(0))
         # With more threads than that, the time is theirs.
         blocked = self._turns.blocked
@@ -253,12 +253,11 @@ class Tracer:
         elif event == stops.EXIT:
             self._exit(task)
         elif event == stops.STOP:
+            make_again(task)
             if sig in _STOPPING and not self._turns.frozen:
                 task.stopped, task.listening = False, True
                 stops.listen(task.tid)
             else:
-                if sig == signal.SIGTRAP:
-                    make_again(task)
                 self._resume(task)
         else:
             self._resume(task, sig)

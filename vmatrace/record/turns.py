@@ -33,6 +33,7 @@ class Turns:
     ) -> None:
         self.frozen = False
         self.blocked: set[AddressSpace] = set()
+        self._hurried: set[AddressSpace] = set()
         self.stillness = Stillness(tasks, recorder.settle, resume)
         self.unwatched = Unwatched(recorder, interrupt)
         self._tasks = tasks
@@ -60,8 +61,7 @@ class Turns:
                 and space.unwatched
                 and self.unwatched.must_wait(space, asks, hurry)
             ):
-                if not hurry:
-                    self.blocked.add(space)
+                (self._hurried if hurry else self.blocked).add(space)
                 return
             space.waiting.popleft()
             if task is not None and asks is not None:
@@ -85,6 +85,12 @@ class Turns:
         """Nobody stops: those may be waited for that others wait for."""
         while self.blocked:
             self.go_on(self.blocked.pop(), hurry=True)
+
+    def lose_patience(self) -> None:
+        """A tenth of a second has passed: who still waits for others tries again."""
+        self.stillness.lose_patience()
+        self.blocked |= self._hurried
+        self._hurried.clear()
 
     def release(self, task: Task) -> None:
         """*task* has made its call, or will not."""

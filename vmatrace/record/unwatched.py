@@ -62,7 +62,7 @@ class Unwatched:
             if not self._remains(space, other):
                 self._made(task, space)
             elif not (may_overtake(space, pending) and self._is_enclosed(space, other)):
-                if hurry and not task.interrupted:
+                if hurry:
                     self._hurry(task)
                 waits = True
         return waits
