@@ -193,3 +193,21 @@ def test_far_away_what_is_open_may_be_in_the_same_vma() -> None:
         pieces.add(page * PAGE, (page + 1) * PAGE, PRIVATE | WRITABLE | WRITTEN)
     assert pieces.has_open_near(100 * PAGE, 101 * PAGE)
     assert not pieces.has_open_near(102 * PAGE, 103 * PAGE)
+
+
+@given(st.lists(steps, max_size=30), pages, lengths, st.sampled_from((PRIVATE, WRITABLE)))
+def test_what_is_said_of_a_range_is_true_of_its_pages(
+    program: list[tuple[object, ...]], page: int, count: int, flag: int
+) -> None:
+    pieces, naive = Pieces(lambda file, change: None), Naive()
+    for step in program:
+        apply(pieces, naive, step)
+    start, end = page * PAGE, (page + count) * PAGE
+    flags = [naive.pages.get(at, (0, None))[0] for at in range(page, page + count)]
+    assert pieces.has_throughout(start, end, flag) == all(each & flag for each in flags)
+    found = [(at, stop) for at, (stop, _, _) in pieces.within(0, 1 << 40)]
+    assert len(pieces) == len(found)
+    over = [at for at, stop in found if at < start < stop or at < end < stop]
+    assert pieces.is_whole(start, end) == (not over)
+    beside = [(at, stop) for at, stop in found if stop == start or at == end]
+    assert pieces.beside(start, end) == [area for area in beside if area[0] in pieces.open]
