@@ -166,7 +166,7 @@ import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
 descriptor, events = libc.epoll_create1(0), ctypes.create_string_buffer(64)
 print("waits", flush=True)
-result = libc.epoll_wait(descriptor, events, 1, 1500)
+result = libc.epoll_wait(descriptor, events, 1, 5000)
 print(result, os.strerror(ctypes.get_errno()) if result < 0 else "")
 """
 
