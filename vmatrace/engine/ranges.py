@@ -37,6 +37,11 @@ class Ranges:
         low, high = self._overlapping(start, end)
         return [(max(a, start), min(b, end)) for a, b in self._items[low:high]]
 
+    def overlaps(self, start: int, end: int) -> bool:
+        """Whether a part lies in [start, end), which is not empty."""
+        low, high = self._overlapping(start, end)
+        return low < high
+
     def first(self, start: int, end: int) -> int | None:
         """The lowest address of [start, end) in the set."""
         parts = self.within(start, end)

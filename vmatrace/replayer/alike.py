@@ -37,7 +37,9 @@ class WatchedKernel(Kernel):
     """A model that notes which of *others* would have answered otherwise, from watch() on.
 
     ``agree`` are the keys of those that would not; *alone* is called when there are none any more.
-    Without *reasons* an answer does not count that only says why there was no merge.
+    Without *reasons* an answer does not count that only says why there was no merge. Answers to
+    *aside*, names of World, do not count either: ``noted`` gets the name each time one of the
+    others would have answered otherwise.
     """
 
     # Two of them are never one, even with the same features: each notes for itself.
@@ -45,6 +47,7 @@ class WatchedKernel(Kernel):
     __hash__ = object.__hash__
 
     agree: set[int]
+    noted: list[str]
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class WatchedKernel(Kernel):
         others: Mapping[int, Kernel],
         alone: Callable[[], None] = lambda: None,
         reasons: bool = True,
+        aside: Sequence[str] = (),
     ) -> None:
         super().__init__(**vars(kernel))
         unlike: dict[str, set[int]] = {}
@@ -59,7 +63,8 @@ class WatchedKernel(Kernel):
             for name in kernel.features ^ other.features:
                 unlike.setdefault(name, set()).add(i)
         vars(self).update(others=others, unlike=unlike, agree=set(others), alone=alone, begun=False)
-        vars(self)["unseen"] = {"kernel"} if reasons else {"kernel", *REASONS}
+        unseen = {"kernel"} if reasons else {"kernel", *REASONS}
+        vars(self).update(unseen=unseen, aside=set(aside) - unseen, noted=[])
 
     def has(self, feature: Feature) -> bool:
         asked = vars(self)
@@ -88,7 +93,10 @@ class WatchedKernel(Kernel):
                     unlike.setdefault(name, set()).add(i)
         watched = type("World", (World,), {"__slots__": ()})
         for name, those in unlike.items():
-            setattr(watched, name, property(self._reader(watched, name, getattr(own, name), those)))
+            value = getattr(own, name)
+            aside = name in vars(self)["aside"]
+            read = self._noter(name, value) if aside else self._reader(watched, name, value, those)
+            setattr(watched, name, property(read))
         world.__class__ = watched
         vars(self)["begun"] = True
 
@@ -96,6 +104,13 @@ class WatchedKernel(Kernel):
         def read(_: World) -> bool:
             delattr(watched, name)  # who answers otherwise has gone: it is an attribute again
             self.part(those)
+            return value
+
+        return read
+
+    def _noter(self, name: str, value: bool) -> Any:
+        def read(_: World) -> bool:
+            self.noted.append(name)
             return value
 
         return read

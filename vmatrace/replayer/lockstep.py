@@ -37,6 +37,7 @@ class Lockstep:
         self._models: Sequence[Kernel] = ()
         self._ksm: bool | None = None
         self._reasons = True
+        self._aside: Sequence[str] = ()
         self._agree: list[set[int]] = [set() for _ in replays]
         self._sizes = [0] * len(replays)
         self._behind: dict[int, int] = {}
@@ -45,18 +46,24 @@ class Lockstep:
 
     @classmethod
     def shared(
-        cls, trace: Trace, models: Sequence[Kernel], ksm: bool | None = None, reasons: bool = True
+        cls,
+        trace: Trace,
+        models: Sequence[Kernel],
+        ksm: bool | None = None,
+        reasons: bool = True,
+        aside: Sequence[str] = (),
     ) -> Lockstep:
         """*trace* under *models*; *ksm* as in Replay.
 
         Without *reasons* models part only in what calls return and in memory: why merges failed,
-        and how often for what, is then that of the first model of a run.
+        and how often for what, is then that of the first model of a run. By answers to *aside*
+        (WatchedKernel) nobody parts from the first run, where they are noted.
         """
         if not can_see():
             return cls(trace, [Replay(trace, model, ksm) for model in models])
         self = cls(trace, ())
         self.of = [0] * len(models)
-        self._models, self._ksm, self._reasons = models, ksm, reasons
+        self._models, self._ksm, self._reasons, self._aside = models, ksm, reasons, aside
         self._begin(range(len(models)))
         return self
 
@@ -143,7 +150,7 @@ class Lockstep:
         first, *others = models
         asked = WatchedKernel(
             self._models[first], {other: self._models[other] for other in others},
-            reasons=self._reasons,
+            reasons=self._reasons, aside=() if self.runs else self._aside,
         )  # fmt: skip
         for model in models:
             self.of[model] = len(self.runs)

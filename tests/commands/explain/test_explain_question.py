@@ -20,6 +20,8 @@ from vmatrace.commands.explain.elsewhere import (
     GONE,
     ONE,
     RELEASES,
+    BorderPlace,
+    Elsewhere,
     predecessors,
 )
 from vmatrace.commands.explain.lives import KINDS, NOTHING, TOUCHING, state_at
@@ -492,3 +494,60 @@ def test_a_program_that_could_not_be_executed_changes_no_memory(
         said.append(run("explain", str(path), "0x11000", "--kernel", "6.18", "--no-models").out)
     assert "mprotect(0x11000, 4096, PROT_NONE)" in said[0]
     assert (said[0] == said[1]) == (result != "0")
+
+
+def _explain_every_address(trace: Trace, kernel: Kernel, ksm: bool | None) -> int:
+    """How many borders were answered without a replay of the models that merge otherwise."""
+    told = overview(trace, kernel, ksm=ksm)
+    elsewhere = Elsewhere(trace, kernel, ksm, few=True)
+    apart = elsewhere.apart
+    assert apart is not None
+    survey = Survey(elsewhere.watched, apart.see, elsewhere.steps())
+    few = 0
+    for border in told.borders:
+        place = BorderPlace(border.pid, border.address)
+        if not apart.reaches(*place):
+            few += 1
+            assert elsewhere.answers([place], survey)[place] == border.answer, place
+    return few
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 10_000), st.sampled_from(sorted(KERNELS)), st.sampled_from([None, True]))
+def test_where_models_are_not_apart_they_have_the_same(
+    index: int, kernel: str, ksm: bool | None
+) -> None:
+    calls = generate.generate("apart", index, 60)
+    trace = Trace("random", "", lambda: iter(calls), files=generate.files())
+    _explain_every_address(trace, get_kernel(kernel), ksm)
+
+
+def test_exhibits_are_mostly_answered_without_other_replays() -> None:
+    few = every = 0
+    for name in SHORT:
+        trace = load(name)
+        for kernel in (PRE, POST):
+            few += _explain_every_address(trace, kernel, None)
+            every += len(overview(trace, kernel, models=False).borders)
+    assert few > every // 2
+
+
+def test_a_border_where_models_merge_otherwise_is_looked_at_again() -> None:
+    """What fits between two that were written to apart goes to the one or to the other."""
+    trace = written(
+        """\
+a = mmap(0x10000000, 0x1000, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)
+fault(a, 1, PROT_WRITE)
+b = mmap(0x10002000, 0x1000, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)
+fault(b, 1, PROT_WRITE)
+mmap(0x10001000, 0x1000, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)
+"""
+    )
+    for kernel in KERNELS.values():
+        (border,) = overview(trace, kernel).borders
+        answer = border.answer
+        assert answer is not None
+        assert {verdict.state for verdict in answer.verdicts.values()} == {APART, ONE}
+        account = explain(trace, kernel, "", border.address)
+        assert account.lower is not None
+        assert account.lower.answer == answer

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from vmatrace.commands.explain.survey import Origin, Survey
+from vmatrace.engine.merge import RULES
 from vmatrace.kernels import KERNELS, Kernel, is_release
 from vmatrace.kernels.features import Feature
 from vmatrace.layout import Mapping
-from vmatrace.replayer.alike import can_see
+from vmatrace.replayer.alike import WatchedReplay, can_see
+from vmatrace.replayer.apart import Apart
 from vmatrace.replayer.lockstep import Lockstep
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
@@ -92,9 +94,11 @@ class Elsewhere:
     """What borders of a replay of *trace* under *kernel* are in replays under the other models.
 
     steps() come first, and are those of the replay ``watched``; what the borders are is asked then.
+    *few*: models that only merge otherwise are not replayed, and said to have what the watched one
+    has; they do where ``apart``, to which all steps have to be shown, does not reach.
     """
 
-    def __init__(self, trace: Trace, kernel: Kernel, ksm: bool | None) -> None:
+    def __init__(self, trace: Trace, kernel: Kernel, ksm: bool | None, few: bool = False) -> None:
         self._pairs = list(predecessors())
         self._switched = [
             (before, after, feature, added, before.switched([feature]))
@@ -110,7 +114,11 @@ class Elsewhere:
             key = model.features if uses is None else model.relevant(uses)
             models.setdefault(key, model)
             self._numbers[model.name] = numbers.setdefault(key, len(numbers))
-        self._models = Lockstep.shared(trace, list(models.values()), ksm, reasons=False)
+        self._models = Lockstep.shared(
+            trace, list(models.values()), ksm, reasons=False, aside=RULES if few else ()
+        )
+        watched = self.watched
+        self.apart = Apart(watched) if few and isinstance(watched, WatchedReplay) else None
         #: By the place of a run, what events returned that returned something else in the watched.
         self._moved: dict[int, dict[int, int]] = {}
         self._verdicts: list[dict[BorderPlace, BorderState]] = []

@@ -6,7 +6,7 @@ the cost of an event does not depend on how many VMAs or borders there are.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -92,11 +92,11 @@ class AddressLife:
     def see(self, step: Step) -> None:
         """Take in what the event did."""
         vma = step.mm.vmas.at(self.address)
-        placed = bool(step.decisions) and any(
-            d.start <= self.address < d.end and d.op in PLACING and step.result >= 0
-            for d in step.decisions
-        )
         seen = _look(vma)
+        placed = False
+        for d in step.decisions:
+            if d.start <= self.address < d.end and d.op in PLACING and step.result >= 0:
+                placed = True
         if seen == self._seen and not placed:
             return
         self._seen = seen
@@ -185,13 +185,15 @@ _Span = tuple[int, int]  # a VMA: its start and end
 class _Borders:
     """The borders of one address space as it was when it was last looked at.
 
-    ``spans`` are the VMAs, in order, and ``lives`` the addresses where two touch.
+    ``spans`` are the VMAs, in order, with their ``starts``, which are found faster among numbers;
+    ``lives`` the addresses where two touch.
     """
 
-    __slots__ = ("lives", "spans")
+    __slots__ = ("lives", "spans", "starts")
 
     def __init__(self, mm: Mm, moment: Moment | None) -> None:
         self.spans: list[_Span] = [(vma.start, vma.end) for vma in mm.vmas]
+        self.starts = [start for start, _ in self.spans]
         touching = _touching(self.spans)
         self.lives = {at: BorderLife(moment, NOTHING) for at in touching}
 
@@ -230,27 +232,27 @@ class _Borders:
 
     def _look(self, step: Step, low: int, high: int) -> None:
         """Compare the VMAs that overlap or touch [low, high]."""
-        spans, vmas = self.spans, step.mm.vmas
-        low, high = max(low - 1, 0), high + 1  # so that what touches overlaps
+        spans, starts, find = self.spans, self.starts, step.mm.vmas.find
+        low, high = low - 1 if low else 0, high + 1  # so that what touches overlaps
         while True:
-            first = bisect_left(spans, (low + 1,)) - 1
+            first = bisect_right(starts, low) - 1
             if first < 0 or spans[first][1] <= low:
                 first += 1
-            last = bisect_left(spans, (high,), first)
+            last = bisect_left(starts, high, first)
             old = spans[first:last]
+            if old:  # what they left may be anywhere in them
+                low, high = min(low, starts[first]), max(high, old[-1][1])
             now: list[_Span] = []
-            vma = vmas.find(low)
+            vma = find(low)
             while vma is not None and vma.start < high:
                 now.append((vma.start, vma.end))
                 vma = vma.next
             if old == now:
                 return
-            # A VMA that reaches further may have swallowed, or left, others out there.
-            ends = [(part[0][0], part[-1][1]) for part in (old, now) if part]
-            wider = min(low, *[start for start, _ in ends]), max(high, *[end for _, end in ends])
-            if wider == (low, high):
+            # A VMA that reaches further may have swallowed others out there: look again.
+            if not now or (now[0][0] >= low and now[-1][1] <= high):
                 break
-            low, high = wider
+            low, high = min(low, now[0][0]), max(high, now[-1][1])
         self._compare(step, first, last, now)
 
     def _compare(self, step: Step, first: int, last: int, now: list[_Span]) -> None:
@@ -260,6 +262,7 @@ class _Borders:
         low, high = max(first - 1, 0), last + 1
         old = spans[low:high]
         spans[first:last] = now
+        self.starts[first:last] = [start for start, _ in now]
         touching = _touching(spans[low : first + len(now) + 1])
         for start, _ in old[1:]:
             if start not in touching and start in lives:

@@ -28,7 +28,7 @@ from vmatrace.kernels import Kernel
 from vmatrace.layout import Mapping
 from vmatrace.notes import Notes
 from vmatrace.printable import Printable
-from vmatrace.replayer.result import Result
+from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace
 
@@ -187,7 +187,7 @@ def explain(
     Raises TraceError, UnknownName, NoAddress, Ended.
     """
     survey, watch, answers = _seen(
-        trace, kernel, ksm, where if isinstance(where, int) else None, models
+        trace, kernel, ksm, where if isinstance(where, int) else None, models, few=True
     )
     name, mm = _process(survey, pid)
     address = _address(survey, where)
@@ -324,17 +324,37 @@ _Answers = dict[BorderPlace, Answer]
 
 
 def _seen(
-    trace: Trace, kernel: Kernel, ksm: bool | None, address: int | None, models: bool
-) -> tuple[Survey, Watch, Callable[[list[BorderPlace]], _Answers]]:
-    """One reading of the trace: everything that is asked of it, under *kernel* and the others."""
+    trace: Trace, kernel: Kernel, ksm: bool | None, address: int | None, models: bool,
+    few: bool = False,
+) -> tuple[Survey, Watch, Callable[[list[BorderPlace]], _Answers]]:  # fmt: skip
+    """One reading of the trace: everything that is asked of it, under *kernel* and the others.
+
+    With *few* places in question, another reading if one is where models merge otherwise.
+    """
     if not models:
         replay = Replay(trace, kernel, ksm)
         watch = Watch(replay, address)
         return Survey(replay, watch.see), watch, lambda places: {}
-    elsewhere = Elsewhere(trace, kernel, ksm)
+    elsewhere = Elsewhere(trace, kernel, ksm, few)
+    apart = elsewhere.apart
     watch = Watch(elsewhere.watched, address)
-    survey = Survey(elsewhere.watched, watch.see, elsewhere.steps())
-    return survey, watch, lambda places: elsewhere.answers(places, survey)
+
+    def see(step: Step) -> None:
+        watch.see(step)
+        if apart is not None:
+            apart.see(step)
+
+    survey = Survey(elsewhere.watched, see, elsewhere.steps())
+
+    def answers(places: list[BorderPlace]) -> _Answers:
+        if apart is None or not any(apart.reaches(*place) for place in places):
+            return elsewhere.answers(places, survey)
+        everyone = Elsewhere(trace, kernel, ksm)
+        for _ in everyone.steps():
+            pass
+        return everyone.answers(places, survey)
+
+    return survey, watch, answers
 
 
 def _border(name: str, mm: Mm, at: int, watch: Watch, answers: _Answers) -> BorderAccount:
