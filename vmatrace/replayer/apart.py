@@ -13,8 +13,9 @@ from vmatrace import abi
 from vmatrace.calls import LIFE
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.ranges import Ranges
-from vmatrace.replayer.alike import WatchedReplay
+from vmatrace.replayer.alike import WatchedKernel
 from vmatrace.replayer.result import Step
+from vmatrace.replayer.run import Replay
 
 #: What these return, and which pages they change, does not depend on how pages are VMAs.
 _OF_PAGES: Final = frozenset({"mmap", "munmap", "mprotect", "madvise", "brk", "fault"})
@@ -25,14 +26,14 @@ _DRAWN: Final = 4
 
 
 class Apart:
-    """Where the others that a replay is watched for (WatchedKernel.noted) may be apart from it.
+    """Where the others that *kernel* notes (WatchedKernel.noted) may be apart from its *replay*.
 
     Each of its steps has to be shown, in order.
     """
 
-    def __init__(self, replay: WatchedReplay) -> None:
+    def __init__(self, replay: Replay, kernel: WatchedKernel) -> None:
         self._replay = replay
-        self._noted = replay.kernel.noted
+        self._noted = kernel.noted
         self._spaces = {"main": Ranges()}
         self._within = 0  # events where they may have been apart
         self.lost = False

@@ -155,16 +155,16 @@ class Replay:
 
     def step(self, event: Event) -> Step | None:
         """Replay one event; None where it is not modelled, which ``unsupported`` says."""
-        splits = self.world.splits
-        before = self._alive[event.pid]
+        world, pid, splits = self.world, event.pid, self.world.splits
+        before = self._alive[pid]
         bounds = (before.start_brk, before.brk)
         returned = self._execute(event)
         if returned is None:
             return None
+        made = self._counted() if world.decisions else []
         return Step(
-            self.result.events - 1, event, event.pid, returned, self._counted(),
-            self.world.splits - splits, self._alive.get(event.pid, before),
-            self._evaluated if event.symbolic else event.args, bounds,
+            self.result.events - 1, event, pid, returned, made, world.splits - splits,
+            self._alive.get(pid, before), self._evaluated if event.symbolic else event.args, bounds,
         )  # fmt: skip
 
     def _counted(self) -> list[MergeDecision]:

@@ -500,13 +500,12 @@ def _explain_every_address(trace: Trace, kernel: Kernel, ksm: bool | None) -> in
     """How many borders were answered without a replay of the models that merge otherwise."""
     told = overview(trace, kernel, ksm=ksm)
     elsewhere = Elsewhere(trace, kernel, ksm, few=True)
-    apart = elsewhere.apart
-    assert apart is not None
-    survey = Survey(elsewhere.watched, apart.see, elsewhere.steps())
+    apart = elsewhere.apart  # None where the engine is compiled: all models are replayed
+    survey = Survey(elsewhere.watched, apart.see if apart else None, elsewhere.steps())
     few = 0
     for border in told.borders:
         place = BorderPlace(border.pid, border.address)
-        if not apart.reaches(*place):
+        if apart is None or not apart.reaches(*place):
             few += 1
             assert elsewhere.answers([place], survey)[place] == border.answer, place
     return few

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from vmatrace.commands.explain.survey import Origin, Survey
 from vmatrace.engine.merge import RULES
 from vmatrace.kernels import KERNELS, Kernel, is_release
 from vmatrace.kernels.features import Feature
 from vmatrace.layout import Mapping
-from vmatrace.replayer.alike import WatchedReplay, can_see
+from vmatrace.replayer.alike import WatchedKernel, can_see
 from vmatrace.replayer.apart import Apart
 from vmatrace.replayer.lockstep import Lockstep
 from vmatrace.replayer.result import Step
@@ -117,8 +117,9 @@ class Elsewhere:
         self._models = Lockstep.shared(
             trace, list(models.values()), ksm, reasons=False, aside=RULES if few else ()
         )
-        watched = self.watched
-        self.apart = Apart(watched) if few and isinstance(watched, WatchedReplay) else None
+        under = self.watched.kernel
+        seen = few and isinstance(under, WatchedKernel)
+        self.apart = Apart(self.watched, cast(WatchedKernel, under)) if seen else None
         #: By the place of a run, what events returned that returned something else in the watched.
         self._moved: dict[int, dict[int, int]] = {}
         self._verdicts: list[dict[BorderPlace, BorderState]] = []

@@ -138,7 +138,7 @@ def _data(packed: str) -> tuple[str, str]:
     """
     if len(packed) <= _PLAIN:
         return "application/json", _inert(packed)
-    smaller = zlib.compress(packed.encode(), 9)
+    smaller = zlib.compress(packed.encode(), 6)  # 9 takes five times as long for a tenth less
     return "application/zlib;base64", base64.b64encode(smaller).decode()
 
 
