@@ -130,9 +130,13 @@ class Place:
             new = self.path / "new.json"
             new.unlink(missing_ok=True)
             options = ["--note-mutants", str(new)]
-            said = self.pytest([*options, *(again if kept else self.tests())], MUTANTS_NOTED="1")
-            if said.returncode or not new.exists():
-                sys.exit(f"{said.stdout[-4000:]}\n{self.path.name}: tests fail without a mutant")
+            options += again if kept else self.tests()
+            said = self.pytest(options, MUTANTS_NOTED="1")
+            if not new.exists():
+                sys.exit(said.stdout[-4000:])
+            if said.returncode:  # which need what is not here, or a machine of their own
+                left = re.findall(r"^(?:FAILED|ERROR) (\S+)", said.stdout, re.MULTILINE)
+                print(f"{self.path.name:10} without {', '.join(left)}", flush=True)  # noqa: T201
             tests = kept.get("tests", {}) | self.load("new.json")
             self.save("notes.json", {"files": self.files, "tests": tests})
         return dict(self.load("notes.json")["tests"])
@@ -161,20 +165,21 @@ class Place:
         wanted = {test.partition("::")[0] for tests in trials.values() for test in tests}
         options = ["--try-mutants", str(self.save("trials.json", trials))]
         options += ["--verdicts-mutants", str(file), "--jobs-mutants", str(jobs)]
-        said = self.pytest([*options, *sorted(wanted)]) if wanted else None
+        said = self.pytest(["-x", *options, *sorted(wanted)]) if wanted else None
         known = _read(file)
         # What runs while modules are imported ran before the process became the mutant.
         early = [name for name in names if not known.get(name) and _function(name) in imported]
         for name in early:
-            known[name] = self.pytest(self.tests(), MUTANT=name).returncode
+            known[name] = self.pytest(["-x", *self.tests()], MUTANT=name).returncode
         if said and not known.keys() >= trials.keys():
             sys.exit(said.stdout[-4000:])
         return known
 
     def pytest(self, options: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {name: value for name, value in os.environ.items() if name != "CI"}
+        always = ["-q", "-n0", "--assert=plain", "-p", "trial"]
         return subprocess.run(
-            [sys.executable, "-m", "pytest", "-xq", "-n0", "-p", "trial", *options],
+            [sys.executable, "-m", "pytest", *always, *options],
             cwd=self.path, env=environment | {"PYTHONPATH": str(HERE)} | variables, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip

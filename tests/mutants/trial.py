@@ -38,6 +38,7 @@ class Note(NamedTuple):
 
 _took: Final[dict[str, float]] = {}
 _notes: Final[dict[str, Note]] = {}
+_failed: Final[set[str]] = set()
 #: What a fixture calls is called for each test that has it, also where it was set up for another.
 _fixtures: Final[dict[str, set[str]]] = {}
 
@@ -105,10 +106,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _notes[""] = Note(0, sorted(switch.called))
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """What fails without a mutant says nothing of one."""
+    if report.failed:
+        _failed.add(report.nodeid)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     file: Path | None = session.config.getoption("--note-mutants")
     if file:
-        file.write_text(json.dumps(_notes), encoding="utf-8")
+        passed = {test: note for test, note in _notes.items() if test not in _failed}
+        file.write_text(json.dumps(passed), encoding="utf-8")
 
 
 @pytest.hookimpl(tryfirst=True)
