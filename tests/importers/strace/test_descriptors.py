@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from vmatrace.importers.strace.descriptors import Names, Open, Table, follow
+from vmatrace.importers.strace.descriptors import Names, Open, Table, follow, guessed_file_system
 
 
 def table(calls: str) -> Table:
@@ -171,6 +171,20 @@ def test_a_path_that_is_shown_is_the_files_own_or_anothers(
     assert fd.file is not None
     assert fd.file.path == said
     assert made.of(3, None, names) is fd
+
+
+@pytest.mark.parametrize(
+    ("path", "fs"),
+    [
+        ("/lib/a.so", "ext4"), ("/dev/shm/x", "tmpfs"), ("/memfd:x (deleted)", "tmpfs"),
+        ("/SYSV00000000 1 (deleted)", "tmpfs"), ("/anon_hugepage (deleted)", "hugetlbfs"),
+        ("/dev/zero", "ext4"), ("/proc/self/mem", "proc"), ("/dev/hugepages/x", "hugetlbfs"), ("/dev/dri/card0", "legacy"), ("/devel/x", "ext4"),
+        ("anon_inode:[userfaultfd]", "legacy"), ("socket:[17]", "legacy"),
+        ("/secretmem (deleted)", "secretmem"), ("/dev/shmx", "legacy"),
+    ],
+)  # fmt: skip
+def test_a_path_says_on_what_a_file_is(path: str, fs: str) -> None:
+    assert guessed_file_system(path) == fs
 
 
 def test_a_file_that_is_mapped_keeps_the_name_that_it_had() -> None:
