@@ -178,7 +178,8 @@ def test_a_path_that_is_shown_is_the_files_own_or_anothers(
     [
         ("/lib/a.so", "ext4"), ("/dev/shm/x", "tmpfs"), ("/memfd:x (deleted)", "tmpfs"),
         ("/SYSV00000000 1 (deleted)", "tmpfs"), ("/anon_hugepage (deleted)", "hugetlbfs"),
-        ("/dev/zero", "ext4"), ("/proc/self/mem", "proc"), ("/dev/hugepages/x", "hugetlbfs"), ("/dev/dri/card0", "legacy"), ("/devel/x", "ext4"),
+        ("/dev/zero", "ext4"), ("/proc/self/mem", "proc"), ("/dev/hugepages/x", "hugetlbfs"),
+        ("/dev/dri/card0", "legacy"), ("/devel/x", "ext4"),
         ("anon_inode:[userfaultfd]", "legacy"), ("socket:[17]", "legacy"),
         ("/secretmem (deleted)", "secretmem"), ("/dev/shmx", "legacy"),
     ],
