@@ -20,10 +20,11 @@ import pytest
 from program import ROOT, RunProgram
 
 import vmatrace
+from vmatrace.commands.audit.pages import as_csv
 from vmatrace.commands.audit.pages.classes import KsmSettings, Sharing, sharing, zeros
 from vmatrace.commands.audit.pages.contents import PAGE_SIZE, AnonymousPages, Digester, Pace
-from vmatrace.commands.audit.pages.cost import STEP, added
-from vmatrace.commands.audit.pages.question import estimate
+from vmatrace.commands.audit.pages.cost import STEP, Added, added
+from vmatrace.commands.audit.pages.question import Contents, Estimate, estimate
 from vmatrace.commands.audit.snapshot import open_snapshot
 from vmatrace.kernels import get_kernel
 from vmatrace.layout import parse_layout
@@ -318,3 +319,31 @@ def test_what_does_not_go_together_is_refused(
     done = run("audit", *arguments)
     assert (done.status, done.out) == (2, "")
     assert message in " ".join(done.err.split())
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_only_several_processes_have_a_row_for_all_together(processes: int) -> None:
+    one = sharing([2, 3], 1.0, ALL)
+    made = [
+        Contents(
+            pid=7 + n, name="db", pages=10, read=8, unread=1, zeros=2, swapped=1, sharing=one,
+            vmas=5, max_map_count=65530, added=[Added("6.12", 3, 4)],
+        )
+        for n in range(processes)
+    ]  # fmt: skip
+    out = io.StringIO()
+    form = as_csv.form(out, 1)
+    form.write(Estimate(made, one, one, 0, 1.0, ALL))
+    form.finish()
+    rows = list(csv.DictReader(io.StringIO(out.getvalue())))
+    assert [row["pid"] for row in rows] == (["7"] if processes == 1 else ["7", "8", ""])
+    first, last = rows[0], rows[-1]
+    assert (first["process"], first["page_size"], first["max_map_count"]) == ("db", "4096", "65530")
+    assert (last["model"], last["merged"], last["saved"], last["saved_error"]) == (
+        "6.12", "5", "3", "0"
+    )  # fmt: skip
+    columns = {"pages": 10, "read": 8, "unread": 1, "zeros": 2, "swapped": 1, "vmas": 5}
+    columns |= {"added_likely": 3, "added_most": 4}
+    assert {name: int(first[name]) for name in columns} == columns
+    together = {name: value * processes for name, value in columns.items()}
+    assert {name: int(last[name]) for name in columns} == together

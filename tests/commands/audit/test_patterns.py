@@ -371,3 +371,11 @@ def test_a_map_of_the_largest_size_is_looked_at_within_reason() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 400 * len(layout)
+
+
+def test_nothing_to_save_is_said(tmp_path: Path, run: RunProgram) -> None:
+    text = Text().add(4 * K).add(4 * K, "r--p", "rd mr mw me ac", gap=M).text
+    (tmp_path / "smaps").write_text(text)
+    done = run("audit", str(tmp_path / "smaps"), "-k", "6.12")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines()[-1] == "No neighbours that look alike are apart."

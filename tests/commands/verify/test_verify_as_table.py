@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from vmatrace.commands.verify import as_json, as_table
 from vmatrace.commands.verify.question import Outcome
 from vmatrace.kernels import FEATURES, KERNELS
 from vmatrace.layout import Mapping, parse_layout
+from vmatrace.oracle import KernelDied
 from vmatrace.render.paper import Paper
 from vmatrace.search.generate import files, generate
 from vmatrace.search.reduction import used_files
@@ -147,3 +149,46 @@ def test_the_first_difference_is_found_walking_together() -> None:
     assert first_difference(OURS, THEIRS) == (0, "end")
     assert first_difference(OURS[:1], OURS) == (1, "number of VMAs")
     assert first_difference(OURS, OURS[:1] + OURS[2:]) == (1, "start")
+
+
+def test_the_sum_of_a_campaign_is_one_object() -> None:
+    """Its verdict, and whatever there is of a mismatch or a dead kernel."""
+    total = Total(Campaign("beef", 7, 50, KERNELS["6.18"]))
+    total.programs, total.events, total.cut, total.seconds = 7, 350, 2, 1.23456
+    counted = {
+        "format": "vmatrace-verify/1", "kernel": "6.18", "seed": "beef", "programs": 7,
+        "events": 350, "cut": 2, "seconds": 1.235,
+    }  # fmt: skip
+    nothing = {"program": None, "exhibit": None, "mismatch": None, "died": None}
+    assert written(Outcome(total)) == {**counted, "verdict": "exact", **nothing}
+    total.failed = 3
+    total.died = KernelDied("panicked", ["BUG: at mm/mmap.c", "---[ end"])
+    assert written(Outcome(total)) == {
+        **counted, **nothing, "verdict": "died", "program": 3,
+        "died": {"how": "panicked", "console": ["BUG: at mm/mmap.c", "---[ end"]},
+    }  # fmt: skip
+    total.died = None
+    assert written(Outcome(total)) == {**counted, **nothing, "verdict": "mismatch", "program": 3}
+
+
+def test_a_verdict_and_a_mismatch_are_one_object() -> None:
+    assert written(Verdict("two", "2.yaml", "6.18", 0, None, "it wants another kernel")) == {
+        "format": "vmatrace-verify/1", "trace": "two", "path": "2.yaml", "kernel": "6.18",
+        "verdict": "skipped", "events": 0, "skipped": "it wants another kernel", "mismatch": None,
+        "died": None,
+    }  # fmt: skip
+    found = written(Verdict("one", "1.yaml", "6.18", 2, mismatch("result")))["mismatch"]
+    layouts = {found.pop("model_layout")[0]["start"], found.pop("kernel_layout")[0]["start"]}
+    assert len(layouts) == 1
+    assert found == {
+        "index": 2, "line": EVENTS[2].line, "pid": "main", "call": EVENTS[2].text,
+        "field": "result", "modelled": 0x10000000000, "modelled_errno": None, "actual": -12,
+        "actual_errno": "ENOMEM",
+    }  # fmt: skip
+
+
+def written(answer: Outcome | Verdict) -> dict[str, Any]:
+    out = io.StringIO()
+    as_json.write(out, answer)
+    document: dict[str, Any] = json.loads(out.getvalue())
+    return document

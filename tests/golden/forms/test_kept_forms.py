@@ -16,6 +16,7 @@ HERE: Final = Path(__file__).parent
 RICH: Final = "tests/golden/forms/rich.yaml"
 SMAPS: Final = "tests/golden/audit/mixed.smaps"
 MAPS: Final = "tests/golden/audit/mixed.maps"
+SETUP: Final = "tests/golden/forms/setup.yaml"
 LIVES: Final = "tests/golden/forms/lives.yaml"
 MANY: Final = exhibit("ksm-many-maps")
 #: The status, and the arguments.
@@ -44,10 +45,13 @@ CASES: Final[dict[str, tuple[int, str]]] = {
     "explain.locked.txt": (0, f"explain {RICH} 0x30002000 -k 6.12 --no-models"),
     "explain.hole.txt": (1, f"explain {RICH} 0x50000000 -k 6.12 --no-models"),
     "export.c": (0, f"export c {exhibit('file-opened-twice')} -k 6.12 --layouts"),
+    "export.setup.c": (0, f"export c {SETUP} -k 6.12"),
     "export.ktap.c": (0, f"export ktap {MANY} -k 6.12"),
     "export.jsonl": (0, f"export jsonl {RICH} -k 6.12"),
     "lives.grown.txt": (0, f"explain {LIVES} 0x10000000 -k 6.12 --no-models"),
     "lives.grown.json": (0, f"explain {LIVES} 0x10000000 -k 6.12 --no-models --format json"),
+    "lives.childless.txt": (1, f"explain {LIVES} 0x10003000 -p c -k 6.12 --no-models"),
+    "lives.never.txt": (1, f"explain {LIVES} 0x10003000 -p d -k 6.12 --no-models"),
     "lives.unmapped.txt": (1, f"explain {LIVES} 0x10001000 -k 6.12 --no-models"),
     "lives.moved.txt": (0, f"explain {LIVES} 0x40000000 -k 6.12 --no-models"),
     "lives.away.txt": (1, f"explain {LIVES} 0x20000000 -k 6.12 --no-models"),

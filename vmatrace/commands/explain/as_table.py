@@ -195,10 +195,9 @@ def _call(moment: Moment | None) -> str:
 
 def _write_hole(paper: Paper, account: Account, place: str) -> None:
     paper.line((f"{place}: nothing is mapped there", "title"))
-    last = account.history[-1] if account.history else None
-    if account.before is not None and last is not None and last.after is None:
-        was = account.before
-        what = f"{layouts.address_range(was.start, was.end)} was there until {_call(last.last)}"
+    if account.before is not None:
+        was, gone = account.before, account.history[-1]
+        what = f"{layouts.address_range(was.start, was.end)} was there until {_call(gone.last)}"
         _write(paper, "before", what)
     else:
         _write(paper, "before", "nothing ever was")
