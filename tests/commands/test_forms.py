@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import importlib
 import inspect
+import io
 import json
 import os
 import re
@@ -256,3 +258,48 @@ def test_a_file_keeps_its_mode_its_links_and_its_names(run: RunProgram, tmp_path
     os.umask(mask)
     assert stat.S_IMODE(new.stat().st_mode) == 0o666 & ~mask
     assert sorted(os.listdir(tmp_path)) == ["file", "link", "new"]
+
+
+@pytest.mark.parametrize("across", [(), ("--across", "6.4..6.6")])
+def test_what_is_no_trace_has_a_row_of_its_own(
+    run: RunProgram, tmp_path: Path, across: tuple[str, ...]
+) -> None:
+    bad, none = tmp_path / "bad.yaml", tmp_path / "none.yaml"
+    bad.write_text("vmatrace: 1\nevents: [nosuch()]\n")
+    done = run("diff", ADJACENT, str(bad), str(none), *across, "--format", "csv")
+    assert done.status == 2
+    rows = [row for row in csv.DictReader(io.StringIO(done.out)) if row["path"] != ADJACENT]
+    told = [{key: value for key, value in row.items() if value} for row in rows]
+    outcome = {} if across else {"outcome": "error"}
+    assert told == [
+        {"path": str(bad), "line": "2", "message": "unknown call 'nosuch'", **outcome},
+        {"path": str(none), "message": "cannot be read: No such file or directory", **outcome},
+    ]
+
+
+@pytest.mark.parametrize("form", ["svg", "html-fragment", "sarif", "github", "gitlab"])
+def test_what_is_no_trace_is_told_by_forms_of_problems_and_left_out_of_pictures(
+    run: RunProgram, tmp_path: Path, form: str
+) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("vmatrace: 1\nevents: [nosuch()]\n")
+    alone = run("diff", ADJACENT, "--format", form)
+    both = run("diff", ADJACENT, str(bad), "--format", form)
+    assert (alone.status, both.status) == (1, 2)
+    assert "unknown call 'nosuch'" in both.err
+    problems = form in ("sarif", "github", "gitlab")
+    assert ("unknown call 'nosuch'" in both.out) == problems
+    assert "unknown call" not in alone.out
+
+
+def test_the_script_for_a_tracer_is_of_an_architecture(run: RunProgram) -> None:
+    texts = {arch: run("import", "--script", "bpftrace", "--arch", arch).out for arch in
+             ("x86_64", "aarch64")}  # fmt: skip
+    assert texts["x86_64"] != texts["aarch64"]
+    assert all(f"vmatrace bpftrace 1 {arch}" in text for arch, text in texts.items())
+    assert run("import", "--script", "bpftrace").out == texts[os.uname().machine]
+    wrong = run("schema", "replai")
+    assert "no schema 'replai' (did you mean 'replay'?)" in wrong.err
+    strange = run("schema", "qqqqqq")
+    assert "no schema 'qqqqqq' (expected trace, " in strange.err
+    assert strange.status == wrong.status == 2

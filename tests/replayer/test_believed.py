@@ -17,7 +17,7 @@ from vmatrace.engine.world import World
 from vmatrace.kernels import get_kernel
 from vmatrace.replayer.believed import Checkpoint, settle
 from vmatrace.replayer.result import Result
-from vmatrace.replayer.run import replay
+from vmatrace.replayer.run import Replay, replay
 from vmatrace.trace.file import load_trace
 
 FIVE = "mmap(NULL, 5*PAGE_SIZE, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)"
@@ -300,3 +300,29 @@ def test_who_has_ended_is_no_process_any_more() -> None:
         "process_madvise(77, 0x1000, 1, MADV_COLD, 0) = -1 EFAULT",
     ], head="")  # fmt: skip
     assert result.diverged == 0, result.divergences
+
+
+def test_every_call_of_a_log_is_counted_and_those_that_fail_again() -> None:
+    """Those believed too; and where one parts from what was recorded, its number is said."""
+    grown = "brk(0x555555600000) = 0x555555559000"
+    refused = f"mprotect({A:#x}, 4096, PROT_NONE) = -1 EPERM"
+    calls = [
+        f"a = {FIVE} = {A:#x}",
+        grown,
+        refused,
+        "munlockall() = 0",
+        refused,
+        "munlockall() = 0",
+    ]
+    made = run(calls)
+    assert (made.events, made.errors, made.diverged) == (6, 2, 0)
+    text = "vmatrace: 1\npartial: true\nevents:\n" + "".join(f"  - {call}\n" for call in calls)
+    steps = list(Replay(load_trace(text.encode(), "t.yaml"), get_kernel("6.18")).steps())
+    assert [step.index for step in steps] == [0, 1, 2, 3, 4, 5]
+    assert [step.result for step in steps] == [step.event.recorded for step in steps]
+    unmapped = "mlock(0x10000000, 4096) = -1 EFAULT"
+    found = program([calls[0], grown, refused, unmapped, refused, unmapped])
+    assert [(d.index, d.recorded, d.modelled) for d in found.divergences] == [
+        (3, -14, -12), (5, -14, -12),
+    ]  # fmt: skip
+    assert (found.events, found.errors, found.believed) == (6, 4, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -17,6 +18,7 @@ from vmatrace.commands.audit.bill import Bill, KsmCounters
 from vmatrace.commands.audit.question import Audit, audit
 from vmatrace.commands.audit.snapshot import read
 from vmatrace.kernels import get_kernel
+from vmatrace.render import words
 from vmatrace.render.paper import Paper
 
 
@@ -113,3 +115,35 @@ def test_markdown_has_the_bill(tmp_path: Path, run: RunProgram) -> None:
     path.write_text(record(0, "mg", 8) + record(1, "mg", 4))
     said = run("audit", str(path), "--kernel", "6.12", "--format", "markdown").out
     assert "saves     12K merged" in said
+
+
+@pytest.mark.parametrize(
+    ("counters", "said"),
+    [
+        (
+            KsmCounters(1, 0, 1, 4096, True),
+            "1 page merged (4K); profit 4K, as the kernel reckons it",
+        ),
+        (
+            KsmCounters(3, 1, 5, -8192, None),
+            "3 pages merged (12K), 1 page of zeros (4K); profit -8K, as the kernel reckons it",
+        ),
+        (
+            KsmCounters(0, 2, 5, 0, False),
+            "0 pages merged (0B), 2 pages of zeros (8K); profit 0B, as the kernel reckons it",
+        ),
+    ],
+)
+def test_what_the_kernel_reckons_is_said(counters: KsmCounters, said: str) -> None:
+    found = look(record(0, "mg"), record(1, "mg"))
+    for ksmd in (True, False):
+        text = written(dataclasses.replace(found, bill=Bill(counters, None, 1, ksmd)))
+        state = {True: " (by default)", False: " (madvise alone)", None: ""}[counters.by_default]
+        lines = text.splitlines()
+        assert lines[:3] == ["", f"KSM{state}", f"  saves     {said}"]
+        stopped = "            ksmd is not running (/sys/kernel/mm/ksm/run): nothing more is merged"
+        assert (lines[3] == stopped) == (not ksmd)
+        pages = "1 page" if counters.tracked == 1 else "5 pages"
+        size = words.size(counters.records)
+        costs = f"1 VMA of 2, headroom {found.headroom}; {size} for ksmd's records of {pages}"
+        assert lines[-1] == f"  costs     {costs}"

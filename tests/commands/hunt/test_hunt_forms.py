@@ -7,10 +7,11 @@ import io
 import json
 
 from vmatrace.commands.hunt import as_json, as_table
-from vmatrace.commands.hunt.question import Hunted
+from vmatrace.commands.hunt.question import Hunted, starting_points, write
 from vmatrace.kernels import FEATURES
 from vmatrace.render.paper import Paper
 from vmatrace.search.finds import Find
+from vmatrace.trace.file import Trace
 
 FIND = Find(
     kind=("madvise", "merge"),
@@ -110,3 +111,35 @@ def test_json_has_all_of_it() -> None:
     }  # fmt: skip
     assert empty["ended"] is None
     assert (empty["finds"], empty["skipped"], empty["outputs"]) == ([], [], [])
+
+
+def test_each_find_has_a_file_of_its_own() -> None:
+    """Named by the first two causes and the call; a number tells those of one name apart."""
+    many = dataclasses.replace(FIND, causes=("a", "b", "c"), text="3")
+    finds = [FIND, UNKNOWN, FIND, ALONE, UNKNOWN, many, FIND]
+    found, put = dataclasses.replace(HUNT, finds=finds, paths=[]), []
+    write(found, "d", lambda path, text: put.append((path, text)))
+    stem = "ksm-before-merge-ksm-late-check-before-hook-madvise"
+    assert found.paths == [
+        f"d/{name}.yaml" for name in (
+            stem, "unknown-madvise", f"{stem}-2", "fill-next-first-madvise", "unknown-madvise-2",
+            "a-b-madvise", f"{stem}-3",
+        )
+    ]  # fmt: skip
+    assert put == [(path, find.text) for path, find in zip(found.paths, finds, strict=True)]
+
+
+def test_what_no_program_can_start_from_is_left_out_with_the_reason() -> None:
+    calls = [f"munlock({4096 * n}, 4096) = 0" for n in range(100)]
+    whole = Trace.of(calls, name="whole")
+    large = dataclasses.replace(whole, page_size=16384, path="large.yaml")
+    partial = dataclasses.replace(whole, partial=True, path="log")
+    ((base, events),), skipped = starting_points([large, whole, partial])
+    assert skipped == [
+        "large.yaml: it has pages of 16384 bytes",
+        "log: it is partial, and shows not all that a process did",
+    ]
+    assert [event.args[0] for event in events] == [4096 * n for n in range(len(events))]
+    assert 10 <= len(events) <= 100
+    assert list(base.items()) == []
+    assert (base.name, base.notes) == ("whole", None)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vmatrace.commands.verify import as_json, as_table
-from vmatrace.commands.verify.question import Outcome
+from vmatrace.commands.verify.progress import Progress
+from vmatrace.commands.verify.question import OfRecording, Outcome, Played
+from vmatrace.commands.verify.words import death
 from vmatrace.kernels import FEATURES, KERNELS
 from vmatrace.layout import Mapping, parse_layout
 from vmatrace.oracle import KernelDied
@@ -185,6 +189,110 @@ def test_a_verdict_and_a_mismatch_are_one_object() -> None:
         "field": "result", "modelled": 0x10000000000, "modelled_errno": None, "actual": -12,
         "actual_errno": "ENOMEM",
     }  # fmt: skip
+
+
+def test_the_end_of_a_recording_counts_its_traces() -> None:
+    verdicts = [
+        Verdict("one", "one.yaml", "6.18", 7),
+        Verdict("two", "two.yaml", "6.18", 1, mismatch()),
+        Verdict("three", "three.yaml", "6.18", 0, None, "it is long"),
+    ]
+    out = io.StringIO()
+    paper = Paper(out, 100)
+    as_table.write_recording(paper, Played({"kernel": "6.18.44"}, verdicts, "6.18"))
+    as_table.write_recording(paper, Played({"kernel": "6.18.44"}, verdicts[:1], "6.18"))
+    as_table.write_recording(paper, Played({"kernel": "6.18.44"}, [verdicts[1]] * 2, "6.18"))
+    assert out.getvalue() == (
+        "3 traces recorded on 6.18.44: 8 events equal 6.18, 1 mismatch.\n"
+        "1 trace recorded on 6.18.44: 7 events equal 6.18, 0 mismatches.\n"
+        "2 traces recorded on 6.18.44: 2 events equal 6.18, 2 mismatches.\n"
+    )
+    out = io.StringIO()
+    for verdict in verdicts:
+        as_table.write_of_recording(Paper(out, 100), OfRecording(verdict))
+    assert "one.yaml" not in out.getvalue()
+    assert "mismatch  two.yaml" in out.getvalue()
+    assert "skipped   three.yaml" in out.getvalue()
+
+
+def test_the_form_writes_each_kind_of_answer() -> None:
+    out = io.StringIO()
+    form = as_table.form(out, 1)
+    campaign = Campaign("beef", 1, 50, KERNELS["6.18"])
+    features = KERNELS["6.18"].features
+    found = conclude({name: name in features for name in FEATURES})
+    verdict = Verdict("one", "one.yaml", "6.18", 7)
+    total = Total(campaign)
+    total.programs, total.events, total.cut, total.seconds = 1, 1234, 1, 2.0
+    for answer in (
+        campaign, Outcome(total), Played({"kernel": "k"}, [verdict], "6.18"), OfRecording(verdict),
+        found, verdict,
+    ):  # fmt: skip
+        form.write(answer)
+    form.finish()
+    lines = out.getvalue().splitlines()
+    assert lines[0] == ("Verifying 1 random program of about 50 events against 6.18, seed beef.")
+    assert lines[1] == (
+        "1,234 events in 1 program are exact; 1 program could not be run to the end (2.0 s, 617 "
+        "events/s)."
+    )
+    assert lines[2] == "1 trace recorded on k: 7 events equal 6.18, 0 mismatches."
+    assert lines[3] == "This kernel is nearest to the model 6.18."
+    assert lines[4] == "It differs from it in no feature that was probed."
+    assert lines[-1] == "exact     one.yaml: 7 events"
+    form.write(verdict)
+    form.finish()
+    assert out.getvalue().splitlines()[-2:] == [
+        "", f"2 exact, 0 mismatches, 0 skipped: 14 events on {verdict.where} equal 6.18."
+    ]  # fmt: skip
+
+
+def test_a_kernel_that_died_has_its_last_words() -> None:
+    died = KernelDied("panicked", ["BUG: at mm/mmap.c", "\x1b[31mred"])
+    out = io.StringIO()
+    paper = Paper(out, 80)
+    as_table.write(paper, Verdict("one", "one.yaml", "6.18", 7, died=died))
+    as_table.write(paper, Verdict("one", "one.yaml", "6.18", 0, died=died))
+    console = "\n    BUG: at mm/mmap.c\n    \\x1b[31mred\n\n"
+    assert out.getvalue() == (
+        f"died      one.yaml\n          after 7 events the kernel panicked\n{console}"
+        f"died      one.yaml\n          the kernel panicked\n{console}"
+    )
+    assert death(died) == "the kernel panicked\n    BUG: at mm/mmap.c\n    \\x1b[31mred"
+    total = Total(Campaign("beef", 7, 50, KERNELS["6.18"]))
+    total.failed, total.died = 3, died
+    as_table.write_outcome(Paper(out := io.StringIO(), 80), Outcome(total))
+    assert out.getvalue().startswith(
+        "0 events in 0 programs are exact (0.0 s, 0 events/s).\n"
+        f"In program 3 the kernel panicked.\n{console}It was exact when it was run again: "
+    )
+
+
+def test_how_far_a_campaign_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar after the first second, on a terminal alone."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for stream, shows in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "100")
+        campaign = Campaign("beef", 70, 50, KERNELS["6.18"])
+        total = Total(campaign)
+        with Progress(campaign) as bar:
+            total.seconds = 0.99
+            bar.reached(total)
+            assert stream.getvalue() == ""
+            total.programs, total.events, total.seconds = 35, 3000, 1.0
+            bar.reached(total)
+            total.events, total.seconds = 6000, 1.5
+            bar.reached(total)
+            text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+            assert ("3,000 events/s" in text, "35/70" in text) == (shows, shows)
+            assert ("4,000 events/s" in text) == shows
+            assert text.count("events/s") == 2 * shows
 
 
 def written(answer: Outcome | Verdict) -> dict[str, Any]:

@@ -80,6 +80,21 @@ CASES: Final[dict[str, tuple[int, str]]] = {
 }
 
 
+def test_of_saved_results_the_steps_are_told_too(
+    run: RunProgram, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """In as many words as they have: what a merge left, and what a refused neighbour differs in."""
+    sides = []
+    for side, kernel in (("--from", "6.12"), ("--to", "post-patch")):
+        file = tmp_path / f"{kernel}.json"
+        file.write_text(run(*f"replay {RICH} -k {kernel} --steps --format json".split()).out)
+        sides += [side, str(file)]
+    done = run("diff", RICH, "--steps", *sides, columns=80)
+    text = done.out.replace(f"{tmp_path}/", "")
+    check_golden(HERE / "diff.saved.txt", text, request.config.getoption("--update-golden"))
+    assert (done.status, done.err) == (1, "")
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_printed_is_what_is_kept(
     name: str, run: RunProgram, request: pytest.FixtureRequest
@@ -109,4 +124,4 @@ def test_on_a_terminal_it_has_colours(
 
 def test_every_kept_file_has_a_case() -> None:
     kept = {path.name for path in HERE.iterdir() if path.suffix not in (".py", ".yaml")}
-    assert kept - {"__pycache__"} == set(CASES)
+    assert kept - {"__pycache__"} == {*CASES, "diff.saved.txt"}

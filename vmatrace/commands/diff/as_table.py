@@ -12,6 +12,7 @@ from vmatrace.commands.diff import sidebyside
 from vmatrace.commands.diff.answer import Did, Diff, EventDiff, ProcessDiff
 from vmatrace.commands.diff.words import COUNTS, change, labels, limits, reasons
 from vmatrace.commands.form import Form
+from vmatrace.engine.merge import Blocker
 from vmatrace.event import format_result
 from vmatrace.layout import FlagDifference, align, flag_differences
 from vmatrace.render import layouts, steps, words
@@ -181,14 +182,20 @@ def _recorded_sentences(event: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"merged with {steps.SIDES.get(merge['kind'], merge['kind'])}: now {place}", "good"
     for blocked in event["blocked"]:
         side = steps.SIDES.get(blocked["side"], blocked["side"])
-        why = "; ".join(_REASONS.get(code, code) for code in blocked["reasons"])
         flags = [words.flag(_CODES[c]) for c in blocked["flags"] if c in _CODES]
-        said = f"{why}: {', '.join(flags)}" if flags else why
-        yield f"not merged with {side}, at {blocked['address']:x}: {said}", "warning"
+        differing = f": {', '.join(flags)}" * bool(flags)
+        why = "; ".join(
+            _REASONS.get(code, code) + differing * (code == Blocker.FLAGS.code)
+            for code in blocked["reasons"]
+        )
+        yield f"not merged with {side}, at {blocked['address']:x}: {why}", "warning"
 
 
-#: Sentences by the codes that a saved event has.
-_REASONS: Final = {reason.code: sentence for reason, sentence in words.SENTENCES.items()}
+#: Sentences by the codes that a saved event has, which does not say whether both have an anon_vma.
+_REASONS: Final = {
+    **{reason.code: sentence for reason, sentence in words.SENTENCES.items()},
+    Blocker.ANON_VMA.code: "the one has not the anon_vma of the other",
+}
 _CODES: Final = abi.CODE_TO_VM_FLAG
 
 
