@@ -67,7 +67,7 @@ class Sheet(io.StringIO):
         self._made += segments
 
     def _drawn(self) -> Console:
-        self._console.print(Segments(self._made), end="", crop=False, soft_wrap=True)
+        self._console.print(Segments(self._made), end="", soft_wrap=True)
         return self._console
 
     def svg(self) -> str:

@@ -17,6 +17,7 @@ RICH: Final = "tests/golden/forms/rich.yaml"
 SMAPS: Final = "tests/golden/audit/mixed.smaps"
 MAPS: Final = "tests/golden/audit/mixed.maps"
 SETUP: Final = "tests/golden/forms/setup.yaml"
+ALIKE: Final = "tests/golden/forms/alike.yaml"
 LIVES: Final = "tests/golden/forms/lives.yaml"
 MANY: Final = exhibit("ksm-many-maps")
 #: The status, and the arguments.
@@ -64,6 +65,7 @@ CASES: Final[dict[str, tuple[int, str]]] = {
     "lives.report.txt": (0, f"report {LIVES} --from 6.12 --to 6.18 --ksm"),
     "lives.diff.json": (1, f"diff {LIVES} --from 6.12 --to 6.18 --ksm --format json"),
     "replay.txt": (1, f"replay {RICH} --why all"),
+    "replay.alike.txt": (0, f"replay {ALIKE} --why all"),
     "replay.steps.txt": (1, f"replay {RICH} --steps"),
     "replay.steps.json": (1, f"replay {RICH} --steps --format json"),
     "replay.summary.txt": (1, f"replay {RICH} --summary"),
