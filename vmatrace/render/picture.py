@@ -71,8 +71,11 @@ class Sheet(io.StringIO):
         return self._console
 
     def svg(self) -> str:
-        """A terminal with all of it."""
-        return self._drawn().export_svg(title="vmatrace", code_format=_SVG)
+        """A terminal with all of it, as wide as its longest line where that does not break."""
+        console = self._drawn()
+        longest = max(map(Segment.get_line_length, Segment.split_lines(self._made)), default=0)
+        console.width = max(console.width, longest)
+        return console.export_svg(title="vmatrace", code_format=_SVG)
 
     def fragment(self) -> str:
         """An element of HTML for a page of somebody's own, its styles in it."""
