@@ -35,6 +35,10 @@ CASES: Final[dict[str, tuple[int, str]]] = {
     "diff.steps.txt": (1, f"diff {RICH} --from 6.12 --to post-patch --steps"),
     "diff.steps.json": (1, f"diff {RICH} --from 6.12 --to post-patch --steps --format json"),
     "diff.absolute.txt": (0, f"diff {RICH} --from 6.12 --to post-patch --absolute --no-ksm"),
+    "diff.across.txt": (1, f"diff {RICH} {MANY} --across 6.4..6.18"),
+    "diff.across.csv": (1, f"diff {RICH} {MANY} --across 6.16..6.18 --format csv"),
+    "diff.across.json": (1, f"diff {RICH} {LIVES} --across 6.16..6.18 --format json"),
+    "diff.across.md": (1, f"diff {RICH} {MANY} --across 6.16..6.18 --format markdown"),
     "diff.csv": (1, f"diff {RICH} {MANY} --from 6.12 --to post-patch --format csv"),
     "diff.md": (1, f"diff {RICH} {MANY} --from 6.12 --to post-patch --format markdown"),
     "explain.all.txt": (0, f"explain {RICH} all -k 6.12 --no-models"),
@@ -97,6 +101,27 @@ def test_of_saved_results_the_steps_are_told_too(
     assert (done.status, done.err) == (1, "")
 
 
+PAGES: Final[dict[str, str]] = {
+    "diff.html": f"diff {RICH} {LIVES} --from 6.12 --to post-patch --ksm --format html",
+    "report.html": f"report {RICH} --from 6.12 --to post-patch --format html",
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_what_is_kept(
+    name: str, run: RunProgram, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Its tables, and what its scripts are given."""
+    file = tmp_path / "x.html"
+    done = run(*f"{PAGES[name]}={file}".split(), columns=80)
+    assert done.err == ""
+    page = file.read_text(encoding="utf-8")
+    parts = "<(noscript|h1|table|script)[^>]*>(?!'use strict').*?</\\1>"
+    found = [part[0] for part in re.finditer(parts, page, re.DOTALL)]
+    text = re.sub(r'"version":"[^"]*"', "", "\n".join(found)) + "\n"
+    check_golden(HERE / name, text, request.config.getoption("--update-golden"))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_printed_is_what_is_kept(
     name: str, run: RunProgram, request: pytest.FixtureRequest
@@ -126,4 +151,4 @@ def test_on_a_terminal_it_has_colours(
 
 def test_every_kept_file_has_a_case() -> None:
     kept = {path.name for path in HERE.iterdir() if path.suffix not in (".py", ".yaml")}
-    assert kept - {"__pycache__"} == {*CASES, "diff.saved.txt"}
+    assert kept - {"__pycache__"} == {*CASES, *PAGES, "diff.saved.txt"}
