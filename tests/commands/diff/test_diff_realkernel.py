@@ -12,7 +12,7 @@ from vmatrace.layout import parse_layout
 from vmatrace.oracle import KernelDied, OracleError, Unavailable
 from vmatrace.trace.file import Trace
 from vmatrace.verify.observed import Observed, SeenEvent
-from vmatrace.verify.setting import Skip
+from vmatrace.verify.skip import Skip
 
 BZIMAGE = "arch/x86/boot/bzImage"
 
