@@ -129,3 +129,40 @@ def test_the_name_of_the_file_says_the_form(run: RunProgram, tmp_path: Path) -> 
     wrong = run("audit", snapshot, "-k", "6.12", "--format", "csv", "-o", str(tmp_path / "x.html"))
     assert wrong.status == 2
     assert "is a name for html, not for csv" in wrong.err
+
+
+@pytest.mark.parametrize(("kinds", "said"), [(60, ""), (61, "And 1 smaller kind."), (63, "kinds.")])
+def test_so_many_kinds_are_on_the_page(
+    tmp_path: Path, run: RunProgram, kinds: int, said: str
+) -> None:
+    names = [f"/{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(kinds)]
+    rows = [
+        f"{0x100000 + 0x10000 * i:x}-{0x101000 + 0x10000 * i:x} r--p 0 fe:00 {i + 1} {name}\n"
+        "VmFlags: rd mr\n"
+        for i, name in enumerate(names)
+    ]
+    (tmp_path / "smaps").write_text("".join(rows))
+    page = Page(run("audit", str(tmp_path / "smaps"), "--format", "html").out)
+    told = " ".join(page.texts)
+    assert sum(name in page.texts for name in names) == 60
+    assert ("smaller kind" in told) == bool(said)
+    assert said in told
+
+
+@pytest.mark.parametrize("count", [50, 51])
+def test_so_many_audits_are_on_the_page(tmp_path: Path, run: RunProgram, count: int) -> None:
+    """Those nearest to their limits; the others have a row, too."""
+    names = [f"s{pages:02}" for pages in range(1, count + 1)]
+    for pages, name in enumerate(names, 1):
+        snapshot(tmp_path / name, pages)
+    out = run("audit", *(str(tmp_path / name) for name in names), "--format", "html").out
+    page = Page(out)
+    summaries = [Path(text).name for text in re.findall(r"<summary>([^<]*)</summary>", out)]
+    assert summaries == names[::-1][:50]
+    rows = re.findall(r'<a href="#audit-(\d+)">([^<]*)</a>', out)
+    assert [(int(number), Path(name).name) for number, name in rows] == [
+        (number, names[number - 1]) for number in range(count, 0, -1)
+    ]
+    more = [text for text in page.texts if "has them all" in text]
+    assert more == (["And 1 more; --format json has them all."] if count == 51 else [])
+    assert page.texts.count(f"{count} address spaces") == 1

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from vmatrace.commands.audit.patterns import PATTERNS
+from vmatrace.commands.audit.snapshot import read
+from vmatrace.commands.audit.watch import live
 from vmatrace.commands.audit.watch.as_table import write_state
 from vmatrace.commands.audit.watch.ratchet import Ratchet
-from vmatrace.commands.audit.watch.samples import About, Sample
+from vmatrace.commands.audit.watch.samples import IN_MEMORY, About, Sample, Samples
 from vmatrace.render.paper import Paper
 
 
@@ -91,3 +95,28 @@ def test_one_sample_has_no_curve_and_no_peak() -> None:
     assert "peak" not in shown(80, [sample(1, 10), sample(2, 10)], [])
     over = shown(80, [sample(1, 900), sample(3, 1001)], [])
     assert "1001 VMAs, 100.1% of 1000: leaves 0\n" in over
+
+
+def test_a_terminal_shows_the_state_and_how_it_ends() -> None:
+    out = io.StringIO()
+    with Samples(IN_MEMORY, About(7, "db", 1, "6.18")) as samples:
+        for number in (1, 3):
+            rows = "".join(
+                f"{i * 2 + 1:x}000-{i * 2 + 2:x}000 r--p 0 00:00 0 \n" for i in range(number)
+            )
+            samples.add(read(rows), 100.0 + number, 0.1, 1000)
+        live.write_live(Paper(out, 80), live._State(samples))
+        state = io.StringIO()
+        write_state(Paper(state, 80), samples.about, samples.taken, samples.cuts.ratchets())
+    assert out.getvalue() == state.getvalue() + "Ctrl-C ends with a summary\n"
+    assert "3 VMAs, 0.3% of 1000" in out.getvalue()
+
+
+def test_samples_further_apart_than_asked_for_are_worth_a_word(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    live._say_stretched(0.1234, 1.234)
+    assert capsys.readouterr() == (
+        "",
+        "vmatrace: note: reading takes 0.12 s of the kernel, so a sample is taken each 1.2 s\n",
+    )
