@@ -18,6 +18,7 @@ SMAPS: Final = "tests/golden/audit/mixed.smaps"
 MAPS: Final = "tests/golden/audit/mixed.maps"
 SETUP: Final = "tests/golden/forms/setup.yaml"
 ALIKE: Final = "tests/golden/forms/alike.yaml"
+CROWD: Final = "tests/golden/forms/crowd.yaml"
 LIVES: Final = "tests/golden/forms/lives.yaml"
 MANY: Final = exhibit("ksm-many-maps")
 #: The status, and the arguments.
@@ -35,6 +36,13 @@ CASES: Final[dict[str, tuple[int, str]]] = {
     "diff.steps.txt": (1, f"diff {RICH} --from 6.12 --to post-patch --steps"),
     "diff.steps.json": (1, f"diff {RICH} --from 6.12 --to post-patch --steps --format json"),
     "diff.absolute.txt": (0, f"diff {RICH} --from 6.12 --to post-patch --absolute --no-ksm"),
+    "crowd.diff.txt": (1, f"diff {CROWD} --from 6.12 --to post-patch"),
+    "crowd.explain.txt": (0, f"explain {CROWD} all --no-models"),
+    "crowd.replay.txt": (0, f"replay {CROWD} --summary"),
+    "crowd.report.csv": (0, f"report {CROWD} --from 6.12 --to post-patch --format csv"),
+    "crowd.report.json": (0, f"report {CROWD} --from 6.12 --to post-patch --format json"),
+    "crowd.report.txt": (0, f"report {CROWD} --from 6.12 --to post-patch"),
+    "crowd.whatif.txt": (0, f"whatif {CROWD}"),
     "diff.across.txt": (1, f"diff {RICH} {MANY} --across 6.4..6.18"),
     "diff.across.csv": (1, f"diff {RICH} {MANY} --across 6.16..6.18 --format csv"),
     "diff.across.json": (1, f"diff {RICH} {LIVES} --across 6.16..6.18 --format json"),
