@@ -120,9 +120,17 @@ def _notes(found: Estimate) -> list[str]:
     if found.share < 1:
         notes.append(f"{100 * found.share:g}% of the pages were read; the numbers are estimates.")
     if found.forked:
-        notes.append(f"{found.forked:,} pages are shared by fork(), and counted once together.")
+        forked = _pages(found.forked, "is", "are")
+        notes.append(f"{forked} shared by fork(), and counted once together.")
     if unread:
-        notes.append(f"{unread:,} pages could not be read, and are counted as unlike all others.")
+        counted = "counted as unlike all others"
+        notes.append(f"{_pages(unread, 'could', 'could')} not be read, and {counted}.")
     if swapped:
-        notes.append(f"{swapped:,} pages are swapped out, where ksmd does not look either.")
+        out = _pages(swapped, "is", "are")
+        notes.append(f"{out} swapped out, where ksmd does not look either.")
     return notes
+
+
+def _pages(count: int, one: str, many: str) -> str:
+    """So many pages with their verb."""
+    return f"1 page {one}" if count == 1 else f"{count:,} pages {many}"
