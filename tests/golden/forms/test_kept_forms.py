@@ -86,6 +86,16 @@ CASES: Final[dict[str, tuple[int, str]]] = {
     "report.json": (0, f"report {RICH} --from 6.12 --to post-patch --format json"),
     "report.txt": (0, f"report {RICH} --from 6.12 --to post-patch"),
     "shrink.txt": (0, f"shrink {RICH} --keep differs --from 6.12 --to post-patch -o /dev/null"),
+    "shrink.json": (
+        0,
+        f"shrink {RICH} --keep differs --from 6.12 --to 6.18 -o /dev/null --format json",
+    ),
+    "shrink.many.txt": (
+        0,
+        f"shrink {CROWD} --keep blocked>=2 -k 6.12 -o /dev/null",
+    ),
+    "shrink.out": (0, f"shrink {LIVES} --keep vmas>=4 -k 6.12"),
+    "start.crowd.txt": (0, f"{CROWD}"),
     "start.txt": (0, f"{RICH}"),
     "start.smaps.txt": (0, f"{SMAPS}"),
     "whatif.txt": (0, f"whatif {RICH} -k 6.12"),
