@@ -5,13 +5,19 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
 
 from vmatrace.commands.hunt import as_json, as_table
-from vmatrace.commands.hunt.question import Hunted, starting_points, write
-from vmatrace.kernels import FEATURES
+from vmatrace.commands.hunt.question import Bounds, Hunted, go_real, starting_points, write
+from vmatrace.kernels import FEATURES, get_kernel
 from vmatrace.render.paper import Paper
-from vmatrace.search.finds import Find
+from vmatrace.search.finds import Find, Ground
 from vmatrace.trace.file import Trace
+from vmatrace.verify.campaign import Campaign
 
 FIND = Find(
     kind=("madvise", "merge"),
@@ -143,3 +149,42 @@ def test_what_no_program_can_start_from_is_left_out_with_the_reason() -> None:
     assert 10 <= len(events) <= 100
     assert list(base.items()) == []
     assert (base.name, base.notes) == ("whole", None)
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(("real", "boot"), [("running", None), ("boot:/x/bzImage", "/x/bzImage")])
+def test_a_hunt_on_a_real_kernel_is_told_as_that_on_models(
+    monkeypatch: pytest.MonkeyPatch, first: bool, real: str, boot: str | None
+) -> None:
+    seen: list[object] = []
+
+    @contextmanager
+    def machine(image: str | None) -> Iterator[SimpleNamespace]:
+        seen.append(image)
+        yield SimpleNamespace(release="6.18.3")
+
+    class Hunt:
+        def __init__(self, campaign: Campaign, at: object, ground: Ground, front: bool) -> None:
+            assert (campaign.seed, campaign.programs, campaign.boot) == ("beef", 0, boot)
+            assert (campaign.kernel.name, campaign.asked, campaign.release) == (
+                "6.18", "6.18", "6.18.3",
+            )  # fmt: skip
+            assert front is first
+            assert campaign.events >= 8
+
+        def run(self, *bounds: object) -> SimpleNamespace:
+            seen.extend(bounds[:3])
+            return SimpleNamespace(
+                programs=5, seconds=1.5, finds=[FIND], interrupted=True, died=2, skipped=["x: y"],
+                ended="no room",
+            )  # fmt: skip
+
+    monkeypatch.setattr("vmatrace.oracle.boot.open_machine", machine)
+    monkeypatch.setattr("vmatrace.verify.realhunt.RealHunt", Hunt)
+    ground = Ground(get_kernel("6.12"), get_kernel("6.18"), "beef", worse=True)
+    found = go_real(ground, real, first, Bounds(7, 8.0, 9), lambda _: None)
+    assert seen == [boot, 7, 8.0, 9]
+    sides = ("6.18.3", "6.18") if first else ("6.18", "6.18.3")
+    assert found == Hunted(
+        *sides, "beef", 5, 1.5, [FIND], True, True, [], 2, ["x: y"], "no room"
+    )  # fmt: skip
