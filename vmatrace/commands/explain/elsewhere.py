@@ -6,10 +6,12 @@ border is looked for where the events that placed its two sides put them there.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, cast
 
+from vmatrace import abi
 from vmatrace.commands.explain.survey import Origin, Survey
 from vmatrace.engine.merge import RULES
 from vmatrace.kernels import KERNELS, Kernel, is_release
@@ -62,6 +64,9 @@ class BorderCause(NamedTuple):
 RELEASES: Final = tuple(name for name, kernel in KERNELS.items() if is_release(kernel))
 
 
+#: From here on a result is -errno.
+_ERRORS: Final = (1 << 64) - 4095
+
 #: Two models that are next to each other, a feature that one of them has and not the other, whether
 #: that is the second, and the first with it switched.
 _Switched = tuple[Kernel, Kernel, Feature, bool, Kernel]
@@ -88,6 +93,30 @@ def predecessors() -> Iterator[tuple[Kernel, Kernel]]:
             if changed and before.features ^ kernel.features == changed:
                 yield before, kernel
                 break
+
+
+class _Moved:
+    """What events of a run returned that returned something else in the watched one.
+
+    Of each two numbers: where a model places otherwise, all later calls may return otherwise.
+    """
+
+    def __init__(self, like: _Moved | None = None) -> None:
+        self._nths: array[int] = array("q", like._nths if like is not None else ())
+        self._results: array[int] = array("Q", like._results if like is not None else ())
+
+    def add(self, nth: int, result: int) -> None:
+        """The *nth* event, which is later than all before it, returned *result*."""
+        self._nths.append(nth)
+        self._results.append(result & abi.ULONG_MAX)
+
+    def get(self, nth: int) -> int | None:
+        """What the *nth* event returned, None where that was the same."""
+        i = bisect_left(self._nths, nth)
+        if i == len(self._nths) or self._nths[i] != nth:
+            return None
+        result = self._results[i]
+        return result - (1 << 64) if result >= _ERRORS else result
 
 
 class Elsewhere:
@@ -120,8 +149,8 @@ class Elsewhere:
         under = self.watched.kernel
         seen = few and isinstance(under, WatchedKernel)
         self.apart = Apart(self.watched, cast(WatchedKernel, under)) if seen else None
-        #: By the place of a run, what events returned that returned something else in the watched.
-        self._moved: dict[int, dict[int, int]] = {}
+        #: By the place of a run.
+        self._moved: dict[int, _Moved] = {}
         self._verdicts: list[dict[BorderPlace, BorderState]] = []
 
     @property
@@ -134,10 +163,10 @@ class Elsewhere:
         moved = self._moved
 
         def begin(place: int, old: int) -> None:
-            moved[place] = moved.get(old, {}).copy()
+            moved[place] = _Moved(moved.get(old))
 
         def otherwise(place: int, nth: int, result: int) -> None:
-            moved.setdefault(place, {})[nth] = result
+            moved.setdefault(place, _Moved()).add(nth, result)
 
         self._models.begin = begin
         return self._models.led(otherwise)
@@ -155,7 +184,7 @@ class Elsewhere:
                 origins[p] = found.get(p.address - 1), found.get(p.address)
         self._verdicts = []
         for number, run in enumerate(self._models.runs):
-            moved = self._moved.get(number, {})
+            moved = self._moved.get(number, _Moved())
             layouts = {process.pid: process.layout for process in run.result.processes}
             self._verdicts.append({
                 place: _look(place, sides, layouts.get(place.pid, []), moved)
@@ -189,7 +218,7 @@ class Elsewhere:
 
 def _look(
     place: BorderPlace, origins: tuple[Origin | None, Origin | None], layout: list[Mapping],
-    moved: dict[int, int],
+    moved: _Moved,
 ) -> BorderState:  # fmt: skip
     """What *place* is in a layout at the end of a replay in which those events *moved*."""
     below, above = origins
@@ -203,11 +232,11 @@ def _look(
     return BorderState(ONE if lower is upper else APART, upper)
 
 
-def _find(origin: Origin | None, address: int, moved: dict[int, int]) -> int:
+def _find(origin: Origin | None, address: int, moved: _Moved) -> int:
     """Where the byte at *address* is in a replay whose events *moved*; -1 for nowhere."""
-    if origin is None or origin.nth not in moved:
+    result = None if origin is None else moved.get(origin.nth)
+    if origin is None or result is None:
         return address
-    result = moved[origin.nth]
     return result + origin.offset if result >= 0 else -1
 
 
