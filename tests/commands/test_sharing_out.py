@@ -248,3 +248,14 @@ def test_a_process_is_audited_where_it_is(source: str, run: RunProgram) -> None:
     done = run("audit", source, "--on", "dask:tcp://127.0.0.1:1")
     assert done.status == 2
     assert "--on takes files: a process is one of this machine" in done.err
+
+
+@pytest.mark.parametrize("name", ["check", "diff", "report", "audit", "hunt"])
+def test_the_help_says_who_does_the_work(run: RunProgram, name: str) -> None:
+    text = " ".join(run(name, "--help").out.split())
+    assert "--jobs N How many processes to use. [default: as many as there are cores]" in text
+    assert (
+        "--on WHERE Who does the work: processes of this machine, or the workers of a Dask "
+        "cluster (dask:tcp://HOST:PORT; dask+send:… for workers that do not have the files). "
+        "[default: processes]"
+    ) in text

@@ -119,6 +119,27 @@ def test_of_saved_results_the_steps_are_told_too(
     assert (done.status, done.err) == (1, "")
 
 
+def test_words_that_only_a_saved_result_knows_are_told_as_they_are(
+    run: RunProgram, tmp_path: Path
+) -> None:
+    sides = []
+    for side, kernel in (("--from", "6.12"), ("--to", "post-patch")):
+        saved = run(*f"replay {RICH} -k {kernel} --steps --format json".split()).out
+        for ours, other in (
+            ('"side": ?"prev"', '"side":"elsewhere"'), ('"kind": ?"prev"', '"kind":"afar"'),
+            ('"anon-vma"', '"odd"'), ('"flags": ?\\["mg"\\]', '"flags":["zz"]'),
+        ):  # fmt: skip
+            saved = re.sub(ours, other, saved)
+        file = tmp_path / f"{kernel}.json"
+        file.write_text(saved)
+        sides += [side, str(file)]
+    done = run("diff", RICH, "--steps", *sides, columns=200)
+    assert (done.status, done.err) == (1, "")
+    assert "merged with afar: now 10000000-10006000" in done.out
+    assert "not merged with elsewhere, at 10004000: flags differ\n" in done.out
+    assert "not merged with the VMA after it, at 10004000: flags differ; odd\n" in done.out
+
+
 PAGES: Final[dict[str, str]] = {
     "diff.html": f"diff {RICH} {LIVES} --from 6.12 --to post-patch --ksm --format html",
     "report.html": f"report {RICH} --from 6.12 --to post-patch --format html",
