@@ -129,7 +129,7 @@ class Reader:
             self._line = number
             if handler is not None:
                 at = len(head) - len(name)
-                process = self._process(line[:at], number)
+                process = self._process(line[:at])
                 if process is not None:
                     handler(process, name, line[at:], number)
                     continue
@@ -170,7 +170,7 @@ class Reader:
         self._notes.events = self._given - self._notes.supplied
         return events
 
-    def _process(self, prefix: str, line: int) -> Process | None:
+    def _process(self, prefix: str) -> Process | None:
         """The process that a call behind *prefix* is of, None where that takes a closer look."""
         known = self._prefixes.get(prefix)
         if known is None:
