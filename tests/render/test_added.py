@@ -33,3 +33,9 @@ def test_without_an_edge_nothing_breaks() -> None:
     out = io.StringIO()
     Paper(out, None).add(Text("abcd " * 30), 2)
     assert out.getvalue() == "  " + ("abcd " * 30).rstrip() + "\n"
+
+
+def test_what_is_broken_fills_each_line() -> None:
+    paper = Paper(io.StringIO(), 24)
+    assert paper.broken("abcd " * 15) == [("abcd " * 5).rstrip()] * 3
+    assert paper.broken("abcd " * 14, 5) == [("abcd " * 4).strip(), *[("abcd " * 5).strip()] * 2]
