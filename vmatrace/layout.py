@@ -221,7 +221,8 @@ def parse_maps_line(text: str, line: int = 1) -> Mapping:
 
 def _read(text: str) -> Iterator[tuple[int, Mapping | None, str]]:
     """Line by line: its number, and the mapping it starts or the field of one that it holds."""
-    for number, line in enumerate(re.split(r"\r?\n", text), 1):
+    lines = re.split(r"\r?\n", text) if "\r" in text else text.split("\n")
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         if _SMAPS_FIELD.match(line):

@@ -31,10 +31,11 @@ _PERMS: Final = re.compile(r"[r-][w-][x-][ps]?\Z")
 
 def parse_snapshot(text: str) -> Layout:
     """The layout in *text*, of whichever form. Raises LayoutError with the line."""
-    lines = text.split("\n")
-    first = next(filter(str.strip, lines), "")
+    found = _NOT_BLANK.search(text)
+    first = found[0] if found else ""
     if _PROC.match(first) and not any(looks.match(first) for looks, _ in _FORMS):
         return parse_layout(text)  # as nearly always, and there may be a million lines
+    lines = text.split("\n")
     for looks, read in _FORMS:
         at = next((i for i, line in enumerate(lines) if looks.match(line)), None)
         if at is not None:
@@ -49,6 +50,7 @@ def is_snapshot(lines: list[str]) -> bool:
     return next((True for line in lines if _PROC.match(line)), False)
 
 
+_NOT_BLANK: Final = re.compile(r"[^\n]*\S[^\n]*")
 _PROC: Final = re.compile(
     r"[0-9a-f]{1,16}-[0-9a-f]{1,16} [r-][w-][x-][sp] [0-9a-f]{1,16} [0-9a-f]+:[0-9a-f]+ [0-9]+"
 )

@@ -5,10 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from program import RunProgram
+
+from vmatrace.commands.audit import snapshot
+from vmatrace.layout import LayoutError, parse_layout
 
 SMAPS = (
     "1000-2000 rw-p 00000000 00:00 0 \nAnonymous: 4 kB\nVmFlags: rd wr mr mw me ac \n"
@@ -82,3 +89,32 @@ def test_a_snapshot_that_is_too_large_says_how_to_read_it(
     status, _, err = run("audit", str(tmp_path / "x"))
     assert status == 2
     assert "VMATRACE_MAX_INPUT=BYTES raises it" in err
+
+
+@given(st.integers(0, 1 << 32))
+def test_counters_that_are_passed_over_hide_nothing(seed: int) -> None:
+    """Of this process' own smaps with other numbers, and lines of which some lack."""
+    rng = random.Random(seed)
+    text = re.sub(
+        r"(?m)^(Anonymous|KSM):.*$",
+        lambda line: f"{line[1]}: {rng.choice((0, 0, 4, 400)):8} kB",
+        Path("/proc/self/smaps").read_text(encoding="utf-8"),
+    )
+    for name in ("KSM", "VmFlags", "Anonymous"):
+        if not rng.randrange(4):
+            text = re.sub(rf"(?m)^{name}:.*\n", "", text)
+    lines = text.split("\n")
+    del lines[rng.randrange(len(lines))]
+    text = "\n".join(lines)
+    merged = [int(pages) for pages in re.findall(r"(?m)^KSM: +([0-9]+) kB$", text)]
+    try:
+        expected: object = parse_layout(text)
+    except LayoutError as error:
+        expected = str(error)
+    if isinstance(expected, str):
+        with pytest.raises(LayoutError, match=re.escape(expected)):
+            snapshot.read(text)
+        return
+    found = snapshot.read(text)
+    assert found.layout == expected
+    assert found.ksm == (sum(merged) << 10 if merged else None)

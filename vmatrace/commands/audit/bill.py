@@ -57,10 +57,9 @@ class Bill:
         return not (self.resident or self.apart or busy)
 
 
-def resident(text: str) -> int | None:
-    """Bytes merged, of a text of smaps; None where it has no KSM lines, as of older kernels."""
-    found = _KSM_LINE.findall(text)
-    return sum(map(int, found)) << 10 if found else None
+def resident(text: str) -> int:
+    """Bytes merged, of a text of smaps."""
+    return sum(map(int, _KSM_LINE.findall(text))) << 10
 
 
 def read_counters(pid: int) -> KsmCounters | None:

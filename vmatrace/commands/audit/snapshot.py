@@ -20,12 +20,16 @@ from vmatrace.layout import Layout, LayoutError
 from vmatrace.snapshots import is_snapshot, parse_snapshot
 
 _SYSCTL: Final = "/proc/sys/vm/max_map_count"
-# The page counters of smaps, three quarters of its text, that an audit has no use for.
+# The page counters of smaps, three quarters of its text, that an audit has no use for: all of an
+# unwritten VMA, of which no line has a V or, as those of mappings, a hyphen; and one by one.
+_COUNTERS_OF_UNWRITTEN: Final = re.compile(
+    r"^Size:[^V-]*?\nAnonymous: +0 kB\n(?:KSM: +0 kB\n|(?!KSM:))[^V-]*(?=VmFlags:)", re.MULTILINE
+)
 _COUNTERS: Final = re.compile(
     r"^(?:(?:Size|KernelPageSize|MMUPageSize|Rss|Pss|Pss_Dirty|Pss_Anon|Pss_File|Pss_Shmem|"
-    r"Shared_Clean|Shared_Dirty|Private_Clean|Private_Dirty|Referenced|KSM|LazyFree|AnonHugePages|"
+    r"Shared_Clean|Shared_Dirty|Private_Clean|Private_Dirty|Referenced|LazyFree|AnonHugePages|"
     r"ShmemPmdMapped|FilePmdMapped|Shared_Hugetlb|Private_Hugetlb|Swap|SwapPss|Locked|"
-    r"THPeligible|ProtectionKey):[^\n]*|Anonymous: +0 kB)\n",
+    r"THPeligible|ProtectionKey):[^\n]*|(?:Anonymous|KSM): +0 kB)\n",
     re.MULTILINE,
 )
 
@@ -60,13 +64,15 @@ class Snapshot:
 
 def read(text: str, source: str = "<text>", pid: int | None = None, process: str = "") -> Snapshot:
     """A snapshot from its text. Raises LayoutError."""
+    telling = _COUNTERS.sub("", _COUNTERS_OF_UNWRITTEN.sub("", text))
     try:
-        layout = parse_snapshot(_COUNTERS.sub("", text))
+        layout = parse_snapshot(telling)
     except LayoutError:
         layout = parse_snapshot(text)  # fails too, and knows the line
     known = all(mapping.flags_known for mapping in layout)
     counted = re.search(r"^ *(?:Address .* )?Anonymous[: ]", text, re.MULTILINE) is not None
-    return Snapshot(layout, known, counted, source, pid, process, bill.resident(text))
+    ksm = bill.resident(telling) if "\nKSM:" in text else None
+    return Snapshot(layout, known, counted, source, pid, process, ksm)
 
 
 class ForbiddenError(TraceError):
@@ -100,8 +106,7 @@ class TornError(TraceError):
 def _opened(source: SnapshotLike) -> Snapshot:
     path, data = _bytes(source)
     pid = _pid(path)
-    # A path in it may be in any encoding; it is only compared and shown.
-    text = "\n".join("\n".join(lines) for lines in lines_of([data])) + "\n"
+    text = _text(data)
     try:
         snapshot = read(text, path, pid, "" if pid is None else process_name(pid))
     except LayoutError as error:
@@ -118,6 +123,13 @@ def _opened(source: SnapshotLike) -> Snapshot:
         what = "no mapping in it (expected the text of /proc/PID/smaps or maps)"
         raise TraceError([Diagnostic(path, 0, 0, what)])
     return snapshot
+
+
+def _text(data: bytes) -> str:
+    """*data* line by line. A path in it may be in any encoding; it is only compared and shown."""
+    if data.endswith(b"\n") and data.isascii() and b"\r" not in data and b"\x1b" not in data:
+        return data.decode("ascii")  # as the lines say, in a tenth of the time
+    return "\n".join("\n".join(lines) for lines in lines_of([data])) + "\n"
 
 
 def _undressed(data: bytes, path: str) -> Snapshot | None:
