@@ -85,7 +85,7 @@ assert area > 0
 assert libc.mprotect(area, page, 3) == 0
 assert libc.mprotect(area, much, 3) == -1
 assert libc.mprotect(area + 2 * page, page, 3) == 0
-libc.munmap(ctypes.c_size_t(area + 4 * page), ctypes.c_size_t(much - 4 * page))
+libc.munmap(ctypes.c_size_t(area), ctypes.c_size_t(much))  # of two there is not always room
 area = libc.mmap(0, page, 3, 0x4022, -1, 0)
 assert area > 0
 assert libc.mremap(area, page, 8 * page, 1) > 0
