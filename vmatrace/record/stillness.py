@@ -15,6 +15,8 @@ from vmatrace.record import stops
 from vmatrace.record.tasks import AddressSpace, Hold, Pending, Task
 
 _WORD: Final = 1 << 64
+#: So many tenths of a second: a busy machine may not have let a thread stop yet.
+_PATIENCE: Final = 5
 _EINTR, _ERESTARTNOHAND = -4 % _WORD, -514 % _WORD
 
 
@@ -127,7 +129,7 @@ class Stillness:
             hold = space.hold
             assert hold is not None
             hold.late += 1
-            if hold.late == 1:
+            if hold.late < _PATIENCE:
                 continue
             owner = self._tasks.get(space.owner or 0)
             if owner is not None and owner.pending is not None:
