@@ -69,6 +69,14 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield found.scheduler_address
 
 
+@pytest.fixture(autouse=True)
+def _nobody_stays_connected() -> Iterator[None]:
+    """A client that outlives its command goes on to look for its scheduler."""
+    yield
+    instances: Any = distributed.Client._instances
+    assert {client.status for client in instances} <= {"closed"}
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("a", "b", "d"):

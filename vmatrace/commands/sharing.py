@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, Union
 
@@ -57,7 +57,7 @@ class Where(NamedTuple):
         work: Callable[[str], _Result],
         inputs: Sequence[str],
         died: Callable[[str], _Result],
-    ) -> Iterator[_Result]:
+    ) -> Generator[_Result, None, None]:
         """*work* of each of *inputs* in order; see workers.each_of()."""
         if not self.cluster:
             yield from workers.each_of(work, inputs, min(self.processes, len(inputs)), died)
@@ -76,7 +76,7 @@ def each_of(
     where: Where,
     alone: bool,
     watch: bool | None = None,
-) -> Iterator[_Result]:
+) -> Generator[_Result, None, None]:
     """*work* of each of *named* in order. *alone*: nothing else is printed meanwhile.
 
     What *work* is given beside a source says whether it may show how far it is (as *watch*, or
@@ -95,12 +95,11 @@ def each_of(
         watched = alone if watch is None else watch
         yield from (work(source, watched) for source in named)
         return
-    done = where.each_of(partial(_silently, work), paths, died)
-    if alone:
-        done = progress.counted(done, len(paths))
-    for source in named:
-        shared = isinstance(source, str) and source != "-"
-        yield next(done) if shared else work(source, False)
+    with closing(where.each_of(partial(_silently, work), paths, died)) as answers:
+        done = progress.counted(answers, len(paths)) if alone else answers
+        for source in named:
+            shared = isinstance(source, str) and source != "-"
+            yield next(done) if shared else work(source, False)
 
 
 def _silently(work: Callable[[Source, bool], _Result], path: str) -> _Result:

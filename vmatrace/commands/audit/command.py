@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -201,7 +202,7 @@ def _snapshots(
         fails = found.savable > 0 if fail_below is None else fail_below.fails(found)
         return DIFFERS if fails else OK
 
-    with out:
+    with closing(of_files), out:
         status = each_answer(asked, show, out.refuse)
     return lost.close(status)
 
