@@ -24,6 +24,7 @@ from vmatrace.commands import sharing
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
+CLIENTS: Any = distributed.Client._instances
 BAD = "vmatrace: 1\nevents: [munmap(1)]\n"
 GOOD = """\
 vmatrace: 1
@@ -73,8 +74,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def _nobody_stays_connected() -> Iterator[None]:
     """A client that outlives its command goes on to look for its scheduler."""
     yield
-    instances: Any = distributed.Client._instances
-    assert {client.status for client in instances} <= {"closed"}
+    assert {client.status for client in CLIENTS} <= {"closed"}
 
 
 @pytest.fixture
