@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from vmatrace import abi
@@ -135,7 +137,6 @@ def test_limits_are_those_that_are_set_and_others_stay() -> None:
     }
     for resource, name in resources.items():
         changed = limits.changed(resource, 99)
-        kept = {slot: 99 if slot == name else getattr(limits, slot) for slot in vars(limits)}
-        assert vars(changed) == kept
+        assert changed == replace(limits, **{name: 99})
         none = limits.changed(resource, abi.RLIM_INFINITY)
         assert getattr(none, name) == (abi.RLIM_INFINITY if name == "stack" else None)

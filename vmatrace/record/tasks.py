@@ -160,12 +160,12 @@ class Pending:
     ``size``: bytes of the segment of a shmat. ``watcher``: of an ioctl, the userfaultfd, and the
     memory that it is for. ``reach``: where it will work. ``result``: of a call that
     was made and is an event. ``disturbed``: others may have written meanwhile where that matters.
-    ``made``: of one that nobody waits for, it was.
+    ``made``: of one that nobody waits for, it was; ``doubtful``: maybe, its thread was killed.
     """
 
     __slots__ = (
-        "args", "birth", "disturbed", "event", "layout", "made", "name", "opened", "reach",
-        "result", "size", "watcher",
+        "args", "birth", "disturbed", "doubtful", "event", "layout", "made", "name", "opened",
+        "reach", "result", "size", "watcher",
     )  # fmt: skip
 
     def __init__(self, name: str, args: tuple[int, ...]) -> None:
@@ -174,7 +174,7 @@ class Pending:
         self.event: Event | None = None
         self.opened: Opened | None = None
         self.birth = 0
-        self.disturbed = self.made = False
+        self.disturbed = self.made = self.doubtful = False
         self.layout: Layout | None = None
         self.size = 0
         self.reach: list[Range] | None = None

@@ -453,6 +453,8 @@ class Tracer:
             # Killed on its way out of a call, which has been made all the same.
             result = stops.register(task.tid, self._calls.result, self._calls.registers)
             made = result not in (*_NOT_MADE, _ENOSYS)
+            if made and space.unwatched and result >= 0:
+                self._turns.unwatched.mapped(space, result, task.pending.args[1])
             self._recorder.leave(task, task.pending, result if made else None)
             self._recorder.left(task, task.pending)
         task.pending = None

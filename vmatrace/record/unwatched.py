@@ -41,10 +41,12 @@ class Unwatched:
         """
         space = task.process.space
         pending = space.unwatched.get(task)
-        if pending is None or pending.made:
+        if pending is None or pending.made or pending.doubtful:
             return
         if killed and self._remains(space, pending):
-            del space.unwatched[task]
+            # Or something new is there already, of the call that another is in.
+            pending.doubtful = True
+            self.flush(space)
         elif space.owner is None:
             self._made(task, space)
         else:
@@ -78,6 +80,8 @@ class Unwatched:
         for task, other in list(space.unwatched.items()):
             if other.made:
                 self._made(task, space)
+            elif other.doubtful and space.owner is None:
+                del space.unwatched[task]
 
     def end(self, space: AddressSpace) -> None:
         """All threads of *space* die: those that have not made their calls will not."""
