@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 #: Seconds to find the scheduler in.
 _PATIENCE: Final = 30
+#: So often a scheduler is asked that is too busy to greet properly.
+_TRIES: Final = 3
 #: As many workers as inputs are shared out for where there are none yet, or few.
 _FEWEST: Final = 8
 
@@ -92,16 +94,14 @@ def _executor(address: str) -> Iterator[tuple[Executor, int]]:
 
 def _connected(connect: Any, address: str) -> Any:
     """A client of the scheduler at *address*. Raises ClusterError."""
-    for last in (False, False, True):
+    for _ in range(_TRIES):
         try:
             return connect(address, timeout=_PATIENCE, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             raise ClusterError(f"no Dask scheduler at {address}: {error}") from None
         except AssertionError:
-            # Of a busy scheduler, whose first word came together with the next: once more.
-            if last:
-                raise ClusterError(f"the Dask scheduler at {address} is too busy") from None
-    raise AssertionError("the last time returns or raises")
+            continue  # of a busy scheduler, whose first word came together with the next
+    raise ClusterError(f"the Dask scheduler at {address} is too busy")
 
 
 def _agreeing(client: Any) -> int:
