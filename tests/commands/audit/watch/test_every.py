@@ -179,6 +179,48 @@ def test_ctrl_c_ends_it_with_a_summary_and_a_whole_file(
     assert child.process.poll() is None
 
 
+# Samples a process three times, with Ctrl-C at the nth line of what waits, for each n.
+_PRESSED = """
+import signal, sys, threading
+from vmatrace.commands.audit.watch import live
+from vmatrace.commands.audit.watch.samples import Samples
+
+def press(frame, what, _):
+    global left
+    if what == "line" and frame.f_code.co_filename in (live.__file__, threading.__file__):
+        left -= 1
+        if not left:
+            signal.raise_signal(signal.SIGINT)
+    return press
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+about, lines, ended = live.about(int(sys.argv[1])), 0, True
+while ended:
+    lines += 1
+    left, samples = lines, Samples(':memory:', about)
+    try:
+        sys.settrace(press)
+        ended = live.watch(samples, 0.001, 3, None, True)
+    except KeyboardInterrupt:  # before or after it looks at the signal itself
+        pass
+    finally:
+        sys.settrace(None)
+    if left > 0:
+        break  # it was never pressed
+    ended = True
+print(lines, len(samples.taken))
+"""
+
+
+def test_ctrl_c_ends_it_wherever_it_is(child: Child) -> None:
+    command = [sys.executable, "-c", _PRESSED, str(child.process.pid)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines, taken = map(int, done.stdout.split())
+    assert lines > 30
+    assert taken == 3
+
+
 def test_the_file_is_good_while_it_is_written_and_when_the_writer_is_killed(
     child: Child, tmp_path: Path, run: RunProgram
 ) -> None:

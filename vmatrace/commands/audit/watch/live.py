@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,8 +67,8 @@ def watch(
     begun = time.monotonic()
     taken = 0
     stretched = False
-    with _interruptible() as stop, _shown(quiet) as show:
-        while not stop.is_set():
+    with _interruptible() as stopped, _shown(quiet) as show:
+        while True:
             try:
                 sample = _sample(samples, limit)
             except (GoneError, EmptyError, ForbiddenError) as error:
@@ -87,8 +87,8 @@ def watch(
                 stretched = True
                 _say_stretched(samples.taken[-1].took, pause)
             begun += pause * max(-(-(time.monotonic() - begun) // pause), 1)
-            stop.wait(max(begun - time.monotonic(), 0))
-    return True
+            if stopped(max(begun - time.monotonic(), 0)):
+                return True
 
 
 def _sample(samples: Samples, limit: int | None) -> Sample | None:
@@ -123,17 +123,30 @@ def _say_stretched(took: float, pause: float) -> None:
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets; so that no sample is written by half."""
-    stop = threading.Event()
+def _interruptible() -> Iterator[Callable[[float], bool]]:
+    """What waits so many seconds and says whether Ctrl-C ended that, which ends nothing else.
+
+    So no sample is written by half. The signal is blocked and asked for: a handler runs anywhere,
+    also within a lock that it needs.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield _slept
         return
-    before = signal.signal(signal.SIGINT, lambda *_: stop.set())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield stop
+        yield _waited
     finally:
-        signal.signal(signal.SIGINT, before)
+        _waited(0)  # pressed since, which changes nothing any more
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _slept(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
+def _waited(seconds: float) -> bool:
+    return signal.sigtimedwait({signal.SIGINT}, seconds) is not None
 
 
 class _Nothing:
