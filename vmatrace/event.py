@@ -6,7 +6,6 @@ Which calls there are and what they take is vmatrace.calls'. Knows no rule of an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Final, Union
 
@@ -183,8 +182,11 @@ class Event:
     def written(self) -> tuple[Event, Event]:
         """The call alone, and the event that its first_write stands for."""
         assert self.first_write is not None
-        call = copy(self)
-        call.first_write = None
+        call = Event(
+            self.name, self.args, self.text, self.line, self.column, self.pid, self.label,
+            self.recorded, self.symbolic,
+        )  # fmt: skip
+        call.maps, call.caller = self.maps, self.caller
         start, length = self.first_write
         text = f"fault({start:#x}, {length:#x}, PROT_WRITE)"
         access = (start, length, abi.PROT_WRITE)

@@ -59,13 +59,10 @@ class Apart:
             self.lost = True
 
     def _spread(self, step: Step, space: Ranges, noted: bool) -> None:
-        mm, name, ranges = step.mm, step.event.name, step.touched
+        mm, name, ranges = step.mm, step.event.name, step.reach
         if ranges is None or name in _OF_OTHERS:
             self.lost = True
             return
-        for d in step.decisions:
-            if not any(low <= d.start and d.end <= high for low, high in ranges):
-                ranges.append((d.start, d.end))
         around = []
         for low, high in ranges:
             start, end, near, far = _around(mm, low, high)

@@ -68,13 +68,14 @@ class Step(Printable):
     """
 
     __slots__ = (
-        "args", "came", "decisions", "event", "heap", "index", "mm", "past", "pid", "result",
-        "splits", "went",
+        "_reach", "args", "came", "decisions", "event", "heap", "index", "mm", "past", "pid",
+        "result", "splits", "went",
     )  # fmt: skip
     shown_by = "vmatrace.render.steps:write_step"
 
     came: Layout
     went: Layout
+    _reach: list[calls.Range] | None
 
     def __init__(
         self,
@@ -145,6 +146,23 @@ class Step(Printable):
         for i, (start, end) in enumerate(ranges):
             if (start | end) & mask:
                 ranges[i] = start & ~mask, end + mask & ~mask
+        return ranges
+
+    @property
+    def reach(self) -> list[calls.Range] | None:
+        """``touched``, and what was to merge there and lies outside; read once for all who ask."""
+        try:
+            return self._reach
+        except AttributeError:
+            ranges = self._reach = self.touched
+        if ranges is not None:
+            for d in self.decisions:
+                start, end = d.start, d.end
+                for low, high in ranges:
+                    if low <= start and end <= high:
+                        break
+                else:
+                    ranges.append((start, end))
         return ranges
 
     @property

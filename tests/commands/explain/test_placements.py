@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmatrace.commands.explain.survey import Origin, Placements
+from vmatrace.commands.explain.placements import Origin, Placements
 
 RANGES = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 12)), max_size=30)
 

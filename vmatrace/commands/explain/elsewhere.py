@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, cast
 
 from vmatrace import abi
-from vmatrace.commands.explain.survey import Origin, Survey
+from vmatrace.commands.explain.placements import Origin, Placed
+from vmatrace.commands.explain.survey import Survey
 from vmatrace.engine.merge import RULES
 from vmatrace.kernels import KERNELS, Kernel, is_release
 from vmatrace.kernels.features import Feature
@@ -151,6 +152,7 @@ class Elsewhere:
         self.apart = Apart(self.watched, cast(WatchedKernel, under)) if seen else None
         #: By the place of a run.
         self._moved: dict[int, _Moved] = {}
+        self._placed: Placed | None = None  # before anything moved, a place is where it is
         self._verdicts: list[dict[BorderPlace, BorderState]] = []
 
     @property
@@ -167,9 +169,14 @@ class Elsewhere:
 
         def otherwise(place: int, nth: int, result: int) -> None:
             moved.setdefault(place, _Moved()).add(nth, result)
+            if self._placed is None:
+                self._placed = Placed(self.watched)
 
         self._models.begin = begin
-        return self._models.led(otherwise)
+        for step in self._models.led(otherwise):
+            if self._placed is not None:
+                self._placed.see(step)
+            yield step
 
     def answers(self, places: Iterable[BorderPlace], survey: Survey) -> dict[BorderPlace, Answer]:
         """What becomes of each of *places*; *survey* is that of the watched replay."""
@@ -179,7 +186,7 @@ class Elsewhere:
             by_pid.setdefault(place.pid, []).append(place)
         for pid, here in by_pid.items():
             wanted = {p.address for p in here} | {p.address - 1 for p in here}
-            found = survey.placements[pid].origins(wanted)
+            found = self._placed.of(pid).origins(wanted) if self._placed is not None else {}
             for p in here:
                 origins[p] = found.get(p.address - 1), found.get(p.address)
         self._verdicts = []

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple, cast
 
 from vmatrace import abi
 from vmatrace.calls import LIFE
-from vmatrace.commands.explain.survey import PLACING, Moment
+from vmatrace.commands.explain.placements import PLACING
+from vmatrace.commands.explain.survey import Moment
 from vmatrace.engine.merge import MergeDecision, Side, attributes
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.vma import Vma
@@ -211,22 +212,18 @@ class _Borders:
 
     def see(self, step: Step) -> None:
         """Take in what the event did."""
-        mm, decisions = step.mm, step.decisions
-        name = step.event.name
-        if not decisions and not step.splits and mm.vmas.count == len(self.spans):
+        mm, name = step.mm, step.event.name
+        if not step.decisions and not step.splits and mm.vmas.count == len(self.spans):
             if name in _CHANGING:
                 return  # it had nothing to change, or could not
             if name == "fault":
                 vma = mm.vmas.at(cast(int, step.args[0]))
                 if vma is None or not vma.flags & abi.VM_GROWSDOWN:
                     return
-        ranges = step.touched
+        ranges = step.reach
         if ranges is None:
             self._compare(step, 0, len(self.spans), [(vma.start, vma.end) for vma in mm.vmas])
             return
-        for d in decisions:
-            if not any(low <= d.start and d.end <= high for low, high in ranges):
-                ranges.append((d.start, d.end))
         for low, high in ranges:
             self._look(step, low, high)
 
@@ -258,20 +255,26 @@ class _Borders:
     def _compare(self, step: Step, first: int, last: int, now: list[_Span]) -> None:
         """The VMAs between these places have become those of *now*."""
         spans, lives = self.spans, self.lives
-        # With the neighbours, which stay: where they touch may have come or gone.
-        low, high = max(first - 1, 0), last + 1
-        old = spans[low:high]
-        spans[first:last] = now
-        self.starts[first:last] = [start for start, _ in now]
-        touching = _touching(spans[low : first + len(now) + 1])
-        for start, _ in old[1:]:
+        old = spans[first:last]
+        above = spans[last][0] if last < len(spans) else -1  # it stays, and so does the one below
+        touching = set()
+        end = spans[first - 1][1] if first else -1
+        for start, stop in now:
+            if start == end:
+                touching.add(start)
+            end = stop
+        if above == end:
+            touching.add(above)
+        for start, _ in (*old, (above, above)):
             if start not in touching and start in lives:
                 del lives[start]
         for at in touching:
             if at not in lives:
                 placed = any(d.op in PLACING and at in (d.start, d.end) for d in step.decisions)
-                was = _state_in(old, at)
+                was = _state_in(spans[max(first - 1, 0) : last + 1], at)
                 lives[at] = BorderLife(Moment(step.index, step.event), was, placed)
+        spans[first:last] = now
+        self.starts[first:last] = [start for start, _ in now]
 
 
 def _touching(spans: list[_Span]) -> set[int]:
