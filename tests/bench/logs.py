@@ -1,5 +1,5 @@
-"""Large strace logs: one of real programs, repeated with other pids and addresses; one of memory
-calls alone.
+"""Large inputs: a strace log of real programs, repeated with other pids and addresses, and one of
+memory calls alone; a snapshot and a trace of very many VMAs.
 """
 
 from __future__ import annotations
@@ -59,3 +59,44 @@ def memory_calls(lines: int) -> Iterator[str]:
     yield "brk(NULL) = 0x555555559000"
     for text in Process().calls(lines - 1):
         yield text.replace(", 3, ", ", 3</usr/lib/libc.so.6>, ")
+
+
+#: The fields of a VMA in smaps between its size and its flags, of a 6.18 on x86-64.
+_FIELDS: Final = (
+    "KernelPageSize", "MMUPageSize", "Rss", "Pss", "Pss_Dirty", "Shared_Clean", "Shared_Dirty",
+    "Private_Clean", "Private_Dirty", "Referenced", "Anonymous", "KSM", "LazyFree",
+    "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb", "Private_Hugetlb",
+    "Swap", "SwapPss", "Locked",
+)  # fmt: skip
+
+
+def snapshot(vmas: int) -> str:
+    """/proc/PID/smaps of so many VMAs: stacks of 4 KiB with guards between them."""
+    lines = []
+    start = 0x7F0000000000
+    for i in range(vmas):
+        size, perms, flags = (
+            (4, "rw-p", "rd wr mr mw me ac ") if i % 2 else (32, "---p", "mr mw me ")
+        )
+        end = start + (size << 10)
+        lines.append(f"{start:x}-{end:x} {perms} 00000000 00:00 0 ")
+        lines.append(f"Size:           {size:8} kB")
+        values = {"KernelPageSize": 4, "MMUPageSize": 4}
+        lines += [f"{field + ':':<15} {values.get(field, 0):8} kB" for field in _FIELDS]
+        lines.append("THPeligible:           0")
+        lines.append(f"VmFlags: {flags}")
+        start = end
+    return "\n".join(lines) + "\n"
+
+
+def mappings(vmas: int) -> str:
+    """A trace that maps so many VMAs, none of which can merge with the next."""
+    first = 0x100000000
+    lines = ["vmatrace: 1", f"sysctl: {{max_map_count: {2 * vmas}}}", "events:"]
+    for i in range(vmas):
+        prot = "PROT_READ|PROT_WRITE" if i % 2 else "PROT_NONE"
+        lines.append(
+            f"  - mmap({first + 0x1000 * i:#x}, 0x1000, {prot},"
+            " MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)"
+        )
+    return "\n".join(lines) + "\n"

@@ -21,12 +21,12 @@ def underway(trace: Trace) -> Iterator[None]:
 
     For whoever has this machine for one trace.
     """
-    with _few_collections(), ahead(trace), progress.watching(trace):
+    with few_collections(), ahead(trace), progress.watching(trace):
         yield
 
 
 @contextmanager
-def _few_collections() -> Iterator[None]:
+def few_collections() -> Iterator[None]:
     """Look for cycles seldom: a run makes none, and looking takes a tenth of its time."""
     before = gc.get_threshold()
     gc.set_threshold(_COLLECTED, 50, 100)

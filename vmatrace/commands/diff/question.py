@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 #: What can be compared: a model, a real kernel, or a file that holds an outcome.
 Source = Union[Kernel, Baseline, "RealKernel"]
 #: A trace of more events is not replayed again to tell what --ksm would do.
-_MOST_TRIED: Final = 20_000
+_MOST_TRIED: Final = 10_000
 #: The models of both sides where neither is said.
 DEFAULTS: Final = ("pre-patch", "post-patch")
 

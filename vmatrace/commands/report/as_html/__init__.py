@@ -13,6 +13,7 @@ from vmatrace.commands.report import words
 from vmatrace.commands.report.as_html.packing import Packer
 from vmatrace.commands.report.frames import Film
 from vmatrace.commands.report.question import Count, ProcessReport, Report
+from vmatrace.commands.underway import few_collections
 from vmatrace.render import htmlpage
 
 SUFFIXES: Final = htmlpage.SUFFIXES
@@ -68,7 +69,8 @@ def pack(found: Report) -> dict[str, Any]:
     """Everything that the page shows. Addresses and sizes of maps are in pages."""
     film = Film(found)
     packer = Packer(found, [process.number for process in film.processes])
-    frames = [packer.frame(frame) for frame in film.frames()]
+    with few_collections():
+        frames = [packer.frame(frame) for frame in film.frames()]
     return {
         "version": __version__,
         "trace": found.trace.name,
