@@ -36,13 +36,21 @@ class Channel:
     that they come through the shared memory.
 
     *line* is the guest's second serial port; *silence* is called, and raises, when no answer comes.
+    *clock* has the seconds in which the guest could have answered.
     """
 
-    def __init__(self, line: socket.socket, shared: mmap.mmap, silence: Silence) -> None:
+    def __init__(
+        self,
+        line: socket.socket,
+        shared: mmap.mmap,
+        silence: Silence,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.turns = 0
         self._line = line
         self._shared = shared
         self._silence = silence
+        self._clock = clock
         self.in_memory = False
         self._received = bytearray()
         self._poll = select.poll()
@@ -56,7 +64,7 @@ class Channel:
     def wait_for_greeting(self, seconds: float) -> bool:
         """Wait for the guest program to start; whether it has the shared memory."""
         text = b""
-        deadline = time.monotonic() + seconds
+        deadline = self._clock() + seconds
         while True:
             for greeting, in_memory in _GREETINGS.items():
                 if text.endswith(greeting):
@@ -75,14 +83,14 @@ class Channel:
             for i, words in enumerate(requests, 1)
         )
         if self.in_memory:
-            self._write(body + data, time.monotonic() + SECONDS, SECONDS)
+            self._write(body + data, self._clock() + SECONDS, SECONDS)
         else:
             self._send(body + data)
 
     def receive(self, seconds: float = SECONDS) -> bytes:
         """The next answer. Waits for it at most *seconds*."""
         self.turns += 1
-        deadline = time.monotonic() + seconds
+        deadline = self._clock() + seconds
         size = _INDEX.unpack(self._take(4, deadline, seconds))[0]
         return self._take(size, deadline, seconds)
 
@@ -142,7 +150,7 @@ class Channel:
 
     def _line_bytes(self, deadline: float, seconds: float) -> bytes:
         """The next bytes from the serial port."""
-        while not self._poll.poll(max(0.0, min(0.5, deadline - time.monotonic())) * 1000):
+        while not self._poll.poll(max(0.0, min(0.5, deadline - self._clock())) * 1000):
             self._check(deadline, seconds)
         try:
             data = self._line.recv(1 << 16)
@@ -153,5 +161,5 @@ class Channel:
         return data
 
     def _check(self, deadline: float, seconds: float) -> None:
-        if time.monotonic() >= deadline:
+        if self._clock() >= deadline:
             self._silence(f"has not answered for {seconds:.0f} s")

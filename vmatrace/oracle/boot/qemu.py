@@ -145,7 +145,8 @@ class Qemu:
             target=self._read_console, args=(self._process,), daemon=True
         )
         self._reader.start()
-        self.channel = Channel(ours, shared, self._silence)
+        self._waited = 0.0
+        self.channel = Channel(ours, shared, self._silence, self._clock)
         self.channel.wait_for_greeting(_BOOT_SECONDS[self.accelerator])
         self._is_up = True
 
@@ -194,6 +195,11 @@ class Qemu:
         if "KVM internal error" in line and self.accelerator == "kvm":
             process.kill()
 
+    def _clock(self) -> float:
+        """Seconds in which the emulator ran or slept: a busy machine is no silent kernel."""
+        self._waited = max(self._waited, waited_to_run(self.pid))
+        return time.monotonic() - self._waited
+
     def _saw_kernel(self) -> bool:
         return any(line.startswith("[") or "Kernel panic" in line for line in self._console)
 
@@ -215,6 +221,19 @@ class Qemu:
 
 def _end_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def waited_to_run(pid: int) -> float:
+    """Seconds that a process was ready and had no processor: its thread that waited longest.
+
+    0 for one that has ended, and where the kernel keeps no such statistics.
+    """
+    longest = 0
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as file:
+                longest = max(longest, int(file.read().split()[1]))
+    return longest / 1e9
 
 
 #: What KVM failed with in this process, so that it is not tried for every machine.
