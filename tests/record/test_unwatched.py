@@ -138,6 +138,22 @@ def test_who_is_killed_may_not_have_made_it(gone: bool) -> None:
     assert not world.space.unwatched
 
 
+@pytest.mark.parametrize("made", [True, False])
+def test_when_a_process_has_ended_nothing_is_made_any_more(made: bool) -> None:
+    world = World()
+    world.unwatched.take(world.one, munmap(2))
+    world.space.owner = 2  # killed in its call, at whose end it does not stop
+    if made:
+        world.unwatched.stopped(world.one)
+    else:
+        world.unwatched.end(world.space)
+    world.unwatched.leave(world.one.process)
+    world.pagemap.mapped.clear()
+    world.space.owner = None
+    assert not world.waits(mmap())
+    assert world.recorder.made == [at(2)] * made
+
+
 def test_what_may_be_refused_is_waited_for() -> None:
     space = World().space
     assert cannot_fail(space, munmap(2, 2), PAGE)

@@ -464,6 +464,7 @@ class Tracer:
         if status & 0x7F:
             self._turns.unwatched.end(space)
         if process.leaving >= process.tasks:
+            self._turns.unwatched.leave(process)
             self._recorder.ending(task, status)
         elif status & 0x7F and space.owner is None:
             # All its threads die, and not each has to stop for it.
@@ -485,4 +486,5 @@ class Tracer:
         self._turns.go_on(space)
         self._turns.stillness.has_come(tid, space)
         if not process.tasks:
+            self._turns.unwatched.leave(process)
             self._recorder.ended(process, status)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from vmatrace.record.effects import cannot_fail, may_overtake
 from vmatrace.record.recorder import Recorder
-from vmatrace.record.tasks import AddressSpace, Pending, Task
+from vmatrace.record.tasks import AddressSpace, Pending, Task, ThreadGroup
 
 
 class Unwatched:
@@ -88,6 +88,16 @@ class Unwatched:
         for task in list(space.unwatched):
             self.stopped(task, killed=True)
         self.flush(space)
+
+    def leave(self, process: ThreadGroup) -> None:
+        """All threads of *process* have ended or will without a stop: the rest was not made."""
+        space = process.space
+        for task, other in list(space.unwatched.items()):
+            if task.process is process:
+                if other.made:
+                    self._made(task, space)
+                else:
+                    del space.unwatched[task]
 
     def _made(self, task: Task, space: AddressSpace) -> None:
         pending = space.unwatched.pop(task)

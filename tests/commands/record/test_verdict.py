@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from program import RunProgram
 
 from vmatrace.commands.record import command, words
 from vmatrace.commands.record.budget import Budgeted
@@ -15,6 +16,7 @@ from vmatrace.kernels import get_kernel
 from vmatrace.record.session import Recorded
 from vmatrace.render.paper import Paper
 from vmatrace.replayer.result import Failure
+from vmatrace.trace.file import load_trace
 
 MAP = "mmap(0x10000, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)"
 RIGHT, WRONG = f"  - {MAP} = 0x10000\n", f"  - {MAP} = -1 ENOMEM\n"
@@ -124,3 +126,14 @@ def test_what_a_budget_came_to_is_said() -> None:
     words.write_budget(Paper(out), spent, "6.18")
     words.write_budget(Paper(out), kept, "6.18")
     assert out.getvalue() == "  b.yaml:3: vmas under 6.18: expected 5, actual 6\n"
+
+
+def test_a_recording_in_error_is_said_and_shown(
+    tmp_path: Path, run: RunProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = b"vmatrace: 1\nevents:\n  - exit_group(0)\n  - brk(0)\n"
+    monkeypatch.setattr(Output, "read", lambda _: load_trace(text, "x.yaml"))
+    done = run("record", "--check", "-o", str(tmp_path / "x.yaml"), "--", "true")
+    assert done.status == 2
+    assert "x.yaml:4:5: error: process 'main' has ended in line 3\n" in done.err
+    assert done.err.endswith("no whole trace: please report this, with the trace\n")

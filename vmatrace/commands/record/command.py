@@ -84,6 +84,7 @@ def command(
     """
     from vmatrace.commands.record import words
     from vmatrace.commands.record.output import Output
+    from vmatrace.diagnostic import TraceError
 
     if (pid is None) == (not command_line):
         raise click.UsageError("expected either -- COMMAND or -p PID")
@@ -112,8 +113,13 @@ def command(
         _say(words.outcome(out.shown, recorded))
         for text in words.remarks(recorded):
             _say(text)
-        if (check or budgets) and not _check(out, recorded, kernel, check, budgets):
-            return DIFFERS
+        try:
+            if (check or budgets) and not _check(out, recorded, kernel, check, budgets):
+                return DIFFERS
+        except TraceError as error:  # of this program's making
+            click.echo(str(error), err=True)
+            _say("error: the recording is no whole trace: please report this, with the trace")
+            return BAD
     if recorded.status is not None:
         return recorded.status
     return _SIGNALLED + recorded.signal if recorded.signal else OK
