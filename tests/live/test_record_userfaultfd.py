@@ -203,10 +203,12 @@ def test_an_ioctl_of_another_file_is_no_event(tmp_path: Path) -> None:
     assert "ioctl" not in {event.name for event in events}
 
 
-#: Registers the second and third of eight pages, and at the second line closes the descriptors.
+#: Registers the second and third of eight pages, and at the second line closes the descriptors. The
+#: pages touch no other memory: which anon_vmas that shares cannot be seen.
 EARLY = """
 fds = [make({features}) for _ in range({count})]
-a = area()
+a = libc.mmap(0, 16 * 4096, 0, 0x22, -1, 0) + 4 * 4096
+assert libc.mmap(a, 8 * 4096, 3, 0x32, -1, 0) == a
 register(fds[0], a + 4096)
 for line in sys.stdin:
     maps()
