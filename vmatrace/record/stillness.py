@@ -15,8 +15,10 @@ from vmatrace.record import stops
 from vmatrace.record.tasks import AddressSpace, Hold, Pending, Task
 
 _WORD: Final = 1 << 64
-#: So many tenths of a second: a busy machine may not have let a thread stop yet.
-_PATIENCE: Final = 5
+#: So many tenths of a second is a thread waited for, and one that lacks nothing but a processor: a
+#: busy machine takes its time.
+PATIENCE: Final = 5
+PATIENCE_WITH_READY: Final = 50
 _EINTR, _ERESTARTNOHAND = -4 % _WORD, -514 % _WORD
 
 
@@ -34,6 +36,15 @@ def _may_write(task: Task, space: AddressSpace) -> bool:
             return table.read(2) in (b"ru", b"-1")
     except OSError:
         return True
+
+
+def is_ready(tid: int) -> bool:
+    """Whether a thread runs, or would if it had a processor."""
+    try:
+        with open(f"/proc/{tid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2].startswith(b"R")
+    except OSError:
+        return False
 
 
 def interrupt(task: Task) -> None:
@@ -129,9 +140,11 @@ class Stillness:
             hold = space.hold
             assert hold is not None
             hold.late += 1
-            if hold.late < _PATIENCE:
-                continue
             owner = self._tasks.get(space.owner or 0)
+            late = {owner.tid} if hold.still and owner is not None else hold.awaited
+            ready = any(map(is_ready, late))
+            if hold.late < (PATIENCE_WITH_READY if ready else PATIENCE):
+                continue
             if owner is not None and owner.pending is not None:
                 owner.pending.disturbed = True
             if hold.still:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
+from collections.abc import Collection
 from typing import Final
 
 from vmatrace.abi import CLONE_THREAD, CLONE_UNTRACED, CLONE_VM
@@ -32,7 +32,13 @@ from vmatrace.record.filter import (
 )
 from vmatrace.record.pieces import Pieces
 from vmatrace.record.recorder import Recorder
-from vmatrace.record.stillness import interrupt, make_again
+from vmatrace.record.stillness import (
+    PATIENCE,
+    PATIENCE_WITH_READY,
+    interrupt,
+    is_ready,
+    make_again,
+)
 from vmatrace.record.stops import Gone, Waiter
 from vmatrace.record.tasks import AddressSpace, Pending, Task, ThreadGroup
 from vmatrace.record.turns import Turns
@@ -43,8 +49,8 @@ _STOPPING: Final = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTT
 #: the caller was killed before (-EINTR: it did not get the lock; -ENOSYS: it never got there).
 _NOT_MADE: Final = (-512, -513, -514, -516, -4)
 _ENOSYS: Final = -38
-#: Seconds that freeze() waits.
-_PATIENCE: Final = 0.5
+#: Seconds that a stop is waited for, before who has to stop is looked at.
+_AGAIN: Final = 0.1
 #: SyscallTable that do not come back, if they succeed.
 _FAREWELLS: Final = EXECS | DEATHS | set(ALIASES)
 
@@ -127,11 +133,7 @@ class Tracer:
                 task = self.adopt(process, tid)
                 task.stopped = False
                 interrupt(task)
-            while any(not task.stopped for task in self.tasks.values()):
-                tid, status = self._waiter.next(_PATIENCE)
-                if not tid:
-                    break
-                self.handle(tid, status)
+            self._await_stops(self.tasks.values())
 
     def go(self) -> None:
         """Let those go on that attach(), freeze() or _surrender() stopped."""
@@ -182,7 +184,7 @@ class Tracer:
         )
 
     def freeze(self) -> None:
-        """Bring everybody to a stop, for half a second at most, and tell the recorder.
+        """Bring everybody to a stop who can stop, and tell the recorder.
 
         The parent of a vfork cannot stop before its child is done; neither does it run.
         """
@@ -199,13 +201,20 @@ class Tracer:
         for task in tasks:
             if not task.stopped:
                 interrupt(task)
-        end = time.monotonic() + _PATIENCE
-        while not all(task.stopped for task in tasks if task.tid in self.tasks):
-            tid, status = self._waiter.next(max(0, end - time.monotonic()))
+        return self._await_stops(tasks)
+
+    def _await_stops(self, tasks: Collection[Task]) -> bool:
+        """Go on until *tasks* have stopped; False if some do not."""
+        late = 0
+        while loose := [t.tid for t in tasks if t.tid in self.tasks and not t.stopped]:
+            tid, status = self._waiter.next(_AGAIN)
             if tid:
                 self.handle(tid, status)
+                late = 0
             elif not status:
-                return False
+                late += 1
+                if late >= (PATIENCE_WITH_READY if any(map(is_ready, loose)) else PATIENCE):
+                    return False
         return True
 
     def thaw(self) -> None:
