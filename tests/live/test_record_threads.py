@@ -61,6 +61,14 @@ CHURN = """
 #include <sys/wait.h>
 #include <unistd.h>
 enum { PAGE = 4096, AREAS = 8, RW = PROT_READ | PROT_WRITE, ANON = MAP_PRIVATE | MAP_ANONYMOUS };
+static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+static void write_to(char *p) {
+    /* A call lies between any two writes: else nobody sees which was first. */
+    pthread_mutex_lock(&one);
+    madvise(p, PAGE, MADV_NORMAL);
+    *p = 1;
+    pthread_mutex_unlock(&one);
+}
 static void *work(void *a) {
     unsigned seed = (unsigned)(long)a;
     char *area[AREAS] = {0};
@@ -74,7 +82,7 @@ static void *work(void *a) {
         }
         size[k] = PAGE * (2 + rand_r(&seed) % 7);
         char *p = mmap(0, size[k], RW, ANON, -1, 0);
-        p[PAGE * (rand_r(&seed) % (size[k] / PAGE))] = 1;
+        write_to(p + PAGE * (rand_r(&seed) % (size[k] / PAGE)));
         if (next < 2) {
             pid_t child = fork();
             if (child == 0) _exit(0);
@@ -89,7 +97,7 @@ static void *work(void *a) {
         } else {
             p = mremap(p, size[k], size[k] * 2, MREMAP_MAYMOVE);
             size[k] *= 2;
-            p[size[k] - 1] = 1;
+            write_to(p + size[k] - PAGE);
         }
         area[k] = p;
     }
