@@ -10,6 +10,7 @@ from program import RunProgram
 
 from vmatrace.diagnostic import TraceError
 from vmatrace.importers import looks, open_trace
+from vmatrace.importers.format import Reading
 
 BRK = "brk(NULL) = 0x55d0c8a5f000\n"
 
@@ -48,8 +49,45 @@ def test_text_is_told_what_it_looks_like(tmp_path: Path, text: str, like: str) -
     path.write_text(text)
     with pytest.raises(TraceError) as caught:
         open_trace(str(path))
-    assert len(caught.value.diagnostics) == 1
-    assert like in caught.value.diagnostics[0].message
+    (said,) = caught.value.diagnostics
+    assert str(said).startswith(f"{path}: error: ")
+    assert like in said.message
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "said"),
+    [
+        ("", None, "it is empty (expected a trace or a log)"),
+        (" \n\t\n", None, "it is empty (expected a trace or a log)"),
+        (BRK, "qemu", "it is a log of strace (vmatrace import strace reads it)"),
+        (f"x | {BRK}y | {BRK}", "qemu", "it is a log of strace (vmatrace import strace reads it)"),
+        ("app_1  | ==12== x\n" * 2, None, "it looks like a report of Valgrind or a sanitizer"),
+        (
+            "words\n", None,
+            "neither a trace (expected a mapping with the keys vmatrace and events) nor a log of"
+            " strace or another tracer (expected lines such as 'brk(NULL) = 0x55d0c8a5f000';"
+            " vmatrace import --list)",
+        ),
+    ],
+)  # fmt: skip
+def test_a_refusal_is_of_the_whole_input(
+    tmp_path: Path, text: str, form: str | None, said: str
+) -> None:
+    path = tmp_path / "x"
+    path.write_text(text)
+    with pytest.raises(TraceError) as caught:
+        open_trace(str(path), Reading(form=form))
+    assert str(caught.value) == f"{path}: error: {said}"
+
+
+def test_namesakes_that_are_no_logs_are_no_set(tmp_path: Path) -> None:
+    (tmp_path / "a.12").write_text("words\n")
+    with pytest.raises(TraceError) as caught:
+        open_trace(str(tmp_path / "a"))
+    path = tmp_path / "a"
+    assert str(caught.value) == (
+        f"{path}: error: no such file, and its namesakes such as {path}.12 are no logs"
+    )
 
 
 @pytest.mark.parametrize(

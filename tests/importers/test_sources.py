@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -117,6 +118,48 @@ def test_without_any_zstd_the_error_says_what_to_install(
         open_trace(str(path))
 
 
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        (r"printf 'zstd: x\n\377 is bad\n\n' >&2; exit 1", "\ufffd is bad"),
+        ("exit 3", "the compressed data is damaged"),
+    ],
+)
+def test_what_the_program_zstd_says_last_is_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, said: str
+) -> None:
+    path = tmp_path / "a.zst"
+    path.write_bytes(zstd(b""))
+    programs(tmp_path, monkeypatch, zstd=printed)
+    assert refusal(lambda: open_trace(str(path))) == f"{path}: error: cannot be read: {said}"
+
+
+def test_the_program_zstd_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.zst"
+    path.write_bytes(zstd(b""))
+    endless = "while echo 'munmap(0x1000, 4096) = 0'; do :; done"
+    programs(tmp_path, monkeypatch, zstd=endless)
+    events = iter(open_trace(str(path)).items())
+    assert [str(getattr(next(events), "text", "")) for _ in range(3)] == [
+        "munmap(0x1000, 4096)"
+    ] * 3
+
+
+def programs(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> None:
+    """These are the only programs, and no module reads zstd."""
+
+    def none(name: str, package: str | None = None) -> ModuleType:
+        raise ImportError(name)
+
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setattr("vmatrace.importers.sources.import_module", none)
+    monkeypatch.setenv("PATH", str(folder))
+
+
 def test_a_compressed_trace_file_is_read_too(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml.gz"
     path.write_bytes(gzip.compress(b"vmatrace: 1\nevents:\n  - munmap(0x1000, 0x1000)\n"))
@@ -146,6 +189,18 @@ def test_a_trace_file_comes_through_a_pipe_as_before(
         open_trace("-").validate()
 
 
+def test_standard_input_is_no_set_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Standard:
+        buffer = io.BytesIO(b"munmap(0x1000, 4096) = 0\n")
+
+    (tmp_path / "-.12").write_text("brk(NULL) = 0x1000\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", Standard)
+    assert [getattr(item, "text", "") for item in open_trace("-").items()] == [
+        "munmap(0x1000, 4096)"
+    ]
+
+
 def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
     fifo = tmp_path / "pipe"
     os.mkfifo(fifo)
@@ -157,6 +212,51 @@ def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
 def test_what_has_no_end_and_no_text_is_given_up() -> None:
     with pytest.raises(TraceError, match="/dev/zero"):
         open_trace("/dev/zero")
+
+
+_TRACE = b"vmatrace: 1\nevents:\n  - munmap(0x1000, 4096)\n#"
+
+
+def test_what_is_held_in_memory_may_be_as_large_as_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VMATRACE_MAX_INPUT", str(2 << 20))
+    path = tmp_path / "a.yaml.gz"
+    for size, refused in ((2 << 20, False), ((2 << 20) + 1, True)):
+        path.write_bytes(gzip.compress(_TRACE.ljust(size, b"x"), 1))
+        said = refusal(lambda: open_trace(str(path)))
+        assert said == refused * (
+            f"{path}: error: it, unpacked, is larger than 2 MiB"
+            " (expected less; VMATRACE_MAX_INPUT=BYTES raises it)"
+        )
+        path.write_bytes(_TRACE.ljust(size, b"x"))
+        with path.open("rb") as file:
+            said = refusal(partial(open_trace, file))
+        assert said == refused * (
+            f"{path}: error: it is larger than 2 MiB"
+            " (expected less; VMATRACE_MAX_INPUT=BYTES raises it)"
+        )
+
+
+def test_what_comes_through_a_pipe_may_be_as_large_as_its_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VMATRACE_MAX_INPUT", str(1 << 14))
+    line = b"munmap(0x1000, 4096) = 0".ljust(63) + b"\n"
+    assert refusal(lambda: open_trace(io.BytesIO(line * (1 << 14)))) == ""
+    assert refusal(lambda: open_trace(io.BytesIO(line * (1 << 14) + b"\n"))) == (
+        "<file>: error: what is read from a pipe is larger than 1 MiB"
+        " (expected less; VMATRACE_MAX_INPUT=BYTES raises it); a file has no limit"
+    )
+
+
+def refusal(opening: Callable[[], object]) -> str:
+    """What is said against an input; empty where nothing is."""
+    try:
+        opening()
+    except TraceError as error:
+        return str(error)
+    return ""
 
 
 def test_the_files_of_a_set_go_by_the_name_that_strace_was_given(tmp_path: Path) -> None:

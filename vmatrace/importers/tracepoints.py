@@ -156,7 +156,7 @@ class Tracepoints(Halves):
             return self._half(f"{event} {result}", tid, line)
         if name == "sys_enter":
             return Wrong("not the fields of a system call", len(line) - len(rest))
-        listed = ", ".join(": ".join(field.split("=", 1)) for field in rest.split())
+        listed = ", ".join(rest.split()).replace("=", ": ")
         return self._half(f"{event} {listed}", tid, line)
 
     def _named_call(self, tid: str, name: str, text: str, line: str) -> Told:

@@ -92,6 +92,7 @@ def shown(made: Table) -> str:
         ("fcntl(4, 0x2, 0x1) = 0", ""),
         ("fcntl(4, 0x2, 0) = 0", "4/b:rw"),
         ("fcntl(9, F_SETFD, FD_CLOEXEC) = 0", ""),
+        ("fcntl(4, F_SETFD) = 0", "4/b:rw"),
         ("fcntl(4, F_GETFD) = 0", ""),
         ("fcntl(4) = 0", ""),
         ("fcntl(x, F_DUPFD, 5) = 5", ""),

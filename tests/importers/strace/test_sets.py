@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vmatrace import abi
 from vmatrace.event import Event
@@ -69,6 +73,32 @@ def test_who_bears_each_other_is_read_all_the_same(tmp_path: Path) -> None:
 def test_times_say_the_order(tmp_path: Path, first: str, second: str, numbers: str) -> None:
     trace = opened(tmp_path, p10=calls(1, 2, times=first), p11=calls(3, 4, times=second))
     assert [each.split(":")[1] for each in order(trace)] == numbers.split()
+
+
+@given(
+    st.integers(0, 86399),
+    st.lists(st.tuples(st.integers(1, 10_000), st.integers(10, 13)), min_size=1, max_size=40),
+)
+def test_lines_of_clocks_are_read_in_the_order_they_were_written_in(
+    start: int, written: list[tuple[int, int]]
+) -> None:
+    """Also past several midnights, where no file is still for half a day and all start on time."""
+    seconds = list(accumulate((gap for gap, _ in written), initial=start))[1:]
+    files = {10: f"{_clock(start)} munmap(0, 4096) = 0\n"}
+    last = {10: start}
+    expected = ["0"]
+    for number, (now, (_, pid)) in enumerate(zip(seconds, written, strict=True), 1):
+        if now - last.get(pid, start) < 43_000:
+            files[pid] = files.get(pid, "") + f"{_clock(now)} munmap({number}, 4096) = 0\n"
+            last[pid] = now
+            expected.append(str(number))
+    with tempfile.TemporaryDirectory() as folder:
+        trace = opened(Path(folder), **{f"p{pid}": text for pid, text in files.items()})
+        assert [each.split(":")[1] for each in order(trace)] == expected
+
+
+def _clock(seconds: int) -> str:
+    return f"{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def test_a_line_without_a_time_follows_the_one_before_it(tmp_path: Path) -> None:

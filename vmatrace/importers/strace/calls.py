@@ -131,7 +131,7 @@ class Adjuster:
         flags, fd = args[3], args[4]
         if isinstance(flags, int) and flags & abi.MAP_ANONYMOUS:
             # -e raw prints -1 as an unsigned int. What an anonymous mapping is given is ignored.
-            return args if fd == -1 else (*args[:4], -1, args[5])
+            return (*args[:4], -1, args[5])
         if isinstance(fd, int) and fd > _INT_MAX:
             fd -= 1 << 32
         if isinstance(fd, int) and fd < 0:
@@ -162,10 +162,10 @@ class Adjuster:
     def segment(self, inside: str, result: str) -> None:
         """A successful shmget: the segment and its size."""
         number = _INT.match(result)
-        parts = inside.split(", ")
-        if number is None or len(parts) < 2:
+        if number is None:
             return
-        size = _INT.match(parts[1])
+        _, _, rest = inside.partition(", ")
+        size = _INT.match(rest)
         identifier = logline.number(number[0])
         known = self._segments.get(identifier)
         given = logline.number(size[0]) if size else 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, cast
 
 from vmatrace import abi
 from vmatrace.calls import BIRTHS, CALLS, shares_memory
@@ -263,8 +263,8 @@ class Processes:
     def _forget(self, process: Process) -> None:
         if process is self._unnumbered:
             self._unnumbered = None
-        elif process.number is not None and self._alive.get(process.number) is process:
-            del self._alive[process.number]
+        else:
+            del self._alive[cast(str, process.number)]
         process.group.remove(process)
         process.ended = True
 

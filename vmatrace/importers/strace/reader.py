@@ -14,7 +14,7 @@ from typing import Final, cast
 from vmatrace import abi
 from vmatrace.calls import ALIASES, BIRTHS, CALLS, EXECS, LIFE, used_by
 from vmatrace.diagnostic import Diagnostic
-from vmatrace.event import Arg, Event, File
+from vmatrace.event import Arg, Event, Fd, File
 from vmatrace.importers import native
 from vmatrace.importers.machine import LogMachine
 from vmatrace.importers.prefixes import PART
@@ -341,7 +341,7 @@ class Reader:
         event = Event(name, args, call, line, 1, process.name, None, recorded)
         self._out.append(event)
         if self._faulted and name in _WRITABLE and recorded >= 0:
-            self._touch(event, recorded)
+            self._touch(event)
 
     def _memory_looked_up(self, process: Process, name: str, text: str, line: int) -> None:
         """A call with something in it that has to be looked up first (stracecalls)."""
@@ -372,12 +372,12 @@ class Reader:
                 self._misread(whole, line, len(call), self._no_address(recorded))
                 return
             if self._unmapping:
-                self._flush_unmaps(recorded, args)
+                self._flush_unmaps(recorded, _placed(name, args))
         before = self._note_break(process, args, recorded, line) if name == "brk" else 0
         event = Event(name, args, call, line, 1, process.name, None, recorded)
         self._out.append(event)
         if self._faulted and recorded >= 0:
-            self._touch(event, recorded, before)
+            self._touch(event, before)
 
     def _no_address(self, result: int) -> str:
         what = f"the result is not the address of a page of {self._page} bytes"
@@ -447,9 +447,9 @@ class Reader:
         else:
             self._misread(text, line, len(text), "the call has no result (expected ' = ' and one)")
 
-    def _touch(self, event: Event, recorded: int, before: int = 0) -> None:
+    def _touch(self, event: Event, before: int = 0) -> None:
         """Write to what *event* made writable and private; *before* was the program break."""
-        args, name = event.args, event.name
+        args, name, recorded = event.args, event.name, cast(int, event.recorded)
         if name == "brk":
             start, length = before, recorded - before
         elif name in _WRITABLE and cast(int, args[2]) & abi.PROT_WRITE:
@@ -483,9 +483,8 @@ class Reader:
             except ValueError:
                 return
 
-    def _flush_unmaps(self, start: int, args: tuple[Arg, ...]) -> None:
+    def _flush_unmaps(self, start: int, length: int) -> None:
         """Let an munmap have been, whose result comes later, if memory is placed there now."""
-        length = args[1] if isinstance(args[1], int) else 0
         waiting = []
         for low, high, process in self._unmapping:
             call = process.unfinished
@@ -645,6 +644,14 @@ class Reader:
 
     def _emit(self, event: Event) -> None:
         self._out.append(event)
+
+
+def _placed(name: str, args: tuple[Arg, ...]) -> int:
+    """How many bytes a call of _PLACING maps where its result is; at least one."""
+    if name != "shmat":
+        return cast(int, args[2 if name == "mremap" else 1])
+    segment = args[0].file if isinstance(args[0], Fd) else None
+    return (segment.size if segment is not None else None) or 1
 
 
 def _names_another(rest: str, child: str) -> bool:

@@ -1,7 +1,9 @@
-"""What processes do to each other, line by line of their log: scenarios.txt.
+"""What processes do to each other, line by line of their log: strace/scenarios.txt, and those of
+other tracers in tracers/scenarios.txt.
 
 Each has a title (#), the lines of a log, and behind ``=>`` what is read: every event with its line,
-its process, its result and the files that it maps; then the notes, and what was not understood.
+its process, its result, the files that it maps and what else is looked up; then the notes, and what
+was not understood.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from stracelogs import check_counts
@@ -16,14 +19,23 @@ from stracelogs import check_counts
 from vmatrace.calls import CALLS
 from vmatrace.event import Event, Fd, format_result
 from vmatrace.importers import open_trace
+from vmatrace.importers.strace.calls import ADJUSTED
+from vmatrace.trace.callstring import CallParser
 
-SCENARIOS = (Path(__file__).parent / "scenarios.txt").read_text(encoding="utf-8")
+_FILES: Final = sorted(Path(__file__).parent.glob("*/scenarios.txt"))
+SCENARIOS: Final = [
+    scenario
+    for file in _FILES
+    for scenario in file.read_text(encoding="utf-8").strip().split("\n--\n")
+]
 
 
 def told(log: str) -> Iterator[str]:
     trace = open_trace(io.BytesIO(log.encode()))
+    lines = log.splitlines()
     for event in trace.items():
         assert isinstance(event, Event)
+        assert (event.column, event.label, event.symbolic) == (1, None, False)
         yield "".join([f"{event.line} {event.pid}: {event.text}", *details(event)])
     notes = trace.notes
     assert notes is not None
@@ -35,21 +47,30 @@ def told(log: str) -> Iterator[str]:
     if notes.passed:
         yield "passed: " + ", ".join(f"{kind} {n}" for kind, n in sorted(notes.passed.items()))
     yield from (f"assumed: {said}" for said in notes.assumed)
-    yield from (f"misread {d.line}:{d.column}: {d.message}" for d in notes.misread)
+    for wrong in notes.misread:
+        assert (wrong.path, trace.path) == ("<file>", "<file>")
+        # The text is that of the line, its prefix aside; a call of two halves is put together.
+        own = lines[wrong.line - 1].endswith(wrong.source)
+        yield f"misread {wrong.line}:{wrong.column}: {wrong.message}" + (
+            "" if own else f": {wrong.source}"
+        )
 
 
 def details(event: Event) -> Iterator[str]:
     if event.recorded is not None:
         yield f" = {format_result(event.recorded, CALLS[event.name].result)}"
-    for arg in event.args:
+    said = CallParser().parse(event.text)[2] if event.name in ADJUSTED else event.args
+    for i, (arg, as_said) in enumerate(zip(event.args, said, strict=True)):
         if isinstance(arg, Fd) and arg.file is not None:
             file = arg.file
             yield f" <{arg.key}: {file.path} {file.fs} {file.mode} {file.size}>"
+        elif arg != as_said:
+            yield f" [{i}: {arg}]"
     if event.caller:
         yield f" by {event.caller}"
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS.strip().split("\n--\n"))
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_log_is_read_event_by_event(scenario: str) -> None:
     given, _, expected = scenario.partition("\n=>\n")
     _title, _, log = given.partition("\n")
