@@ -42,6 +42,8 @@ def mmaps(count: int, step: int, length: object = 4096, start: int = 0x7F0000000
     [
         (mmaps(4, 65536), 65536),
         (mmaps(3, 65536), 4096),
+        (mmaps(4, 65536, 1), 65536),
+        (mmaps(4, 65536, 0), 4096),
         (mmaps(6, 16384), 16384),
         (mmaps(5, 16384), 4096),
         (mmaps(9, 4096), 4096),

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from stracelogs import FOLDER, outcome
@@ -116,6 +116,37 @@ def test_without_any_zstd_the_error_says_what_to_install(
     path.write_bytes(zstd(LOG.read_bytes()))
     with pytest.raises(TraceError, match=r"vmatrace\[zstd\]"):
         open_trace(str(path))
+
+
+def test_the_module_of_newer_pythons_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As compression.zstd of Python 3.14 is used: ZstdDecompressor(), one for each frame."""
+
+    class Decoder:
+        eof = False
+        unused_data = b""
+
+        def decompress(self, data: bytes) -> bytes:
+            frame, end, self.unused_data = data.partition(b"|")
+            self.eof = bool(end)
+            return frame.removeprefix(magic)
+
+    magic = b"\x28\xb5\x2f\xfd"
+    found = SimpleNamespace(ZstdDecompressor=Decoder, ZstdError=ValueError)
+    asked = []
+
+    def only(name: str, package: str | None = None) -> object:
+        asked.append(name)
+        return found
+
+    monkeypatch.setattr("vmatrace.importers.sources.import_module", only)
+    path = tmp_path / "a.log.zst"
+    path.write_bytes(magic + b"munmap(0x1000, 1) = 0\n|" + magic + b"brk(NULL) = 0x1000\n|")
+    assert [getattr(item, "text", "") for item in open_trace(str(path)).items()] == [
+        "munmap(0x1000, 1)", "brk(NULL)",
+    ]  # fmt: skip
+    assert set(asked) == {"compression.zstd"}
 
 
 @pytest.mark.parametrize(

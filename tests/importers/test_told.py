@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmatrace import syscalls
 from vmatrace.event import Event
 from vmatrace.importers import open_trace
 from vmatrace.importers.bpftrace import BpfTrace
@@ -64,6 +65,20 @@ def test_the_title_of_the_script_says_whose_numbers_they_are(tmp_path: Path) -> 
             "munmap(0x1000, 0x2000)"
         ]
         assert trace.arch == (None if arch == "vax" else arch)
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64", "i686", "ppc64le", "mips64", "sparc64"])
+def test_the_numbers_that_placed_memory_say_whose_they_are(arch: str) -> None:
+    """By most of them: a small result, or another call's, says nothing."""
+    numbers = syscalls.numbers(arch)
+    places = [numbers.get("mmap2") or numbers["mmap"], numbers["mremap"], numbers["brk"]]
+    lines = [f"  a-1 [001] 4.5: sys_exit: NR {number} = {1 << 40}" for number in places * 2]
+    lines += ["  a-1 [001] 4.5: sys_exit: NR 9 = 65535"] * 9
+    lines += [f"  a-1 [001] 4.5: sys_exit: NR 9999 = {1 << 40}"] * 9
+    lines += [f"  a-1 [001] 4.5: sys_exit: NR 222 = {1 << 16}"]
+    assert Tracepoints(LogMachine(None, 4096), lines).machine.arch == arch
+    assert Tracepoints(LogMachine("s390x", 4096), lines).machine.arch == "s390x"
+    assert Tracepoints(LogMachine(None, 4096), []).machine.arch == "x86_64"
 
 
 @given(st.text(max_size=10))

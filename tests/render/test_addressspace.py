@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from typing import Final
 
 import pytest
 from program import ROOT, RunProgram
@@ -12,6 +13,8 @@ from rich.console import Console
 
 import vmatrace
 from vmatrace import abi
+from vmatrace.engine.merge import Blocker, Border
+from vmatrace.engine.vma import Vma
 from vmatrace.layout import Mapping
 from vmatrace.render import addressspace, drawing
 from vmatrace.render.paper import Paper
@@ -131,6 +134,49 @@ def test_what_the_rows_leave_open_is_said(calls: list[str], why: str | None) -> 
     else:
         assert why in shown
         assert len(_REASON.findall(shown)) == 1
+
+
+_OLD: Final = abi.VM_READ | abi.VM_MAYREAD
+
+
+@pytest.mark.parametrize(
+    ("names", "offsets", "flags", "mask", "said"),
+    [
+        # nothing keeps them apart, whatever the rows show
+        (("/a", "/b"), (0, 0), (_OLD, _OLD), 0, True),
+        # names, permissions and flags that the rows show
+        (("/a", "/b"), (0, 0x1000), (_OLD, _OLD), Blocker.FILE, False),
+        (("", ""), (0, 0), (_OLD, _OLD | abi.VM_WRITE), Blocker.FLAGS, False),
+        (("", ""), (0, 0), (_OLD, _OLD | abi.VM_LOCKED), Blocker.FLAGS, False),
+        # KSM's flag is said although it is shown, but not beside another name
+        (("", ""), (0, 0), (_OLD, _OLD | abi.VM_MERGEABLE), Blocker.FLAGS, True),
+        (("", "x"), (0, 0), (_OLD, _OLD | abi.VM_MERGEABLE), Blocker.FLAGS, False),
+        # flags that the rows leave out
+        (("", ""), (0, 0), (_OLD, _OLD | abi.VM_ACCOUNT), Blocker.FLAGS, True),
+        (("", ""), (0, 0), (_OLD, _OLD | abi.VM_SOFTDIRTY), Blocker.ANON_VMA, True),
+        # of a file the offsets show whether one goes on where the other ends, or starts there, too
+        (("/a", "/a"), (0, 0x2000), (_OLD, _OLD), Blocker.ANON_VMA, True),
+        (("/a", "/a"), (0x3000, 0x3000), (_OLD, _OLD), Blocker.PGOFF, True),
+        (("/a", "/a"), (0, 0x3000), (_OLD, _OLD), Blocker.PGOFF, False),
+        (("/a", "/a"), (0x4000, 0), (_OLD, _OLD), Blocker.PGOFF, False),
+        (("/a", "/a"), (0, 0x3000), (_OLD, _OLD), Blocker.PGOFF | Blocker.FILE, True),
+        # what is no file has an offset only where it is one into a file
+        (("x", "x"), (0x4000, 0), (_OLD, _OLD), Blocker.PGOFF, True),
+        (("x", "x"), (0, 0x5000), (_OLD, _OLD), Blocker.PGOFF, False),
+    ],
+)  # fmt: skip
+def test_a_border_is_said_where_its_rows_leave_it_open(
+    names: tuple[str, str], offsets: tuple[int, int], flags: tuple[int, int], mask: int,
+    said: bool,
+) -> None:  # fmt: skip
+    places = [(0x10000, 0x12000), (0x12000, 0x14000)]
+    above, below = (
+        Mapping(*place, flag, offset, name)
+        for place, flag, offset, name in zip(places, flags, offsets, names, strict=True)
+    )
+    left, right = (Vma(*place, flag) for place, flag in zip(places, flags, strict=True))
+    border = Border(left, right, mask)
+    assert addressspace.interesting(border, above, below) is said
 
 
 # --- backings that are too long -------------------------------------------------------------------

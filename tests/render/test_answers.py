@@ -18,10 +18,12 @@ import pytest
 from program import ROOT
 
 import vmatrace
+from vmatrace import abi
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.event import Event
 from vmatrace.importers import open_trace
 from vmatrace.kernels import KERNELS, get_kernel, is_release
+from vmatrace.layout import Mapping
 from vmatrace.notes import Notes
 from vmatrace.render import (
     cells,
@@ -36,6 +38,7 @@ from vmatrace.render import (
     steps,
     words,
 )
+from vmatrace.render.htmlpage import values
 from vmatrace.render.paper import Paper
 from vmatrace.replayer.believed import AtLimit
 from vmatrace.replayer.result import Result, Step
@@ -322,6 +325,29 @@ def test_a_comment_says_how_much_it_leaves_out(size: int) -> None:
     assert "_1 row of the table left out" in markdown.comment("t", ["r" * markdown.LIMIT], [], "")
 
 
+@pytest.mark.parametrize("line", [65, 200, 3000])
+def test_a_comment_holds_all_that_fits(line: int) -> None:
+    """Of rows and of what is folded as many as leave room for what is said of the others."""
+    room = markdown.LIMIT - 400 - len("### t\n\nsum\n\n")
+    for row_count, folded_count in ((2, 2), (2, 2000), (2000, 2), (2000, 2000)):
+        rows, folded = (
+            ["r" * (line - 1) + "\n"] * row_count,
+            ["f" * (line - 1) + "\n"] * folded_count,
+        )
+        text = markdown.comment("t", rows, folded, "sum")
+        assert len(text) <= markdown.LIMIT
+        shown = text.count("\nr" + "r" * (line - 2)), text.count("\nf" + "f" * (line - 2))
+        most = (room - 1) // line
+        assert shown == (min(row_count, most), min(folded_count, most - min(row_count, most)))
+        for left, one, many in (
+            (row_count - shown[0], "row of the table", "rows of the table"),
+            (folded_count - shown[1], "trace's details", "traces' details"),
+        ):
+            said = f"\n_{left} {one if left == 1 else many} left out: "
+            said += "a comment holds 65536 characters._\n"
+            assert (said in text) == (left > 0)
+
+
 def test_every_diagnostic_is_a_problem() -> None:
     error = TraceError([Diagnostic("a", 1, 2, "m"), Diagnostic("b", 0, 0, "n")])
     assert list(problems.of_error(error)) == [
@@ -370,6 +396,27 @@ def test_a_page_runs_its_own_script_alone_and_holds_its_data(data: object) -> No
     raw = held[2] if small else zlib.decompress(base64.b64decode(held[2])).decode()
     assert json.loads(raw) == data
     assert not small or not set("<>&") & set(raw)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("[assumed]", "assumed"), ("[heap]", "heap"), ("[stack]", "stack"), ("[stack:7]", "stack"),
+        ("", "anon"), ("[anon:x]", "anon"), ("[anon_shmem]", "anon"), ("[vdso]", "special"),
+        ("[vvar]", "special"), ("/lib/a.so", "file"), ("anon_inode:x", "file"),
+        ("/dev/zero (deleted)", "file"),
+    ],
+)  # fmt: skip
+def test_a_map_colours_by_what_a_vma_is(name: str, kind: str) -> None:
+    table = values.AttributeTable()
+    flags = abi.VM_READ | abi.VM_MAYREAD
+    one, other = Mapping(0, 4096, flags, 0, name), Mapping(8192, 16384, flags, 9, name)
+    written = Mapping(0, 4096, flags | abi.VM_WRITE, 0, name)
+    assert [table.of(each) for each in (one, other, written, one)] == [0, 0, 1, 0]
+    assert table.rows == [
+        ["r--p", " ".join(one.codes), name, kind], ["rw-p", " ".join(written.codes), name, kind],
+    ]  # fmt: skip
+    assert table.rows[0][values.NAME] == name
 
 
 def test_a_template_is_filled_once() -> None:

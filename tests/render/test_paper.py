@@ -8,6 +8,7 @@ import re
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from vmatrace.render import streams
 from vmatrace.render.paper import Paper
@@ -96,6 +97,66 @@ def test_columns_that_are_no_width_are_ignored(
     monkeypatch.setenv("COLUMNS", columns)
     assert streams.on(io.StringIO()).width is None
     assert streams.on(Terminal()).width == 80
+
+
+@pytest.mark.parametrize(
+    ("environment", "shown"),
+    [
+        ({}, "\x1b[1;31mtext\x1b[0m and more\n"),
+        ({"TERM": "dumb"}, "text and more\n"),
+        ({"NO_COLOR": "1"}, "text and more\n"),
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, "\x1b[1;31mtext\x1b[0m and more\n"),
+    ],
+)
+@pytest.mark.parametrize("columns", [None, 30, 200])
+def test_a_terminal_is_as_wide_as_columns_says_and_shows_these_bytes(
+    environment: dict[str, str], shown: str, columns: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if columns:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    out = Terminal()
+    paper = streams.on(out)
+    paper.line(("text", "failed"), " and more  ", ("  ", "title"))
+    assert (paper.width, paper.drawn) == (columns or 80, True)
+    assert out.getvalue() == shown
+
+
+def test_what_is_no_terminal_and_is_to_be_coloured_has_no_edge(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.setenv(name, "1")
+        paper = streams.on(io.StringIO())
+        assert (paper.width, paper.drawn) == (None, True)
+        monkeypatch.setenv("COLUMNS", "50")
+        assert streams.on(io.StringIO()).width == 50
+        monkeypatch.delenv("COLUMNS")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TTY_COMPATIBLE", "0")
+    paper = streams.on(io.StringIO())
+    assert (paper.width, paper.drawn) == (None, False)
+
+
+@given(st.text("ab é漢字: #[", max_size=80), st.integers(1, 60), st.integers(0, 60))
+def test_what_fits_is_one_piece_and_what_does_not_is_several(
+    text: str, width: int, before: int
+) -> None:
+    paper = Paper(io.StringIO(), width)
+    pieces = paper.folded(text, before)
+    assert "".join(pieces) == text
+    assert pieces == [text] or before + cell_len(text) > width
+    assert len(pieces) == 1 or all(cell_len(piece) <= max(width - before, 12) for piece in pieces)
+    assert Paper(io.StringIO()).folded(text, before) == [text]
+
+
+def test_no_word_of_a_broken_line_is_a_command_wherever_it_comes_to_stand() -> None:
+    pieces = Paper(io.StringIO(), 30).broken("one ::two three ::four five ##[six] seven eight nine")
+    assert pieces == [r"one \x3a:two three \x3a:four", r"five \x23#[six] seven eight", "nine"]
+    whole = "one ::two ##[three]"
+    assert Paper(io.StringIO(), 40).broken(whole) == [whole]
+    assert Paper(io.StringIO()).broken(whole) == [whole]
 
 
 def test_a_stream_without_unicode_gets_ascii() -> None:

@@ -6,6 +6,8 @@ import html
 import re
 
 import pytest
+from rich.panel import Panel
+from rich.text import Text
 
 from vmatrace.render.picture import Sheet
 
@@ -56,3 +58,28 @@ def test_a_picture_is_as_wide_as_the_paper_or_its_longest_line(
     assert wide(half.svg()) < wide(narrow.svg()) * 0.6
     monkeypatch.delenv("COLUMNS")
     assert wide(Sheet().svg()) == pytest.approx(994, abs=1)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"FORCE_COLOR": "1"}, {"TTY_COMPATIBLE": "1"},
+     {"TERM": "xterm", "COLORTERM": "truecolor"}],
+    ids=str,
+)  # fmt: skip
+def test_a_picture_is_the_same_wherever_it_is_drawn(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLORTERM", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+
+    def drawn() -> tuple[str, str]:
+        made = Sheet()
+        made.paper.line("one ", ("two", "title"), ("≠", "ksm"))
+        made.paper.add(Panel.fit(Text.assemble(("bad", "failed"), " good"), border_style="passed"))
+        return made.svg(), made.fragment()
+
+    plain = drawn()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert drawn() == plain

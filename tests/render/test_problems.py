@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 from program import ROOT
 
+import vmatrace
 from vmatrace.event import Event
-from vmatrace.render import gitlab, sarif
+from vmatrace.render import github, gitlab, sarif
 from vmatrace.render.problems import ERROR, NOTE, RULES, WARNING, Problem, place, with_fingerprints
 
 SARIF = Draft4Validator(
@@ -50,6 +51,139 @@ def test_sarif_is_what_the_standards_schema_says(problems: list[Problem]) -> Non
     for result, problem in zip(run["results"], problems, strict=True):
         assert rules[result["ruleIndex"]] == result["ruleId"] == problem.rule.replace(" ", "-")
         assert ("relatedLocations" in result) == (problem.since is not None)
+
+
+FOUND = [
+    Problem("expectation failed", ERROR, "a/./é b.yaml", 7, 3, "vmas: 1\nsee [x](y) {0}", "i",
+            Event("munmap", (), "munmap([é](x))", 5, 2), "t: vmas"),
+    Problem("models differ", NOTE, "a/é b.yaml", 0, 9, "m\x1b\n", "i"),
+    Problem("missing", WARNING, "c", 3, 0, "m", ""),
+]  # fmt: skip
+
+
+def test_problems_as_sarif_to_a_letter() -> None:
+    out = io.StringIO()
+    sarif.write(out, FOUND)
+    assert "é" in out.getvalue()
+    assert out.getvalue().endswith("\n}\n")
+    assert out.getvalue().startswith('{\n "$schema"')
+    log = json.loads(out.getvalue())
+    marks = [result.pop("partialFingerprints") for result in log["runs"][0]["results"]]
+    assert [list(mark) for mark in marks] == [["vmatrace/v1"]] * 3
+    rules = log["runs"][0]["tool"]["driver"].pop("rules")
+    assert {rule["id"]: rule["shortDescription"] for rule in rules} == {
+        rule.replace(" ", "-"): {"text": what} for rule, what in RULES.items()
+    }
+    names = list(RULES)
+    where = {"artifactLocation": {"uri": "a/%C3%A9%20b.yaml"}}
+    assert log == {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {"driver": {"name": "vmatrace", "version": vmatrace.__version__}},
+                "columnKind": "unicodeCodePoints",
+                "results": [
+                    {
+                        "ruleId": "expectation-failed",
+                        "ruleIndex": names.index("expectation failed"),
+                        "level": "error",
+                        "message": {"text": "t: vmas\nvmas: 1\nsee \\[x\\](y) {{0}}"},
+                        "locations": [
+                            {
+                                "physicalLocation": where
+                                | {"region": {"startLine": 7, "startColumn": 3}}
+                            }
+                        ],
+                        "relatedLocations": [
+                            {
+                                "physicalLocation": where
+                                | {"region": {"startLine": 5, "startColumn": 2}},
+                                "message": {"text": "munmap(\\[é\\](x))"},
+                            }
+                        ],
+                    },
+                    {
+                        "ruleId": "models-differ",
+                        "ruleIndex": names.index("models differ"),
+                        "level": "note",
+                        "message": {"text": "m\\x1b"},
+                        "locations": [{"physicalLocation": where}],
+                    },
+                    {
+                        "ruleId": "missing",
+                        "ruleIndex": names.index("missing"),
+                        "level": "warning",
+                        "message": {"text": "m"},
+                        "locations": [
+                            {
+                                "physicalLocation": {
+                                    "artifactLocation": {"uri": "c"},
+                                    "region": {"startLine": 3},
+                                }
+                            }
+                        ],
+                    },
+                ],
+            }
+        ],
+    }
+
+
+def test_problems_for_gitlab_to_a_letter() -> None:
+    out = io.StringIO()
+    gitlab.write(out, FOUND)
+    assert "é" in out.getvalue()
+    assert out.getvalue().startswith('[\n {\n  "description"')
+    assert out.getvalue().endswith("\n]\n")
+    issues = json.loads(out.getvalue())
+    for issue, (_, mark) in zip(issues, with_fingerprints(FOUND), strict=True):
+        assert issue.pop("fingerprint") == mark
+    assert issues == [
+        {
+            "description": "t: vmas\nvmas: 1\nsee [x](y) {0}",
+            "check_name": "expectation-failed",
+            "severity": "major",
+            "location": {"path": "a/é b.yaml", "lines": {"begin": 7}},
+        },
+        {
+            "description": "m\\x1b",
+            "check_name": "models-differ",
+            "severity": "info",
+            "location": {"path": "a/é b.yaml", "lines": {"begin": 1}},
+        },
+        {
+            "description": "m",
+            "check_name": "missing",
+            "severity": "minor",
+            "location": {"path": "c", "lines": {"begin": 3}},
+        },
+    ]
+
+
+def test_problems_as_annotations_to_a_letter() -> None:
+    assert [github.problem_annotation(problem) for problem in FOUND] == [
+        "::error file=a/./é b.yaml,line=7,title=t%3A vmas::vmas: 1%0Asee [x](y) {0}",
+        "::notice file=a/é b.yaml,title=models differ::m\x1b%0A",
+        "::warning file=c,line=3,title=missing::m",
+    ]
+    assert github.annotation("notice", "", 0, "", "100%\r\n") == "::notice::100%25%0D%0A"
+    assert github.annotation("error", "a:b,c%", -1, "", "m") == "::error file=a%3Ab%2Cc%25::m"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[heap]", "[heap]"),
+        ("[a](b)", r"\[a\](b)"),
+        (r"\[a](b)", r"\\\[a\](b)"),
+        ("{0} {x}", "{{0}} {{x}}"),
+        ("{x}", "{x}"),
+        ("{12", "{12"),
+    ],
+)
+def test_what_would_be_a_link_or_a_placeholder_is_escaped(text: str, said: str) -> None:
+    assert sarif.text(text) == said
 
 
 @given(TEXTS)

@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import vmatrace
 from vmatrace.commands.kernels.question import Known
 from vmatrace.escape import visible
 from vmatrace.printable import Printable
-from vmatrace.render import streams, theme
+from vmatrace.render import drawing, streams, theme
 from vmatrace.render.cells import columns, padded
 from vmatrace.render.paper import Paper
 
@@ -106,6 +107,23 @@ def test_a_console_crops_nothing_off(width: int) -> None:
     Console(file=out, width=width).print(vmatrace.replay(FAILING))
     kept = out.getvalue().replace("\n", "").replace(" ", "")
     assert "a-directory-with-a-long-name/libexample.so.1" in kept
+
+
+def test_no_part_of_a_cropped_line_is_a_command_of_a_runner() -> None:
+    for text, shown in (
+        ("a" * 9 + "::error", ["aaaaaaaaa\\", "x3a:error"]),
+        ("::error" + "a" * 9, ["\\x3a:error", "aaaaaaaaa"]),
+        ("a::b" + "漢" * 9, ["a\\x3a:b漢", "漢漢漢漢漢", "漢漢漢"]),
+        ("a::b", ["a::b"]),
+    ):
+        out = io.StringIO()
+        console = Console(file=out, width=10)
+        made = drawing.segments(console, console.options, partial(_write_line, text))
+        assert "".join(segment.text for segment in made).splitlines() == shown
+
+
+def _write_line(text: str, paper: Paper) -> None:
+    paper.line((text, "title"))
 
 
 # --- one theme ------------------------------------------------------------------------------------

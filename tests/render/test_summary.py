@@ -15,7 +15,7 @@ from rich.console import Console
 
 from vmatrace.importers import open_trace
 from vmatrace.kernels import get_kernel
-from vmatrace.render import addressspace, drawing, steps, summary
+from vmatrace.render import addressspace, drawing, steps, summary, theme
 from vmatrace.render.paper import Paper
 from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import Replay, replay
@@ -38,6 +38,7 @@ class Marked(Paper):
     drawn = True
 
     def _put(self, pairs: list[tuple[str, str]]) -> None:
+        assert {style for _, style in pairs} <= {"", *theme.STYLES}
         self._write("".join(f"{style}<{text}>" if style else text for text, style in pairs) + "\n")
 
 

@@ -63,7 +63,7 @@ class GVisor(Halves):
     """Tells the lines of one."""
 
     def __init__(self, machine: LogMachine, head: Sequence[str] = ()) -> None:
-        super().__init__(machine, head)
+        super().__init__(machine)
         #: Whether each message starts with its date, so that other lines go on with it.
         self._dated = False
         #: What each thread called last.

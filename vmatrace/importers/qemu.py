@@ -51,7 +51,7 @@ class QemuUser(Teller):
     """Tells the lines of one; ``_waiting``: calls whose results have not come yet."""
 
     def __init__(self, machine: LogMachine, head: Sequence[str] = ()) -> None:
-        super().__init__(machine, head)
+        super().__init__(machine)
         self._waiting: list[tuple[str, str, str]] = []
 
     def tell(self, line: str) -> Told:

@@ -76,7 +76,7 @@ class Halves(Teller):
     """A teller of lines that are one half of a call each: where it starts, where it returns."""
 
     def __init__(self, machine: LogMachine, head: Sequence[str] = ()) -> None:
-        super().__init__(machine, head)
+        super().__init__(machine)
         self._begun: dict[str, str] = {}
 
     def begins(self, tid: str, name: str, arguments: Sequence[str]) -> str:

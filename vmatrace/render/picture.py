@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME
 
-from vmatrace.render import theme
 from vmatrace.render.drawing import Drawing
 from vmatrace.render.paper import asked_width
 
@@ -56,10 +55,8 @@ class Sheet(io.StringIO):
     def __init__(self) -> None:
         super().__init__()
         width = asked_width() or _WIDTH
-        self._console = Console(
-            file=io.StringIO(), record=True, width=width, theme=theme.theme(),
-            force_terminal=True, color_system="truecolor", legacy_windows=False, no_color=False,
-        )  # fmt: skip
+        # No terminal, which TERM and NO_COLOR would say something of.
+        self._console = Console(file=io.StringIO(), record=True, width=width)
         self._made: list[Segment] = []
         self.paper = Drawing(self._console, self._console.options, width, True, self._take)
 
@@ -73,8 +70,8 @@ class Sheet(io.StringIO):
     def svg(self) -> str:
         """A terminal with all of it, as wide as its longest line where that does not break."""
         console = self._drawn()
-        longest = max(map(Segment.get_line_length, Segment.split_lines(self._made)), default=0)
-        console.width = max(console.width, longest)
+        lengths = map(Segment.get_line_length, Segment.split_lines(self._made))
+        console.width = max([console.width, *lengths])
         return console.export_svg(title="vmatrace", code_format=_SVG)
 
     def fragment(self) -> str:

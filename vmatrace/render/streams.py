@@ -46,14 +46,13 @@ def _terminal(stream: TextIO) -> Paper:
     """Paper that is a terminal, or is to be taken for one; NO_COLOR leaves no escape at all."""
     from rich.console import Console
 
-    from vmatrace.render import theme
     from vmatrace.render.drawing import Drawing
 
     colours = None if os.environ.get("NO_COLOR") else "auto"
-    console = Console(file=stream, theme=theme.theme(), color_system=colours)  # type: ignore[arg-type]
-    width: int | None = console.width or 80
-    if not stream.isatty() and asked_width() is None:
-        width = None
+    console = Console(file=stream, color_system=colours)  # type: ignore[arg-type]
+    width = asked_width()
+    if width is None and stream.isatty():
+        width = console.width or 80
     if not console.is_terminal:
         return Paper(stream, width)
     system = console._color_system

@@ -46,7 +46,7 @@ def style(name: str) -> Style:
     """The style called *name*; "" is none. Raises KeyError."""
     from rich.style import Style
 
-    return Style.parse(STYLES[name]) if name else Style.null()
+    return Style.null() if name == "" else Style.parse(STYLES[name])
 
 
 @cache

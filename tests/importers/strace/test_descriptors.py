@@ -221,6 +221,7 @@ def test_a_descriptor_whose_opening_is_not_shown_is_one_file() -> None:
          ["file_2", "file_3", "file_4", "file_5", "file_6"]),
         (["/" + "x" * 50], ["x" * 40]),
         (["/__a__"], ["a"]),
+        (["/XaX", "/x/XaX", "/é/b (deleted)"], ["XaX", "XaX_2", "b"]),
     ],
 )  # fmt: skip
 def test_names_come_from_paths_and_no_two_are_alike(paths: list[str], names: list[str]) -> None:

@@ -56,6 +56,10 @@ def test_without_times_each_has_a_line_in_turn_from_its_birth_on(tmp_path: Path)
 def test_who_bears_each_other_is_read_all_the_same(tmp_path: Path) -> None:
     trace = opened(tmp_path, p10=f"{calls(1)}fork() = 11\n", p11=f"{calls(2)}fork() = 10\n")
     assert sorted(o.split(":")[1] for o in order(trace)) == ["1", "2"]
+    trace = opened(
+        tmp_path, p9=calls(3), p10=f"{calls(1)}fork() = 11\n", p11=f"{calls(2)}fork() = 10\n"
+    )
+    assert order(trace) == ["main:3", "10:1", "11:2"]
 
 
 @pytest.mark.parametrize(

@@ -102,13 +102,14 @@ class Adjuster:
     def renamed(self, text: str, name: str) -> tuple[str, str]:
         """A call under another name: its text and name as a trace has them."""
         own, count = self.other_names[name]
-        inside, closed, result = text[len(name) + 1 :].partition(")")
+        at = text.rfind(") = ")  # without a result at the parenthesis that is left
+        inside, rest = text[len(name) + 1 : at], text[at:]
         parts = inside.split(", ")
         if name.startswith("syscall_"):
             inside = ", ".join(parts[:count])
         elif name == "mmap2" and len(parts) == count:
             inside = ", ".join([*parts[:-1], _offset_in_bytes(parts)])
-        return f"{own}({inside}{closed}{result}", own
+        return f"{own}({inside}{rest}", own
 
     def adjust(
         self, name: str, args: tuple[Arg, ...], process: Process, symbolic: bool

@@ -104,7 +104,7 @@ class Names:
             stem = "file"
         count = self._count.get(stem, 0) + 1
         name = stem if count == 1 else f"{stem}_{count}"
-        while count > 1 and name in self._count:  # a file has just that name
+        while name in self._count:  # a file has just that name
             count += 1
             name = f"{stem}_{count}"
         self._count[stem] = count

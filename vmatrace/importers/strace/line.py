@@ -234,7 +234,7 @@ def split(text: str) -> tuple[str, str]:
 
 def without_comments(text: str) -> str:
     """*text* without the comments of -X verbose."""
-    return _COMMENT.sub("", text) if "/*" in text else text
+    return _COMMENT.sub("", text)
 
 
 def frame(text: str) -> tuple[str, bool] | None:

@@ -187,7 +187,7 @@ class Processes:
     ) -> Process:
         """A new process: the event of its birth, and what it has of its parent."""
         if number in self._alive:
-            self.end(self._alive[number], line, "its pid is in use again")
+            self.end_unsaid(self._alive[number], line)
         args = (f"flags={flags}",) if CALLS[name].params else ()
         self._emit(Event(name, args, text, line, 1, parent.name, None, int(number)))
         child = Process(number, number)
@@ -241,20 +241,23 @@ class Processes:
 
     # --- ends ----------------------------------------------------------------------------------
 
-    def end(self, process: Process, line: int, why: str, status: int | None = None) -> None:
-        """The event of an end. *why*: the log has no line for it; empty: it has."""
-        if why:
-            self._notes.supplied += 1
+    def end(self, process: Process, line: int, status: int | None = None) -> None:
+        """The event of an end."""
         args = () if status is None else (status,)
         text = f"exit({status})" if status is not None else "exit()"
         self._emit(Event("exit", args, text, line, 1, process.name))
         self._forget(process)
 
+    def end_unsaid(self, process: Process, line: int) -> None:
+        """The same of an end that the log has no line for."""
+        self._notes.supplied += 1
+        self.end(process, line)
+
     def reaped(self, number: str, line: int) -> None:
         """Somebody has waited for process *number*, or was told that it has ended."""
         process = self._alive.get(number)
         if process is not None and len(process.group) == 1:
-            self.end(process, line, "it was waited for")
+            self.end_unsaid(process, line)
 
     def is_expected(self, number: str | None) -> bool:
         """Whether there is a process *number*, or somebody who may be about to bear it."""
@@ -278,7 +281,7 @@ class Processes:
             process.group.remove(process)
             process.group = [process]
         for thread in [each for each in process.group if each is not process]:
-            self.end(thread, line, "another thread executed a program")
+            self.end_unsaid(thread, line)
         process.table = process.table.after_exec()
         process.space = Space()
 
@@ -289,7 +292,7 @@ class Processes:
             return
         leader.unfinished = thread.unfinished
         thread.unfinished = None
-        self.end(thread, line, "it goes on as its leader")
+        self.end_unsaid(thread, line)
 
 
 def _since(process: Process) -> int:

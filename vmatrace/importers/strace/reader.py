@@ -157,7 +157,7 @@ class Reader:
                 self._notes.joined -= 1
                 self._notes.passed_over("unfinished")
             if process.dying:
-                self._processes.end(process, self._line, "its end is not in the log")
+                self._processes.end_unsaid(process, self._line)
         for name, count in self._plain.items():
             self._notes.passed[name] = self._notes.passed.get(name, 0) + count
         for name in _NOT_MODELLED:
@@ -571,7 +571,7 @@ class Reader:
         """All threads end; each has a line of its own for that, unless strace is to be quiet."""
         if self._silent_ends:
             for thread in [each for each in process.group if each is not process]:
-                self._processes.end(thread, line, "its process ends")
+                self._processes.end_unsaid(thread, line)
             self._exit(process, name, text, line)
             return
         for thread in process.group:
@@ -582,7 +582,7 @@ class Reader:
     def _exit(self, process: Process, name: str, text: str, line: int) -> None:
         """The last call of a thread, of which no further line tells the end."""
         status = logline.first_number(text)
-        self._processes.end(process, line, "", None if status is None else status & 0xFF)
+        self._processes.end(process, line, None if status is None else status & 0xFF)
 
     def _ended(self, process: Process, text: str, line: int) -> None:
         """``+++ exited with 0 +++`` and its like."""
@@ -591,7 +591,7 @@ class Reader:
             self._notes.passed_over("exit")
             self._processes.take_over(process, leader, line)
             return
-        self._processes.end(process, line, "", logline.exit_status(text))
+        self._processes.end(process, line, logline.exit_status(text))
 
     # --- descriptors and what cannot be read -----------------------------------------------------
 
