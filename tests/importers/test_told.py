@@ -8,6 +8,7 @@ place that is wrong, and why. At the end: whose thread each is, and how many eve
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Final
 
@@ -79,6 +80,16 @@ def test_the_numbers_that_placed_memory_say_whose_they_are(arch: str) -> None:
     assert Tracepoints(LogMachine(None, 4096), lines).machine.arch == arch
     assert Tracepoints(LogMachine("s390x", 4096), lines).machine.arch == "s390x"
     assert Tracepoints(LogMachine(None, 4096), []).machine.arch == "x86_64"
+
+
+@pytest.mark.parametrize("depth", [100, 300, 600, 900, 30_000])
+def test_a_header_that_is_nested_deeply_is_not_understood(depth: int) -> None:
+    header = f'{{"vmatrace-events": 1, "start": {{"process": {"[" * depth}{"]" * depth}}}}}\n'
+    call = '{"call": "brk(NULL)", "result": "0x560000"}\n'
+    trace = open_trace(io.BytesIO((header + call).encode()))
+    assert [getattr(item, "text", "") for item in trace.items()] == ["brk(NULL)"]
+    assert trace.notes is not None
+    assert [found.line for found in trace.notes.misread] == [1]
 
 
 @given(st.text(max_size=10))

@@ -71,10 +71,10 @@ class JsonLines(Teller):
         if not line.strip():
             return Passed("blank")
         try:
-            found = json.loads(line, parse_float=_no_float, parse_constant=_no_float)
+            found = _parsed(line)
         except json.JSONDecodeError as error:
             return Wrong(f"not JSON: {error.msg}", min(error.colno - 1, len(line)))
-        except (RecursionError, ValueError):
+        except ValueError:
             return Wrong("not JSON of an event (numbers are integers, nothing is nested deeply)")
         if not isinstance(found, dict):
             return Wrong("not an event (expected an object with the key call)")
@@ -141,6 +141,14 @@ class JsonLines(Teller):
         return f"{call} = {_result(name, found['result'])}"
 
 
+def _parsed(line: str) -> object:
+    """The JSON in *line*, without floats. Raises ValueError, also where it is nested too deeply."""
+    try:
+        return json.loads(line, parse_float=_no_float, parse_constant=_no_float)
+    except RecursionError as error:
+        raise ValueError from error
+
+
 def _no_float(text: str) -> float:
     raise ValueError(text)
 
@@ -200,7 +208,7 @@ def _argument(value: object, kind: str) -> str:
         return hex(value) if value > 9 and kind in ("addr", "size") else str(value)
     if kind == "text" and not value.startswith('"'):
         return text_of(value)
-    value = value.strip() if kind != "text" else value
+    value = value.strip()
     if kind == "" and not _PLAIN.fullmatch(value):
         return text_of(value)
     if _CONTROL.search(value):
@@ -230,7 +238,7 @@ def _header(lines: Sequence[str]) -> LogHeader:
     if not _HEADER.match(line):
         return LogHeader()
     try:
-        found = cast("dict[str, Any]", json.loads(line))
+        found = cast("dict[str, Any]", _parsed(line))
     except ValueError:
         return LogHeader()
     size, arch = found.get("page_size"), found.get("arch")
@@ -270,8 +278,8 @@ def _started(found: object, page_size: int, key: str = "start") -> Trace:
         start = Trace.of([], page_size=page_size, **given)
     except TraceError as error:
         raise _BadError(error.diagnostics[0].message, key) from None
-    except TypeError as error:
-        raise _BadError(str(error), key) from None
+    except RecursionError:
+        raise _BadError("nested too deeply", key) from None
     for name in start.files:
         if not isinstance(name, int):
             raise _BadError(f"{quoted(str(name))} is no descriptor (expected a number)", "files")
