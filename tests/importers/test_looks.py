@@ -50,7 +50,7 @@ def test_text_is_told_what_it_looks_like(tmp_path: Path, text: str, like: str) -
     with pytest.raises(TraceError) as caught:
         open_trace(str(path))
     (said,) = caught.value.diagnostics
-    assert str(said).startswith(f"{path}: error: ")
+    assert (said.path, said.line, said.column) == (str(path), 0, 0)
     assert like in said.message
 
 
@@ -78,6 +78,7 @@ def test_a_refusal_is_of_the_whole_input(
     with pytest.raises(TraceError) as caught:
         open_trace(str(path), Reading(form=form))
     assert str(caught.value) == f"{path}: error: {said}"
+    assert [(found.line, found.column) for found in caught.value.diagnostics] == [(0, 0)]
 
 
 def test_namesakes_that_are_no_logs_are_no_set(tmp_path: Path) -> None:
@@ -88,6 +89,7 @@ def test_namesakes_that_are_no_logs_are_no_set(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{path}: error: no such file, and its namesakes such as {path}.12 are no logs"
     )
+    assert [(found.line, found.column) for found in caught.value.diagnostics] == [(0, 0)]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,8 @@ def test_an_input_is_what_its_first_bytes_and_lines_say(
 )
 def test_a_file_among_others_is_meant_for_a_trace(text: str, meant: bool) -> None:
     assert looks.is_meant(text.encode()) is meant
-    assert looks.is_meant(text.removeprefix("\ufeff").encode("utf-16")) is meant
+    for encoding in ("utf-16-le", "utf-16-be"):
+        assert looks.is_meant(f"\ufeff{text.removeprefix(chr(0xFEFF))}".encode(encoding)) is meant
 
 
 def test_a_database_is_known_by_its_first_bytes(tmp_path: Path) -> None:

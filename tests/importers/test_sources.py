@@ -18,7 +18,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from stracelogs import FOLDER, outcome
 
-from vmatrace.diagnostic import TraceError
+from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.importers import open_trace
 from vmatrace.importers.format import Reading
 from vmatrace.kernels import get_kernel
@@ -283,11 +283,13 @@ def test_what_comes_through_a_pipe_may_be_as_large_as_its_limit(
 
 def refusal(opening: Callable[[], object]) -> str:
     """What is said against an input; empty where nothing is."""
+    found: list[Diagnostic] = []
     try:
         opening()
     except TraceError as error:
-        return str(error)
-    return ""
+        found = error.diagnostics
+    assert all((each.line, each.column) == (0, 0) for each in found)
+    return "\n".join(map(str, found))
 
 
 def test_the_files_of_a_set_go_by_the_name_that_strace_was_given(tmp_path: Path) -> None:

@@ -60,6 +60,18 @@ def test_a_file_says_what_it_is_and_every_command_works(
             assert run(*arguments).status in (0, 1), arguments
 
 
+def test_what_only_starts_as_a_saved_result_is_said_to_be_one(
+    tmp_path: Path, run: RunProgram
+) -> None:
+    """It is looked at, not read: neither its depth nor its path is anybody's trace."""
+    saved = tmp_path / "saved.json"
+    for path in ("[" * 30_000, "[" * 900 + "]" * 900 + "}", "5}", '"nowhere"}', '"\\u0000"}'):
+        saved.write_text(f'{{"format":"vmatrace-replay/1","path":{path}\n')
+        done = run(str(saved))
+        assert (done.status, done.err) == (0, "")
+        assert f"vmatrace diff TRACE --from {saved}" in done.out
+
+
 def test_a_saved_result_is_compared_with_its_trace(tmp_path: Path, run: RunProgram) -> None:
     trace, saved = tmp_path / "t.yaml", tmp_path / "saved.json"
     trace.write_text(f"vmatrace: 1\nevents:\n  - {CALL}\n")

@@ -170,6 +170,7 @@ def test_a_result_may_be_missing_or_straces_own() -> None:
         ("fork() = 12<a b>", "12"),
         ("fork() = 2 /* 12 in strace's PID NS */", "12"),
         ("fork() = 0", None),
+        ("fork() = 1", "1"),
         ("fork() = 4194304", "4194304"),
         ("fork() = 4194305", None),
         ("fork() = -1 EAGAIN", None),

@@ -132,8 +132,8 @@ def _saved(path: str, form: str, command: str, start: bytes) -> Found:
         return Found(path, f"{what}, which is for other programs: no command reads it")
     try:
         said = json.loads(start.partition(b"\n")[0]).get("path")
-    except ValueError:
-        said = None  # longer than what was read
+    except (RecursionError, ValueError):
+        said = None  # longer than what was read, or nothing that a command writes
     trace = quoted(said) if isinstance(said, str) and os.path.exists(said) else "TRACE"
     asked = f"vmatrace diff {trace} --from {quoted(path)}"
     return Found(path, what, [("what has changed since", asked)])
