@@ -1,4 +1,4 @@
-"""What rich draws on paper: as wide as the paper, behind its indent."""
+"""What rich draws on paper: as wide as the paper."""
 
 from __future__ import annotations
 
@@ -11,28 +11,27 @@ from rich.text import Text
 from vmatrace.render.paper import Paper
 
 
-@pytest.mark.parametrize("indent", [0, 4, 10])
-def test_what_is_added_fits_behind_its_indent(indent: int) -> None:
+@pytest.mark.parametrize("width", [30, 36, 40])
+def test_what_is_added_fits_the_width(width: int) -> None:
     out = io.StringIO()
-    paper = Paper(out, 40)
-    paper.add(Text("abcd " * 30), indent)
+    paper = Paper(out, width)
+    paper.add(Text("abcd " * 30))
     lines = out.getvalue().splitlines()
-    each = (40 - indent + 1) // 5  # words in a line
-    assert lines[0] == " " * indent + ("abcd " * each).rstrip()
+    each = (width + 1) // 5  # words in a line
+    assert lines[0] == ("abcd " * each).rstrip()
     assert " ".join(lines).split() == ["abcd"] * 30
 
 
-@pytest.mark.parametrize("indent", [0, 4])
-def test_a_frame_is_as_wide_as_there_is_room(indent: int) -> None:
+def test_a_frame_is_as_wide_as_there_is_room() -> None:
     out = io.StringIO()
-    Paper(out, 40).add(Panel("x"), indent)
+    Paper(out, 40).add(Panel("x"))
     assert {len(line) for line in out.getvalue().splitlines()} == {40}
 
 
 def test_without_an_edge_nothing_breaks() -> None:
     out = io.StringIO()
-    Paper(out, None).add(Text("abcd " * 30), 2)
-    assert out.getvalue() == "  " + ("abcd " * 30).rstrip() + "\n"
+    Paper(out, None).add(Text("abcd " * 30))
+    assert out.getvalue() == ("abcd " * 30).rstrip() + "\n"
 
 
 def test_what_is_broken_fills_each_line() -> None:

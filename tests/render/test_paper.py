@@ -9,6 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.padding import Padding
+from rich.text import Text
 
 from vmatrace.render import streams
 from vmatrace.render.paper import Paper
@@ -157,6 +159,42 @@ def test_no_word_of_a_broken_line_is_a_command_wherever_it_comes_to_stand() -> N
     whole = "one ::two ##[three]"
     assert Paper(io.StringIO(), 40).broken(whole) == [whole]
     assert Paper(io.StringIO()).broken(whole) == [whole]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("people", [False, True])
+def test_a_stream_takes_every_character(encoding: str, people: bool) -> None:
+    """For programs as UTF-8; for people as theirs, and what that lacks is escaped."""
+    made = io.BytesIO()
+    stream = io.TextIOWrapper(made, encoding)
+    streams.set_encoding(stream, people)
+    stream.write("é≠\udcff")
+    stream.flush()
+    own = encoding if people else "utf-8"
+    assert made.getvalue() == "é≠\udcff".encode(own, "backslashreplace")
+    streams.set_encoding(io.StringIO(), people)  # which has none
+
+
+def test_paper_of_its_own_is_what_a_stream_says_it_is() -> None:
+    sheet = io.StringIO()
+    paper = Paper(sheet, 7)
+    sheet.paper = paper  # type: ignore[attr-defined]
+    assert streams.on(sheet) is paper
+
+
+@pytest.mark.parametrize("width", [None, 12, 30])
+def test_a_renderable_of_rich_is_as_wide_as_the_paper(width: int | None) -> None:
+    def shown(stream: io.StringIO) -> list[str]:
+        paper = streams.on(stream)
+        paper.width = width
+        paper.add(Padding(Text("one two three four five six\x9b", "failed"), (0, 1)))
+        return re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
+
+    plain, drawn = shown(io.StringIO()), shown(Terminal())
+    assert [line.rstrip() for line in drawn] == [line.rstrip() for line in plain]
+    assert " ".join(" ".join(plain).split()) == "one two three four five six\\x9b"
+    assert len(plain) == {None: 1, 12: 3, 30: 1}[width]
+    assert all(line.startswith(" ") for line in plain)
 
 
 def test_a_stream_without_unicode_gets_ascii() -> None:

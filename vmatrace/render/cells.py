@@ -81,12 +81,10 @@ def wrapped(text: str, first: int, rest: int) -> list[str]:
     return [first_line, *(line.plain.rstrip() for line in others)]
 
 
-def lines(
-    renderable: RenderableType, width: int | None, indent: int, unicode: bool
-) -> Iterator[str]:
-    """The lines of *renderable* in *width* columns less *indent*; ASCII frames, not *unicode*."""
+def lines(renderable: RenderableType, width: int | None, unicode: bool) -> Iterator[str]:
+    """The lines of *renderable* in *width* columns; ASCII frames, not *unicode*."""
     console = _console()
-    room = (width or NO_EDGE) - indent
+    room = width or NO_EDGE
     options = console.options.update(width=room, max_width=room)
     options.encoding = "utf-8" if unicode else "ascii"
     for line in console.render_lines(renderable, options, pad=False):

@@ -40,14 +40,13 @@ class Drawing(Paper):
         style = theme.style
         self._segments([*(Segment(text, style(name)) for text, name in pairs), _BREAK])
 
-    def add(self, renderable: RenderableType, indent: int = 0) -> None:
-        width = (self.width or NO_EDGE) - indent
+    def add(self, renderable: RenderableType) -> None:
+        width = self.width or NO_EDGE
         options = self._options.update(width=width, max_width=width)
         with self._console.use_theme(theme.theme()):
             lines = self._console.render_lines(renderable, options, pad=False)
-        margin = [Segment(" " * indent)] if indent else []
         for line in lines:
-            self._segments([*margin, *map(_harmless, line), _BREAK])
+            self._segments([*map(_harmless, line), _BREAK])
 
 
 class _Cropped(Drawing):

@@ -55,10 +55,10 @@ class Paper:
         """Write a line of harmless text and styles."""
         self._write("".join([text for text, _ in pairs]) + "\n")
 
-    def add(self, renderable: RenderableType, indent: int = 0) -> None:
-        """Write a renderable of rich, *indent* columns from the left."""
-        for line in lines(renderable, self.width, indent, self._unicode):
-            self.line(" " * indent, line)
+    def add(self, renderable: RenderableType) -> None:
+        """Write a renderable of rich."""
+        for line in lines(renderable, self.width, self._unicode):
+            self.line(line)
 
     def paragraph(self, text: str, style: str = "", first: str = "", rest: str = "") -> None:
         """Write *text* broken at spaces, with *first* before its first line, *rest* before more."""
