@@ -146,6 +146,23 @@ def test_a_file_among_others_is_meant_for_a_trace(text: str, meant: bool) -> Non
         assert looks.is_meant(f"\ufeff{text.removeprefix(chr(0xFEFF))}".encode(encoding)) is meant
 
 
+@pytest.mark.parametrize(
+    ("text", "trace"),
+    [
+        ("x\nvmatrace: 1", True),
+        ("events:\n  - x", True),
+        ("x: 1\n'events' :  # all\n- x", True),
+        ("events:\nx\n- x", False),
+        ("- x\nevents:\nx", False),
+        ("- x\nevents:", False),
+        ("events: 5\n- x", False),
+        ("", False),
+    ],
+)
+def test_lines_may_be_meant_for_a_trace(text: str, trace: bool) -> None:
+    assert looks.is_trace(text.split("\n")) is trace
+
+
 def test_a_database_is_known_by_its_first_bytes(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"SQLite format 3\0 and more")

@@ -21,6 +21,7 @@ from stracelogs import FOLDER, outcome
 from vmatrace.diagnostic import Diagnostic, TraceError
 from vmatrace.importers import open_trace
 from vmatrace.importers.format import Reading
+from vmatrace.importers.sources import set_of
 from vmatrace.kernels import get_kernel
 from vmatrace.replayer.run import replay
 
@@ -238,6 +239,17 @@ def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
     with subprocess.Popen(["cp", str(LOG), str(fifo)]):
         trace = open_trace(str(fifo))
     assert replay(trace, KERNEL).events == replay(trace, KERNEL).events > 0
+
+
+def test_a_set_has_a_name_before_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (".12", "a.9", "a.10", "a.x", "a.1x", "a.", "ab.1", "b.²"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert [set_of(path) for path in ("", "a", "b", "none/a")] == [[], ["a.9", "a.10"], [], []]
+    assert set_of(f"{tmp_path}/a") == [f"{tmp_path}/a.9", f"{tmp_path}/a.10"]
+    assert set_of(f"{tmp_path}/") == []
 
 
 def test_what_has_no_end_and_no_text_is_given_up() -> None:

@@ -31,6 +31,7 @@ SAMPLE: Final = 40
 #: Lines whose mutants do what the code does: a type, an invariant and the words where it is broken.
 SAID_TO_NOBODY: Final = re.compile(
     r" - [^+]*(\bcast\(|\bAssertionError\()|\bstrict=True\b[^+]* \+ .*(strict=(None|False)|, \):)"
+    r"|\bstrict=False\b[^+]* \+ .*(strict=None|, \))"
 )
 
 

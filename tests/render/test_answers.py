@@ -270,6 +270,8 @@ def test_counts_have_their_plural() -> None:
         ("漢字 漢", 4, 2, ["漢字", "漢"]),
         ("漢 字", 2, 9, ["漢", "字"]),
         ("漢", 9, 9, ["漢"]),
+        ("  漢 字", 4, 9, ["  漢", "字"]),
+        ("  a b", 3, 9, ["  a", "b"]),
     ],
 )
 def test_text_is_broken_at_spaces(text: str, first: int, rest: int, lines: list[str]) -> None:

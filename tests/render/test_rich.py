@@ -77,6 +77,17 @@ def test_colour_is_all_that_colour_adds(
     assert all(cell_len(line) <= 80 for line in shown[0].splitlines())
 
 
+@pytest.mark.parametrize("arguments", ANSWERS, ids=" ".join)
+def test_an_answer_is_as_wide_as_it_is_asked_to_be(arguments: tuple[str, ...]) -> None:
+    shown = []
+    for width, asked in ((60, None), (130, 60)):
+        out = io.StringIO()
+        console = Console(file=out, width=width, force_terminal=True, color_system=None)
+        console.print(ANSWERS[arguments](), width=asked)
+        shown.append([line.rstrip() for line in out.getvalue().splitlines()])
+    assert shown[0] == shown[1]
+
+
 def test_a_notebook_shows_it_too() -> None:
     bundle = vmatrace.replay(KSM)._repr_mimebundle_()
     assert "blocked by VM_MERGEABLE alone" in bundle["text/html"]

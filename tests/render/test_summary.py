@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -80,6 +82,36 @@ def pages(trace: Trace, result: Result) -> Iterator[tuple[str, str]]:
     yield "its steps with their styles", marked(calls)
     yield "its processes on 50 columns", plain(processes, 50)
     yield "its processes on a terminal without Unicode", drawn(processes, 100, "ascii")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lines_are_as_full_as_the_page_is_wide(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit goes on in the next line, and nothing does that would have fit."""
+    monkeypatch.chdir(HERE)
+    trace = open_trace(name)
+    result = replay(trace, get_kernel(trace.kernel or "post-patch"))
+    for write in (summary.write_head, summary.write_faults, summary.write_processes):
+        whole = plain(partial(_with, write, result), None).splitlines()
+        for width in range(44, 120, 5):
+            lines = iter(plain(partial(_with, write, result), width).splitlines())
+            for line in whole:
+                letters = "".join(line.split())
+                parts = [next(lines)]
+                while len("".join("".join(parts).split())) < len(letters):
+                    parts.append(next(lines))
+                assert "".join("".join(parts).split()) == letters
+                if " ".join(parts).split() != line.split():
+                    continue  # what has no blanks is cut
+                for part, following in pairwise(parts):
+                    assert len(part) + 1 + len(following.split()[0]) > width
+                indents = {len(part) - len(part.lstrip()) for part in parts[1:]}
+                assert len(indents) <= 1
+                assert all(len(part) <= width for part in parts if len(part.split()) > 1)
+            assert list(lines) == []
+
+
+def _with(write: Callable[[Paper, Result], None], result: Result, paper: Paper) -> None:
+    write(paper, result)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -79,11 +79,11 @@ class JsonLines(Teller):
         if not isinstance(found, dict):
             return Wrong("not an event (expected an object with the key call)")
         try:
-            return self._event(found, line)
+            return self._event(found)
         except _BadError as bad:
             return Wrong(bad.why, _value_of(bad.key, line))
 
-    def _event(self, found: Mapping[str, Any], line: str) -> Told:
+    def _event(self, found: Mapping[str, Any]) -> Told:
         if TITLE in found and "call" not in found:
             return self._header(found)
         for key in found:
@@ -117,6 +117,11 @@ class JsonLines(Teller):
             if key not in _HEADER_KEYS:
                 hint = suggestion(key, _HEADER_KEYS)
                 raise _BadError(f"unknown key {quoted(key)}{hint or ''}", key)
+        for key, known in (("page_size", abi.PAGE_SIZES), ("arch", tuple(abi.TASK_SIZES))):
+            if found.get(key) is not None and found[key] not in known:
+                raise _BadError(f"unknown {key} (expected {', '.join(map(str, known))})", key)
+        if not isinstance(found.get("accesses", False), bool):
+            raise _BadError("expected true or false", "accesses")
         if "start" in found:
             _started(found["start"], self.machine.page_size)
         return Passed("header")

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Final, NamedTuple
 
 from vmatrace.diagnostic import quoted
@@ -130,12 +130,10 @@ def is_trace(lines: Sequence[str]) -> bool:
     """Whether text that starts with *lines* is meant for a trace, whatever is wrong in it."""
     if any(map(_TRACE_KEY.match, lines)):
         return True
-    for i, line in enumerate(lines):
-        if _EVENTS.match(line) and any(
-            following.lstrip().startswith("-") for following in lines[i + 1 : i + 2]
-        ):
-            return True
-    return False
+    return any(
+        _EVENTS.match(line) and following.lstrip().startswith("-")
+        for line, following in pairwise(lines)
+    )
 
 
 def is_database(path: str) -> bool:

@@ -116,7 +116,7 @@ def _in_utf8(blocks: Iterable[bytes]) -> Iterator[bytes]:
         if decoder is None:
             yield block
         else:
-            yield decoder.decode(block).encode("utf-8", "backslashreplace")
+            yield decoder.decode(block).encode()
 
 
 def _decoded(data: bytes) -> list[str]:

@@ -113,9 +113,9 @@ class Tracepoints(Halves):
             name = _NAME.match(event)
             return Passed(name[0].rstrip(":") if name else "event")
         if tid not in self.groups:
-            known = found["tgid"] or ""
+            known = found["tgid"]
             comm = found["comm"] if found["comm"] not in (None, "<...>") else tid  # nobody knows it
-            self.groups[tid] = known if known.isdecimal() else f"{comm} by name"
+            self.groups[tid] = known if known and known.isdecimal() else f"{comm} by name"
         return self._half(event, tid, line)
 
     def _half(self, event: str, tid: str, line: str) -> Told:

@@ -127,4 +127,4 @@ def _write_misread(paper: Paper, notes: Notes) -> None:
             paper.line(" " * 6, (part, "quiet"))
     if notes.misread_count > _LINES:
         more = f"and {notes.misread_count - _LINES} more (--format json has the first 100)"
-        paper.line(f"  {paper.glyph('…', '...')} {more}")
+        paper.paragraph(more, "", f"  {paper.glyph('…', '...')} ", " " * 6)

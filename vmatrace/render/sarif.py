@@ -84,5 +84,5 @@ def _location(path: str, line: int, column: int) -> dict[str, Any]:
 def _uri(path: str) -> str:
     """A relative reference, or of an absolute path a file: URI."""
     here = place(path)
-    quoted = quote(here.encode("utf-8", "surrogateescape"), safe="/")
+    quoted = quote(here.encode("utf-8", "surrogateescape"))
     return f"file://{quoted}" if PurePath(here).is_absolute() else quoted

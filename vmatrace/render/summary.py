@@ -211,7 +211,7 @@ def write_rest(paper: Paper, count: int) -> None:
     """Say how many of *count* are not among the first MOST, which were shown."""
     if count > MOST:
         more = f"and {count - MOST} more (--format json has them all)"
-        paper.line(f"  {paper.glyph('…', '...')} {more}")
+        paper.paragraph(more, "", f"  {paper.glyph('…', '...')} ", " " * 6)
 
 
 def _write_map_failure(paper: Paper, failure: Failure) -> None:
@@ -247,7 +247,7 @@ def _is(want: ExpectedMapping, have: Mapping) -> bool:
 
 def _mapping_text(have: Mapping) -> str:
     place = layouts.address_range(have.start, have.end)
-    return f"{place} {have.perms} {have.offset:x} {' '.join(have.codes)} {have.name}".rstrip()
+    return f"{place} {have.perms} {have.offset:x} {' '.join(have.codes)} {have.name}"
 
 
 def _expected_text(want: ExpectedMapping) -> str:
@@ -256,4 +256,4 @@ def _expected_text(want: ExpectedMapping) -> str:
     offset = "*" if want.offset is None else f"{want.offset:x}"
     flags = "*" if want.flags is None else " ".join(want.flags)
     name = "*" if want.name is None else want.name
-    return f"{place} {want.perms or '*'} {offset} {flags} {name}".rstrip()
+    return f"{place} {want.perms or '*'} {offset} {flags} {name}"

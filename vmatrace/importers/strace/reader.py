@@ -96,7 +96,8 @@ class Reader:
             "shmget": self._shmget,
             **dict.fromkeys(_WAITS, self._wait),
         }
-        self._unmapping: list[tuple[int, int, Process]] = []
+        #: Calls of munmap that have not returned: from where to where.
+        self._unmapping: list[tuple[int, int, Process, Unfinished]] = []
         #: Whose call strace's own message has cut in two.
         self._broken: Process | None = None
         self._line = 0
@@ -474,21 +475,20 @@ class Reader:
             self._notes.joined -= 1
             self._notes.passed_over("unfinished")
         self._notes.joined += 1
-        process.unfinished = Unfinished(name, text[:_LONGEST], line)
+        process.unfinished = call = Unfinished(name, text[:_LONGEST], line)
         if name == "munmap":
             start, _, length = text.partition("(")[2].partition(", ")
             try:
                 low = int(start, 0)
-                self._unmapping.append((low, low + int(length.rstrip(") "), 0), process))
+                self._unmapping.append((low, low + int(length.rstrip(") "), 0), process, call))
             except ValueError:
                 return
 
     def _flush_unmaps(self, start: int, length: int) -> None:
         """Let an munmap have been, whose result comes later, if memory is placed there now."""
         waiting = []
-        for low, high, process in self._unmapping:
-            call = process.unfinished
-            if process.ended or call is None or call.name != "munmap" or call.done:
+        for low, high, process, call in self._unmapping:
+            if process.ended or process.unfinished is not call:
                 continue
             if low < start + length and start < high:
                 call.done = True
@@ -497,7 +497,7 @@ class Reader:
                 event.recorded = 0
                 self._out.append(event)
             else:
-                waiting.append((low, high, process))
+                waiting.append((low, high, process, call))
         self._unmapping = waiting
 
     def _resume(self, process: Process, name: str | None, rest: str, line: int) -> None:
