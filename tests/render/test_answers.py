@@ -225,6 +225,72 @@ def test_the_json_of_a_log_counts_as_its_notes_do() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("size", "shown"), [(199, 199), (200, 200), (201, 199), (5000, 199)], ids=str
+)
+def test_a_line_that_was_not_understood_is_shown_as_far_as_200_characters(
+    size: int, shown: int
+) -> None:
+    notes = Notes("qemu", "none")
+    notes.lines = 1
+    notes.misunderstood(Diagnostic("x.log", 3, 5, "what", " " + "x" * (size - 1)))
+    assert written(lambda paper: lognotes.write_import(paper, notes, None)) == (
+        "1 line was not understood\n  x.log:3: what\n"
+        f"      {'x' * (shown - 1)}{'…' * (shown < size)}\n"
+    )
+
+
+@pytest.mark.parametrize("kinds", [0, 1, 6, 7])
+@pytest.mark.parametrize("wrong", [0, 10, 11, 103])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_of_kinds_and_of_what_was_not_understood_so_many_are_shown(
+    kinds: int, wrong: int, encoding: str
+) -> None:
+    notes = Notes("strace", "writable")
+    notes.lines = 1
+    for i in range(kinds):
+        for _ in range(1 + (i == 3)):
+            notes.passed_over(f"k{9 - i}")
+    for i in range(wrong):
+        notes.misunderstood(Diagnostic("x.log", i, 1, f"w{i}", "y"))
+    stream = io.TextIOWrapper(made := io.BytesIO(), encoding)
+    lognotes.write(Paper(stream), notes, Result("t", "t.yaml", "6.12", 4096, 65530))
+    stream.flush()
+    dots = "…" if encoding == "utf-8" else "..."
+    named = [f"k{9 - i} {1 + (i == 3)}" for i in sorted(range(kinds), key=lambda i: (i != 3, -i))]
+    passed = f" ({', '.join(named[:6])}{f', {dots}' * (kinds > 6)})" if kinds else ""
+    lines = [
+        f"log      1 line of strace, 0 events, {kinds + (kinds > 3)} passed over{passed}"
+        + f", {wrong} not understood" * (wrong > 0),
+        "assumed  private memory counts as written to as soon as it is writable",
+    ]
+    if wrong:
+        lines += ["", f"{wrong} lines were not understood"]
+    for i in range(min(wrong, 10)):
+        lines += [f"  x.log:{i}: w{i}", "      y"]
+    if wrong > 10:
+        lines += [f"  {dots} and {wrong - 10} more (--format json has the first 100)"]
+    assert made.getvalue().decode(encoding).splitlines() == lines
+
+
+def test_a_trace_that_is_no_log_and_of_which_nothing_was_assumed_has_no_notes() -> None:
+    result = Result("t", "t.yaml", "6.12", 4096, 65530)
+    assert written(lambda paper: lognotes.write(paper, None, result)) == ""
+    result = replace(result, assumed=1, cleared=2)
+    assert written(lambda paper: lognotes.write(paper, None, result)) == (
+        "assumed  1 mapping that no call made ([assumed]); 2 mappings gone that no call removed\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("result", "name"),
+    [(0, None), (5, None), (-1, "EPERM"), (-12, "ENOMEM"), (-4095, "E4095"), (-4096, None),
+     (-999, "E999")],
+)  # fmt: skip
+def test_an_errno_has_a_name_and_an_address_none(result: int, name: str | None) -> None:
+    assert jsonform.errno_name(result) == name
+
+
 # --- words ----------------------------------------------------------------------------------------
 
 

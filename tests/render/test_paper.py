@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -195,6 +197,18 @@ def test_a_renderable_of_rich_is_as_wide_as_the_paper(width: int | None) -> None
     assert " ".join(" ".join(plain).split()) == "one two three four five six\\x9b"
     assert len(plain) == {None: 1, 12: 3, 30: 1}[width]
     assert all(line.startswith(" ") for line in plain)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "unicode"),
+    [("utf-8", True), ("UTF8", True), ("Utf-8", True), ("latin-1", False), ("utf-16", False),
+     (None, True), ("", True)],
+)  # fmt: skip
+def test_glyphs_are_for_streams_of_utf_8(encoding: str | None, unicode: bool) -> None:
+    stream: Any = SimpleNamespace(write=None, encoding=encoding)
+    assert Paper(stream).glyph("≠", "!=") == ("≠" if unicode else "!=")
+    del stream.encoding
+    assert Paper(stream).glyph("≠", "!=") == "≠"
 
 
 def test_a_stream_without_unicode_gets_ascii() -> None:

@@ -161,6 +161,28 @@ def test_problems_for_gitlab_to_a_letter() -> None:
     ]
 
 
+def test_a_fingerprint_is_the_one_of_every_release() -> None:
+    assert [mark for _, mark in with_fingerprints([*FOUND, FOUND[1]])] == [
+        "8ce6d1e2ae0ebcef33aa2d2b3d8f0f1b",
+        "a21d1edd3db361afb2fb8ce534294dd1",
+        "2d35a5adcafa27d0abe34c2730927304",
+        "c7729d45191c4ca097cd505e80f4e4aa",
+    ]
+
+
+def test_a_place_is_below_the_folder_or_as_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    for path, here in (
+        ("a/../b", "b"), ("./a//b", "a/b"), (f"{tmp_path}/in/a/./b", "a/b"),
+        (f"{tmp_path}/b", f"{tmp_path}/b"), ("../b", "../b"), ("a/../../b/.", "a/../../b/."),
+        ("", "."),
+    ):  # fmt: skip
+        assert place(path) == here
+
+
 def test_problems_as_annotations_to_a_letter() -> None:
     assert [github.problem_annotation(problem) for problem in FOUND] == [
         "::error file=a/./é b.yaml,line=7,title=t%3A vmas::vmas: 1%0Asee [x](y) {0}",

@@ -107,6 +107,7 @@ def test_what_is_told_stands_behind_what_it_is_of(monkeypatch: pytest.MonkeyPatc
             tell(f"{number} of [i]20")
             if number == 15:
                 assert shown() == [""]
+    assert shown()[1] == " TIME"
     assert [part for part in shown() if part.startswith("[")] == [
         f"[b]work: {n} of [i]20 TIME" for n in (16, 18, 20, 20)
     ]

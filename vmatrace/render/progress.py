@@ -100,7 +100,7 @@ def _open_text() -> Progress:
         TextColumn("{task.description}", markup=False), TimeElapsedColumn(),
         console=Console(stderr=True), transient=True, auto_refresh=False,
     )  # fmt: skip
-    progress.add_task("", total=None)
+    progress.add_task("")
     progress.start()
     return progress
 
