@@ -26,7 +26,7 @@ from vmatrace.importers.machine import LogMachine
 from vmatrace.importers.perftrace import PerfTrace
 from vmatrace.importers.prefixes import PART
 from vmatrace.importers.qemu import QemuUser
-from vmatrace.importers.retold import Passed, Told, Wrong, text_of
+from vmatrace.importers.retold import Passed, Told, Wrong, lost_events, text_of
 from vmatrace.importers.tracepoints import Tracepoints
 from vmatrace.trace.tokens import unescaped
 
@@ -75,6 +75,7 @@ def test_the_numbers_that_placed_memory_say_whose_they_are(arch: str) -> None:
     places = [numbers.get("mmap2") or numbers["mmap"], numbers["mremap"], numbers["brk"]]
     lines = [f"  a-1 [001] 4.5: sys_exit: NR {number} = {1 << 40}" for number in places * 2]
     lines += ["  a-1 [001] 4.5: sys_exit: NR 9 = 65535"] * 9
+    lines += [f"  a-1 [001] 4.5: sys_exit: NR 1 = {1 << 40}"] * 9
     lines += [f"  a-1 [001] 4.5: sys_exit: NR 9999 = {1 << 40}"] * 9
     lines += [f"  a-1 [001] 4.5: sys_exit: NR 222 = {1 << 16}"]
     assert Tracepoints(LogMachine(None, 4096), lines).machine.arch == arch
@@ -90,6 +91,22 @@ def test_a_header_that_is_nested_deeply_is_not_understood(depth: int) -> None:
     assert [getattr(item, "text", "") for item in trace.items()] == ["brk(NULL)"]
     assert trace.notes is not None
     assert [found.line for found in trace.notes.misread] == [1]
+
+
+@pytest.mark.parametrize(
+    ("line", "lost"),
+    [
+        ("CPU:1 [LOST 33 EVENTS]", 33),
+        ("Lost 5 events", 5),
+        ("x: lost 999999999999999 events", 999_999_999_999_999),
+        ("x: lost 1000000000000000 events", 0),
+        ("x: lost events", 0),
+        ("lost 7 events".ljust(199), 7),
+        ("lost 7 events".ljust(200), 0),
+    ],
+)
+def test_a_tracer_says_in_a_short_line_how_much_it_lost(line: str, lost: int) -> None:
+    assert lost_events(line) == lost
 
 
 @given(st.text(max_size=10))

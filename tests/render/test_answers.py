@@ -397,7 +397,10 @@ def test_a_comment_says_how_much_it_leaves_out(size: int) -> None:
 def test_a_comment_holds_all_that_fits(line: int) -> None:
     """Of rows and of what is folded as many as leave room for what is said of the others."""
     room = markdown.LIMIT - 400 - len("### t\n\nsum\n\n")
-    for row_count, folded_count in ((2, 2), (2, 2000), (2000, 2), (2000, 2000)):
+    fits = (room - 1) // line
+    for row_count, folded_count in (
+        (2, 2), (2, 2000), (2000, 2), (2000, 2000), (fits + 1, 0), (1, fits), (fits, 1),
+    ):  # fmt: skip
         rows, folded = (
             ["r" * (line - 1) + "\n"] * row_count,
             ["f" * (line - 1) + "\n"] * folded_count,
@@ -405,8 +408,7 @@ def test_a_comment_holds_all_that_fits(line: int) -> None:
         text = markdown.comment("t", rows, folded, "sum")
         assert len(text) <= markdown.LIMIT
         shown = text.count("\nr" + "r" * (line - 2)), text.count("\nf" + "f" * (line - 2))
-        most = (room - 1) // line
-        assert shown == (min(row_count, most), min(folded_count, most - min(row_count, most)))
+        assert shown == (min(row_count, fits), min(folded_count, fits - min(row_count, fits)))
         for left, one, many in (
             (row_count - shown[0], "row of the table", "rows of the table"),
             (folded_count - shown[1], "trace's details", "traces' details"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, cast
 
 from vmatrace import abi, syscalls
 from vmatrace.calls import CALLS, Call
@@ -121,9 +121,8 @@ class Adjuster:
         return args if change is None else change(args, process)
 
     def _fd(self, fd: Arg, process: Process) -> Fd | int:
-        number, path = (fd.key, fd.path) if isinstance(fd, Fd) else (fd, None)
-        if not isinstance(number, int):
-            raise NotShownError("the descriptor is no number")
+        # A name in its place is an expression, which adjust() has refused.
+        number, path = (cast(int, fd.key), fd.path) if isinstance(fd, Fd) else (cast(int, fd), None)
         if self._all_known and path is None and number not in process.table.opened:
             return number
         return process.table.of(number, path, self._names)
