@@ -28,9 +28,11 @@ ROOT: Final = HERE.parent.parent
 PLACE: Final = ROOT / "build" / "mutants"
 EQUIVALENT: Final = HERE / "equivalent.txt"
 SAMPLE: Final = 40
-#: Lines whose mutants do what the code does: a type, an invariant and the words where it is broken.
+#: Lines whose mutants do what the code does: a type, an invariant and the words where it is broken,
+#: what zip() does unasked, an encoding in capitals.
 SAID_TO_NOBODY: Final = re.compile(
     r" - [^+]*(\bcast\(|\bAssertionError\()|\bstrict=True\b[^+]* \+ .*(strict=(None|False)|, \):)"
+    r'|encoding="utf-8"[^+]* \+ .*encoding="UTF-8"'
     r"|\bstrict=False\b[^+]* \+ .*(strict=None|, \))"
 )
 

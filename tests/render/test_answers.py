@@ -273,6 +273,25 @@ def test_of_kinds_and_of_what_was_not_understood_so_many_are_shown(
     assert made.getvalue().decode(encoding).splitlines() == lines
 
 
+@pytest.mark.parametrize(
+    ("faulted", "said"),
+    [
+        ("writable", "private memory counts as written to as soon as it is writable"),
+        ("none", "no memory counts as written to"),
+        ("recorded", "what was written to is as the log says"),
+    ],
+)
+def test_what_was_assumed_is_one_sentence(faulted: str, said: str) -> None:
+    notes = Notes("strace", faulted)
+    notes.assumed += [".hidden is a fork of main.", "And so on..."]
+    result = replace(Result("t", "t.yaml", "6.12", 4096, 65530), assumed=2, cleared=1, believed=1)
+    assert written(lambda paper: lognotes.write(paper, notes, result)).splitlines()[1:] == [
+        "assumed  2 mappings that no call made ([assumed]); 1 mapping gone that no call removed;"
+        " 1 call that failed, which the model would have granted (believed);"
+        f" {said}; .hidden is a fork of main; And so on"
+    ]
+
+
 def test_a_trace_that_is_no_log_and_of_which_nothing_was_assumed_has_no_notes() -> None:
     result = Result("t", "t.yaml", "6.12", 4096, 65530)
     assert written(lambda paper: lognotes.write(paper, None, result)) == ""
