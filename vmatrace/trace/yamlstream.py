@@ -327,7 +327,7 @@ class YamlReader:
         # At the end of the file the parsers name a line that is not there.
         line, column = min((line, column), self._source.end())
         text = self._source.line(line)
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
+        problem = str(error.problem)  # what has none is about characters: decode_errors()
         if "cannot start any token" in problem and column <= len(text):
             char = text[column - 1]
             problem = (
