@@ -51,7 +51,9 @@ def table(result: Result, why: str = addressspace.INTERESTING, width: int | None
     return out.getvalue()
 
 
-def drawn(result: Result, width: int, encoding: str = "utf-8") -> str:
+def drawn(
+    result: Result, width: int, encoding: str = "utf-8", why: str = addressspace.INTERESTING
+) -> str:
     console = Console(file=io.TextIOWrapper(io.BytesIO(), encoding), width=width,
                       force_terminal=True, color_system=None)  # fmt: skip
     process = result.processes[0]
@@ -59,7 +61,7 @@ def drawn(result: Result, width: int, encoding: str = "utf-8") -> str:
         segment.text
         for segment in drawing.segments(
             console, console.options,
-            lambda paper: addressspace.write(paper, process.layout, process.borders),
+            lambda paper: addressspace.write(paper, process.layout, process.borders, why),
         )
     )  # fmt: skip
 
@@ -216,6 +218,16 @@ def test_a_drawing_says_what_a_pipe_says(width: int) -> None:
     result = vmatrace.replay(PERL)
     plain = re.sub(r"[┌│└─┄]", " ", drawn(result, width))
     assert plain.split() == table(result, width=width).split()
+
+
+@pytest.mark.parametrize("width", [66, 80, 120])
+def test_a_drawing_is_the_same_in_ascii(width: int) -> None:
+    """Also where a folder stands above its rows; but for reasons, whose sign is longer."""
+    result = vmatrace.replay(PERL)
+    frames = str.maketrans("─┌│└┄", "-,|'.")
+    shown = drawn(result, width, why=addressspace.NONE)
+    assert shown.count("\n│ /") >= 1 or width > 100
+    assert shown.translate(frames) == drawn(result, width, "ascii", addressspace.NONE)
 
 
 def test_a_layout_without_optional_columns() -> None:

@@ -8,6 +8,8 @@ import html
 import io
 import json
 import re
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -506,6 +508,19 @@ def test_a_map_colours_by_what_a_vma_is(name: str, kind: str) -> None:
         ["r--p", " ".join(one.codes), name, kind], ["rw-p", " ".join(written.codes), name, kind],
     ]  # fmt: skip
     assert table.rows[0][values.NAME] == name
+
+
+def test_pages_are_read_as_utf_8_in_every_locale() -> None:
+    """Python warns where the locale would decide (PEP 597)."""
+    code = (
+        "from vmatrace.render.htmlpage import part\n"
+        "part('vmatrace.commands.audit.as_html', 'page.html')"
+    )
+    strict = ["-X", "warn_default_encoding", "-W", "error::EncodingWarning"]
+    done = subprocess.run(
+        [sys.executable, *strict, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_template_is_filled_once() -> None:

@@ -143,6 +143,14 @@ def test_what_is_no_terminal_and_is_to_be_coloured_has_no_edge(
     assert (paper.width, paper.drawn) == (None, False)
 
 
+def test_a_terminal_may_be_told_to_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "0")
+    out = Terminal()
+    paper = streams.on(out)
+    paper.line(("text", "failed"))
+    assert (paper.width, paper.drawn, out.getvalue()) == (80, False, "text\n")
+
+
 @given(st.text("ab é漢字: #[", max_size=80), st.integers(1, 60), st.integers(0, 60))
 def test_what_fits_is_one_piece_and_what_does_not_is_several(
     text: str, width: int, before: int

@@ -84,6 +84,14 @@ def pages(trace: Trace, result: Result) -> Iterator[tuple[str, str]]:
     yield "its processes on a terminal without Unicode", drawn(processes, 100, "ascii")
 
 
+@pytest.mark.parametrize("width", [30, 44, 100])
+def test_one_process_is_no_tree(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(HERE)
+    result = replay(open_trace("borders.yaml"), get_kernel("post-patch"))
+    write = partial(_with, summary.write_processes, result)
+    assert drawn(write, width, "utf-8") == plain(write, width)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_lines_are_as_full_as_the_page_is_wide(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not fit goes on in the next line, and nothing does that would have fit."""
