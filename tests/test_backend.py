@@ -74,8 +74,10 @@ def test_what_is_compiled_is_there(backend: ModuleType) -> None:
     [("0", "cc", False), ("1", "no-such", True), ("", "no-such-compiler", False)],
 )
 def test_it_compiles_where_there_is_a_compiler_or_it_is_told_to(
-    backend: ModuleType, monkeypatch: pytest.MonkeyPatch, wish: str, compiler: str, expected: bool
-) -> None:
+    backend: ModuleType, monkeypatch: pytest.MonkeyPatch, tree: Path, wish: str, compiler: str,
+    expected: bool,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tree)  # setuptools writes there
     monkeypatch.setenv("VMATRACE_COMPILE", wish)
     monkeypatch.setenv("CC", compiler)
     assert backend.may_compile() == expected

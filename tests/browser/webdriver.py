@@ -137,11 +137,12 @@ class Browser:
     def requests(self) -> list[str]:
         """The addresses that the page asked for since the last look."""
         events = [json.loads(entry["message"])["message"] for entry in self.log("performance")]
-        return [
+        urls = [
             event["params"]["request"]["url"]
             for event in events
             if event["method"] == "Network.requestWillBeSent"
         ]
+        return [url for url in urls if not url.startswith("chrome:")]  # the browser's own
 
 
 @pytest.fixture(scope="module", name="browser")

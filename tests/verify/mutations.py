@@ -133,6 +133,7 @@ def broken(mutation: Mutation) -> Iterator[Path]:
         text = path.read_text(encoding="utf-8")
         if text.count(mutation.old) != 1:
             raise StaleError(f"stands {text.count(mutation.old)} times in {mutation.module}")
+        path.chmod(0o644)  # the project may be one that cannot be written
         path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
         yield tree
 
