@@ -33,6 +33,9 @@ events:
 """
 
 
+locking = pytest.mark.skipif(os.geteuid() != 0, reason="to lock much memory is for root")
+
+
 @pytest.fixture(autouse=True)
 def needs_the_kernel(oracle: None) -> None:
     """Skips where the running kernel cannot be asked."""
@@ -44,6 +47,7 @@ def leftovers() -> list[str]:
         return children.read().split()
 
 
+@locking
 def test_a_call_that_takes_long_is_ended_in_its_middle(
     run: RunProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,6 +66,7 @@ def test_a_call_that_takes_long_is_ended_in_its_middle(
     assert leftovers() == before
 
 
+@locking
 def test_memory_that_no_look_at_the_trace_can_foresee_is_capped(
     run: RunProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
