@@ -137,12 +137,9 @@ class Browser:
     def requests(self) -> list[str]:
         """The addresses that the page asked for since the last look."""
         events = [json.loads(entry["message"])["message"] for entry in self.log("performance")]
-        urls = [
-            event["params"]["request"]["url"]
-            for event in events
-            if event["method"] == "Network.requestWillBeSent"
-        ]
-        return [url for url in urls if not url.startswith("chrome:")]  # the browser's own
+        asked = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        # The first page of a browser is its own, and asks for pictures.
+        return [e["request"]["url"] for e in asked if not e["documentURL"].startswith("chrome:")]
 
 
 @pytest.fixture(scope="module", name="browser")
