@@ -7,7 +7,7 @@ the others stand still for it. Knows threads and their stops; nothing of what ca
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from vmatrace.oracle.arch import native
@@ -17,8 +17,8 @@ from vmatrace.record.tasks import AddressSpace, Hold, Pending, Task
 _WORD: Final = 1 << 64
 #: So many tenths of a second is a thread waited for, and one that lacks nothing but a processor: a
 #: busy machine takes its time.
-PATIENCE: Final = 5
-PATIENCE_WITH_READY: Final = 50
+_PATIENCE: Final = 5
+_PATIENCE_WITH_READY: Final = 50
 _EINTR, _ERESTARTNOHAND = -4 % _WORD, -514 % _WORD
 
 
@@ -38,7 +38,14 @@ def _may_write(task: Task, space: AddressSpace) -> bool:
         return True
 
 
-def is_ready(tid: int) -> bool:
+def are_too_late(tids: Iterable[int], late: int) -> bool:
+    """Whether threads that so many tenths of a second were waited for need not be any more."""
+    if late < _PATIENCE:
+        return False
+    return late >= _PATIENCE_WITH_READY or not any(map(_is_ready, tids))
+
+
+def _is_ready(tid: int) -> bool:
     """Whether a thread runs, or would if it had a processor."""
     try:
         with open(f"/proc/{tid}/stat", "rb") as file:
@@ -141,9 +148,8 @@ class Stillness:
             assert hold is not None
             hold.late += 1
             owner = self._tasks.get(space.owner or 0)
-            late = {owner.tid} if hold.still and owner is not None else hold.awaited
-            ready = any(map(is_ready, late))
-            if hold.late < (PATIENCE_WITH_READY if ready else PATIENCE):
+            awaited = {owner.tid} if hold.still and owner is not None else hold.awaited
+            if not are_too_late(awaited, hold.late):
                 continue
             if owner is not None and owner.pending is not None:
                 owner.pending.disturbed = True

@@ -32,13 +32,7 @@ from vmatrace.record.filter import (
 )
 from vmatrace.record.pieces import Pieces
 from vmatrace.record.recorder import Recorder
-from vmatrace.record.stillness import (
-    PATIENCE,
-    PATIENCE_WITH_READY,
-    interrupt,
-    is_ready,
-    make_again,
-)
+from vmatrace.record.stillness import are_too_late, interrupt, make_again
 from vmatrace.record.stops import Gone, Waiter
 from vmatrace.record.tasks import AddressSpace, Pending, Task, ThreadGroup
 from vmatrace.record.turns import Turns
@@ -213,7 +207,7 @@ class Tracer:
                 late = 0
             elif not status:
                 late += 1
-                if late >= (PATIENCE_WITH_READY if any(map(is_ready, loose)) else PATIENCE):
+                if are_too_late(loose, late):
                     return False
         return True
 
