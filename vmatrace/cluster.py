@@ -57,9 +57,9 @@ def each_of(
             while futures:
                 try:
                     done = futures.popleft().result()
-                except Exception:
-                    # Of a result that went with its worker cfexecutor raises whatever comes of
-                    # taking it for an error. What the work itself raises, it raises again.
+                except (killed, AttributeError, TypeError, ValueError):
+                    # Of a result that went with its worker cfexecutor raises what comes of taking
+                    # it for an error. What the work itself raises, it raises again.
                     done = []
                     for path in chunks[0]:
                         try:
