@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, cast
 
 from vmatrace import abi
-from vmatrace.commands.explain.placements import Origin, Placed
+from vmatrace.commands.explain.placements import Origin, ProcessPlacements
 from vmatrace.commands.explain.survey import Survey
 from vmatrace.engine.merge import RULES
 from vmatrace.kernels import KERNELS, Kernel, is_release
@@ -152,7 +152,8 @@ class Elsewhere:
         self.apart = Apart(self.watched, cast(WatchedKernel, under)) if seen else None
         #: By the place of a run.
         self._moved: dict[int, _Moved] = {}
-        self._placed: Placed | None = None  # before anything moved, a place is where it is
+        #: From where something moved; before that, a place is where it is.
+        self._placements: ProcessPlacements | None = None
         self._verdicts: list[dict[BorderPlace, BorderState]] = []
 
     @property
@@ -169,13 +170,13 @@ class Elsewhere:
 
         def otherwise(place: int, nth: int, result: int) -> None:
             moved.setdefault(place, _Moved()).add(nth, result)
-            if self._placed is None:
-                self._placed = Placed(self.watched)
+            if self._placements is None:
+                self._placements = ProcessPlacements(self.watched)
 
         self._models.begin = begin
         for step in self._models.led(otherwise):
-            if self._placed is not None:
-                self._placed.see(step)
+            if self._placements is not None:
+                self._placements.see(step)
             yield step
 
     def answers(self, places: Iterable[BorderPlace], survey: Survey) -> dict[BorderPlace, Answer]:
@@ -186,7 +187,7 @@ class Elsewhere:
             by_pid.setdefault(place.pid, []).append(place)
         for pid, here in by_pid.items():
             wanted = {p.address for p in here} | {p.address - 1 for p in here}
-            found = self._placed.of(pid).origins(wanted) if self._placed is not None else {}
+            found = self._placements.of(pid).origins(wanted) if self._placements is not None else {}
             for p in here:
                 origins[p] = found.get(p.address - 1), found.get(p.address)
         self._verdicts = []

@@ -255,26 +255,20 @@ class _Borders:
     def _compare(self, step: Step, first: int, last: int, now: list[_Span]) -> None:
         """The VMAs between these places have become those of *now*."""
         spans, lives = self.spans, self.lives
-        old = spans[first:last]
-        above = spans[last][0] if last < len(spans) else -1  # it stays, and so does the one below
-        touching = set()
-        end = spans[first - 1][1] if first else -1
-        for start, stop in now:
-            if start == end:
-                touching.add(start)
-            end = stop
-        if above == end:
-            touching.add(above)
-        for start, _ in (*old, (above, above)):
+        # With the neighbours, which stay: where they touch may have come or gone.
+        low, high = max(first - 1, 0), last + 1
+        old = spans[low:high]
+        spans[first:last] = now
+        self.starts[first:last] = [start for start, _ in now]
+        touching = _touching(spans[low : first + len(now) + 1])
+        for start, _ in old[1:]:
             if start not in touching and start in lives:
                 del lives[start]
         for at in touching:
             if at not in lives:
                 placed = any(d.op in PLACING and at in (d.start, d.end) for d in step.decisions)
-                was = _state_in(spans[max(first - 1, 0) : last + 1], at)
+                was = _state_in(old, at)
                 lives[at] = BorderLife(Moment(step.index, step.event), was, placed)
-        spans[first:last] = now
-        self.starts[first:last] = [start for start, _ in now]
 
 
 def _touching(spans: list[_Span]) -> set[int]:

@@ -19,7 +19,7 @@ class Origin(NamedTuple):
     offset: int
 
 
-class _Placed(NamedTuple):
+class _Part(NamedTuple):
     """What the ``nth`` event, which returned ``result``, placed at [start, end)."""
 
     start: int
@@ -38,7 +38,7 @@ class Placements:
 
     def __init__(self, parent: Placements | None = None) -> None:
         self._starts: list[int] = parent._starts.copy() if parent is not None else []
-        self._placed: list[_Placed] = parent._placed.copy() if parent is not None else []
+        self._placed: list[_Part] = parent._placed.copy() if parent is not None else []
 
     def add(self, start: int, end: int, nth: int, result: int) -> None:
         """The *nth* event, which returned *result*, placed memory at [start, end)."""
@@ -47,7 +47,7 @@ class Placements:
         if first and placed[first - 1].end > start:
             first -= 1
         last = bisect_left(starts, end, first)
-        now = [_Placed(start, end, nth, result)]
+        now = [_Part(start, end, nth, result)]
         if first < last:
             low, high = placed[first], placed[last - 1]
             if low.start < start:
@@ -67,7 +67,7 @@ class Placements:
         return found
 
 
-class Placed:
+class ProcessPlacements:
     """The Placements of every process of *replay*, from now on; each step has to be shown."""
 
     def __init__(self, replay: Replay) -> None:
