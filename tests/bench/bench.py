@@ -177,6 +177,11 @@ def run(argv: list[str]) -> Cost:
     return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
+def medians(argv: list[str], runs: int) -> Cost:
+    """What a command takes: the median of each figure of *runs*."""
+    return Cost(*map(statistics.median, zip(*(run(argv) for _ in range(runs)), strict=True)))
+
+
 def asked(question: str, path: Path) -> list[str]:
     """The command of *question*, which is about FILE."""
     return command(*question.replace("FILE", str(path)).split())
@@ -210,9 +215,7 @@ def bench_replay(report: Report, runs: int, count: int, folder: Path) -> None:
     write_trace(large, count)
     report.title(f"vmatrace replay, {count:,} events, {large.stat().st_size / 1e6:.0f} MB of YAML")
     for output in ("table", "json"):
-        results = [run(command("replay", str(large), "--format", output)) for _ in range(runs)]
-        seconds = statistics.median(result.seconds for result in results)
-        memory = statistics.median(result.memory for result in results)
+        seconds, _, memory = medians(command("replay", str(large), "--format", output), runs)
         report.add(f"replay_{output}_seconds", f"wall time, --format {output}", seconds, "s")
         report.add(f"replay_{output}_per_second", "", count / seconds, "events/s")
         report.add(f"replay_{output}_peak_mb", "peak memory", memory, "MB")
@@ -228,9 +231,7 @@ def bench_logs(report: Report, runs: int, count: int, folder: Path) -> None:
         path = folder / f"{name}.log"
         with path.open("w", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in lines(count))
-        results = [run(command("replay", str(path))) for _ in range(runs)]
-        seconds = statistics.median(result.seconds for result in results)
-        memory = statistics.median(result.memory for result in results)
+        seconds, _, memory = medians(command("replay", str(path)), runs)
         size = f"{path.stat().st_size / 1e6:.0f} MB"
         report.add(f"{name}_lines_per_second", label, count / seconds, "lines/s", size)
         report.add(f"{name}_peak_mb", "peak memory", memory, "MB")
@@ -249,7 +250,7 @@ def bench_kernel(report: Report, runs: int, count: int, log: Path, folder: Path)
         ("two_cores", "all cores", argv, "1.0 compiled, 0.45 pure"),
         ("one_core", "one core", ["taskset", "-c", first, *argv], "0.7 compiled"),
     ):
-        seconds = statistics.median(run(given).seconds for _ in range(runs))
+        seconds = medians(given, runs).seconds
         by = count / seconds / rate
         report.add(
             f"kernel_{name}_ratio", f"replay on {label}", by, "by kernel", f"to reach {most}"
@@ -301,8 +302,7 @@ def bench_many(report: Report, runs: int, folder: Path) -> None:
         ("page_70000", "a page with 70,000 VMAs", "report --format html FILE", trace,
          "was 30, to reach 3"),
     ):  # fmt: skip
-        argv = asked(question, path)
-        seconds = statistics.median(run(argv).seconds for _ in range(runs))
+        seconds = medians(asked(question, path), runs).seconds
         report.add(f"{key}_seconds", label, seconds, "s", note)
 
 
