@@ -49,6 +49,40 @@ def test_maps_text_reads_back_with_all_that_a_maps_line_says(layout: Layout) -> 
     assert not any(mapping.flags_known for mapping in read)
 
 
+def _read(text: str, above: int = 0) -> object:
+    """All that a text says, or what is wrong with it; *above*: lines before it do not count."""
+    try:
+        return [
+            (*m.key(), m.device, m.inode, m.flags_known, m.faulted, m.foreign)
+            for m in parse_layout(text)
+        ]
+    except LayoutError as error:
+        return error.line - above, error.message
+
+
+_LINES = (
+    "", " ", "Rss:  8 kB", "Rss:8 kB", "Anonymous:    8 kB", "Anonymous:", "VmFlags: rd wr zz",
+    "VmFlags: r1", "VmFlags:", "ProtectionKey:  0", "x", "2000-1000 rw-p 00000000 00:00 0 ",
+    "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]",
+    "7000-8000 rw-p 00000000 00:00 0 \t", "7000-8000 rw-p 00000000 00:00 7  /a \\012b\x0b",
+)  # fmt: skip
+
+
+@given(layouts(), st.data())
+def test_a_text_as_a_kernel_prints_it_reads_as_one_read_line_by_line(
+    layout: Layout, data: st.DataObject
+) -> None:
+    text = data.draw(st.sampled_from([smaps_text, maps_text]))(layout)
+    pages = data.draw(st.sampled_from(["", "Anonymous:        0 kB\n", "Anonymous:       12 kB\n"]))
+    text = text.replace("VmFlags:", f"{pages}VmFlags:")
+    lines = text.split("\n")
+    for line in data.draw(st.lists(st.sampled_from([*_LINES, *lines]), max_size=2)):
+        at = data.draw(st.integers(0, len(lines)))
+        lines[at : at + data.draw(st.integers(0, 1))] = [line]
+    text = "\n".join(lines)
+    assert _read(text) == _read("\n" + text, above=1)  # a blank first line is not a kernel's
+
+
 def test_the_name_stands_in_the_column_where_the_kernel_puts_it() -> None:
     line = "555555554000-555555559000 r-xp 00000000 fe:00 1234                       /usr/bin/app"
     assert maps_line(parse_maps_line(line)) == line

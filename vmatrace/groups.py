@@ -124,7 +124,7 @@ def size_class(size: int) -> int:
     return 1 << (size.bit_length() - 1)
 
 
-def _of_kinds(layout: Iterable[Mapping], of: Callable[[Mapping], _Of]) -> list[_Of]:
+def of_kinds(layout: Iterable[Mapping], of: Callable[[Mapping], _Of]) -> list[_Of]:
     """*of* each VMA, asked once for all of a name, flags and backing: few of many are distinct."""
     known: dict[tuple[str, int, bool], _Of] = {}
     found = []
@@ -138,13 +138,13 @@ def _of_kinds(layout: Iterable[Mapping], of: Callable[[Mapping], _Of]) -> list[_
 
 def backings(layout: Iterable[Mapping]) -> list[str]:
     """What backs each VMA: one of BACKINGS."""
-    return _of_kinds(layout, backing)
+    return of_kinds(layout, backing)
 
 
 def keys(layout: Sequence[Mapping]) -> list[GroupKey]:
     """The group of each VMA."""
     called = labels(mapping.name for mapping in layout)
-    return _of_kinds(
+    return of_kinds(
         layout,
         lambda m: GroupKey(
             m.perms, bool(m.vm_flags & abi.VM_MERGEABLE), backing(m), called[m.name]

@@ -72,6 +72,7 @@ class Input:
                 with open(self._path, "rb") as stream:
                     self._keep(stream)
             with self._open() as file:
+                self._size = os.fstat(file.fileno()).st_size
                 start = file.read(_START)
         self._unpack = _unpacker(start)
         self.packed = self._unpack is not None
@@ -88,11 +89,13 @@ class Input:
                 break
         return b"".join(parts)
 
-    def blocks(self) -> Iterator[bytes]:
-        """The content, decompressed, in blocks. Raises TraceError."""
+    def blocks(self, size: int = BLOCK) -> Iterator[bytes]:
+        """The content, decompressed, in blocks: of *size* bytes, if it was not compressed. Raises
+        TraceError.
+        """
         with _reported(self.name), self._open() as file:
             if self._unpack is None:
-                yield from iter(partial(file.read, BLOCK), b"")
+                yield from iter(partial(file.read, size), b"")
             else:
                 yield from self._unpack(file)
 
@@ -101,7 +104,7 @@ class Input:
         limit = inputsize.most()
         parts: list[bytes] = []
         size = 0
-        for block in self.blocks():
+        for block in self.blocks(max(BLOCK, min(self._size, limit + 1))):
             parts.append(block)
             size += len(block)
             if size > limit:

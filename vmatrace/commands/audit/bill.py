@@ -11,7 +11,7 @@ from typing import Final
 
 #: What ksmd keeps for each page that it looks at: a struct ksm_rmap_item (mm/ksm.c). Bytes.
 RECORD: Final = 64
-_KSM_LINE: Final = re.compile(r"^KSM: +([0-9]+) kB$", re.MULTILINE)
+_KSM_LINE: Final = re.compile(r"\nKSM: +([1-9][0-9]*) kB\n")
 
 
 @dataclass(frozen=True)

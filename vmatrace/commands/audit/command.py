@@ -213,11 +213,13 @@ def _audited(
     """The audit of one snapshot, or what is wrong with it."""
     from vmatrace.commands.audit.question import audit
     from vmatrace.commands.audit.snapshot import open_snapshot
+    from vmatrace.commands.underway import few_collections
     from vmatrace.diagnostic import TraceError
 
     if isinstance(source, TraceError):
         return source
     try:
-        return audit(open_snapshot(source), kernel, max_map_count)
+        with few_collections():
+            return audit(open_snapshot(source), kernel, max_map_count)
     except TraceError as error:
         return error

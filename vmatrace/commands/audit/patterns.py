@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from vmatrace import abi, groups
@@ -92,12 +93,12 @@ def patterns(layout: Sequence[Mapping]) -> list[PatternUse]:
     sizes: Counter[str] = Counter()
     runs: dict[str, list[PatternRun]] = {}
     first = 0
-    for i, (mapping, name) in enumerate(zip(layout, named, strict=True)):
-        sizes[name] += mapping.end - mapping.start
-        if i + 1 == len(layout) or named[i + 1] != name:
-            run = PatternRun(name, layout[first].start, mapping.end, i + 1 - first)
-            runs.setdefault(name, []).append(run)
-            first = i + 1
+    for name, together in groupby(named):
+        last = first + len(list(together))
+        run = PatternRun(name, layout[first].start, layout[last - 1].end, last - first)
+        runs.setdefault(name, []).append(run)
+        sizes[name] += sum(mapping.end - mapping.start for mapping in layout[first:last])
+        first = last
     found = [
         PatternUse(name, count, sizes[name], sorted(runs[name], key=lambda run: -run.vmas))
         for name, count in vmas.items()
@@ -116,7 +117,7 @@ def assigned(layout: Sequence[Mapping]) -> list[str]:
                 named[first:i] = [SINGLE] * (i - first)
             first = i
     alike = [
-        (m.end - m.start, m.vm_flags, m.name) if name == SINGLE and sight.is_memory(i) else None
+        (m.end - m.start, m.vm_flags, m.name) if name == SINGLE and sight.memory[i] else None
         for i, (m, name) in enumerate(zip(layout, named, strict=True))
     ]
     times = Counter(alike)
@@ -133,6 +134,8 @@ class _Sight:
         self._layout = layout
         self._page = groups.page_size(layout)
         self._backings = groups.backings(layout)
+        #: Whether each is private memory without a file; and what is behind the last is not.
+        self.memory = [backing in groups.PRIVATE for backing in self._backings] + [False]
         files = [m for m, b in zip(layout, self._backings, strict=True) if b == groups.FILE]
         self._libraries = {m.name for m in files if m.vm_flags & abi.VM_EXEC}
         self._times = Counter(mapping.name for mapping in layout if groups.is_file(mapping))
@@ -140,49 +143,48 @@ class _Sight:
 
     def named(self) -> list[str]:
         """The pattern of each."""
-        while len(self._named) < len(self._layout):
-            at = len(self._named)
+        named = self._named
+        for at, alone in enumerate(groups.of_kinds(self._layout, self._alone)):
+            if at < len(named):
+                continue  # with the one before it
             if unit := self._pair(at):
-                self._named += [unit, unit]
+                named += [unit, unit]
             else:
-                self._named.append(self._alone(at) or self._beside(at) or self._what_is_left(at))
-        return self._named
-
-    def is_memory(self, at: int) -> bool:
-        """Whether it is private memory without a file."""
-        return 0 <= at < len(self._layout) and self._backings[at] in groups.PRIVATE
+                named.append(alone or self._beside(at) or self._what_is_left(at))
+        return named
 
     def _pair(self, at: int) -> str | None:
         """What this VMA and the next are together: an arena, or a stack and its guard."""
-        if not (self.is_memory(at) and self.is_memory(at + 1)):
+        if not (self.memory[at] and self.memory[at + 1]):
             return None
         below, above = self._layout[at], self._layout[at + 1]
-        if below.end != above.start or self._guarded(at):
+        used = below.vm_flags & abi.VM_ACCESS_FLAGS
+        if below.end != above.start or bool(above.vm_flags & abi.VM_ACCESS_FLAGS) == bool(used):
             return None
         low, high = below.end - below.start, above.end - above.start
-        if _accessible(below) and not _accessible(above):
-            aligned = not below.start % _ARENA and low + high == _ARENA
-            return ARENAS if aligned else None
-        if _accessible(below) or not _accessible(above) or above.vm_flags & abi.VM_EXEC:
-            return None
-        stack = low <= _GUARD * self._page and _STACK * self._page <= high <= _LARGEST_STACK
-        return THREAD_STACKS if stack else None
+        if used:
+            found = ARENAS if not below.start % _ARENA and low + high == _ARENA else None
+        else:
+            stack = low <= _GUARD * self._page and _STACK * self._page <= high <= _LARGEST_STACK
+            found = THREAD_STACKS if stack and not above.vm_flags & abi.VM_EXEC else None
+        return found if found and not self._guarded(at) else None
 
     def _guarded(self, at: int) -> bool:
         """Whether guard pages lead up to here: then what is above the last is the rest of them."""
         before = self._named[-_FEW:] == [GUARD_PAGES] * _FEW
         return before and self._layout[at - 1].end == self._layout[at].start
 
-    def _alone(self, at: int) -> str | None:
+    def _alone(self, mapping: Mapping) -> str | None:
         """What a VMA is whatever its neighbours are."""
-        mapping, backing = self._layout[at], self._backings[at]
+        backing = groups.backing(mapping)
         if backing == groups.KERNEL:
             return KERNEL
         if backing == groups.DEVICE:
             return DEVICES
         if backing == groups.FILE and mapping.name in self._libraries:
             return LIBRARIES
-        if _DOUBLE in mapping.name or (self.is_memory(at) and mapping.vm_flags & abi.VM_EXEC):
+        memory = backing in groups.PRIVATE
+        if _DOUBLE in mapping.name or (memory and mapping.vm_flags & abi.VM_EXEC):
             return JIT
         return None
 
@@ -196,9 +198,7 @@ class _Sight:
     def _border(self, at: int) -> str | None:
         """Why a VMA and the next are two, None where they have nothing to do with each other."""
         below, above = self._layout[at], self._layout[at + 1]
-        both = self._backings[at], self._backings[at + 1]
-        memory = both[0] in groups.PRIVATE and both[1] in groups.PRIVATE
-        if not memory and not _same_file(below, above):
+        if not (self.memory[at] and self.memory[at + 1]) and not _same_file(below, above):
             return None
         alike = not (below.vm_flags ^ above.vm_flags) & ~IGNORED_FLAGS
         alike = alike and below.foreign == above.foreign

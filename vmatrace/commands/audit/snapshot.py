@@ -20,18 +20,6 @@ from vmatrace.layout import Layout, LayoutError
 from vmatrace.snapshots import is_snapshot, parse_snapshot
 
 _SYSCTL: Final = "/proc/sys/vm/max_map_count"
-# The page counters of smaps, three quarters of its text, that an audit has no use for: all of an
-# unwritten VMA, of which no line has a V or, as those of mappings, a hyphen; and one by one.
-_COUNTERS_OF_UNWRITTEN: Final = re.compile(
-    r"^Size:[^V-]*?\nAnonymous: +0 kB\n(?:KSM: +0 kB\n|(?!KSM:))[^V-]*(?=VmFlags:)", re.MULTILINE
-)
-_COUNTERS: Final = re.compile(
-    r"^(?:(?:Size|KernelPageSize|MMUPageSize|Rss|Pss|Pss_Dirty|Pss_Anon|Pss_File|Pss_Shmem|"
-    r"Shared_Clean|Shared_Dirty|Private_Clean|Private_Dirty|Referenced|LazyFree|AnonHugePages|"
-    r"ShmemPmdMapped|FilePmdMapped|Shared_Hugetlb|Private_Hugetlb|Swap|SwapPss|Locked|"
-    r"THPeligible|ProtectionKey):[^\n]*|(?:Anonymous|KSM): +0 kB)\n",
-    re.MULTILINE,
-)
 
 #: So often a process is read that changes its map meanwhile.
 _TRIES: Final = 5
@@ -64,14 +52,10 @@ class Snapshot:
 
 def read(text: str, source: str = "<text>", pid: int | None = None, process: str = "") -> Snapshot:
     """A snapshot from its text. Raises LayoutError."""
-    telling = _COUNTERS.sub("", _COUNTERS_OF_UNWRITTEN.sub("", text))
-    try:
-        layout = parse_snapshot(telling)
-    except LayoutError:
-        layout = parse_snapshot(text)  # fails too, and knows the line
+    layout = parse_snapshot(text)
     known = all(mapping.flags_known for mapping in layout)
     counted = re.search(r"^ *(?:Address .* )?Anonymous[: ]", text, re.MULTILINE) is not None
-    ksm = bill.resident(telling) if "\nKSM:" in text else None
+    ksm = bill.resident(text) if "\nKSM:" in text else None
     return Snapshot(layout, known, counted, source, pid, process, ksm)
 
 
