@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parent.parent / "vmatrace"
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "facts": (
         {
-            "abi", "atomic", "cache", "calls", "_version", "diagnostic", "escape", "groups",
+            "abi", "alignment", "atomic", "cache", "calls", "_version", "diagnostic", "escape", "groups",
             "inputsize", "kernels", "layout", "notes", "printable", "snapshots", "structures",
             "syscalls", "workers",
         },

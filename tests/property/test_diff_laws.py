@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmatrace import abi
+from vmatrace.alignment import align, flag_differences, segments
 from vmatrace.commands.diff.answer import Did
 from vmatrace.commands.diff.question import Comparison, compare
 from vmatrace.kernels import KERNELS
-from vmatrace.layout import Layout, Mapping, align, flag_differences, segments, with_flags
+from vmatrace.layout import Layout, Mapping, with_flags
 from vmatrace.search import generate
 from vmatrace.trace.file import Trace
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from vmatrace.alignment import align
 from vmatrace.event import Event
 from vmatrace.kernels import FEATURES, Feature, Kernel
-from vmatrace.layout import align
 from vmatrace.replayer.alike import can_see
 from vmatrace.replayer.changes import Follower
 from vmatrace.replayer.lockstep import Lockstep

@@ -241,7 +241,7 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, run: RunProgram
     ("text", "said"),
     [
         ("", "no mapping in it (expected the text of /proc/PID/smaps or maps)"),
-        ("Size: 4 kB\n", "no mapping in it (expected"),
+        ("Size: 4 kB\n", ":1:1: error: a field before the first mapping"),
         ("Foo: 4 kB\n", ":1:1: error: a field before the first mapping"),
         ("10000000-10001000 rw-p 00000000 00:00 0\nVmFlags: zzz\n", ":2:1: error: unknown VmFlags"),
         ("\x00\xff\n", ": error: it looks like a binary file"),

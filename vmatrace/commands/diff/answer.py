@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from vmatrace.alignment import Block, FlagDifference, align, flag_differences
 from vmatrace.commands.diff.moved import Ranges, brought_along, only_moved
 from vmatrace.commands.diff.sides import DiffSide, Totals
 from vmatrace.engine.merge import MergeDecision
 from vmatrace.event import Event
-from vmatrace.layout import Block, FlagDifference, Layout, align, flag_differences, with_flags
+from vmatrace.layout import Layout, with_flags
 from vmatrace.printable import Printable
 from vmatrace.replayer.attribution import DiffCause, Reach
 

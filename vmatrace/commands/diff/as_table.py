@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, TextIO
 
 from vmatrace import abi
+from vmatrace.alignment import FlagDifference, align, flag_differences
 from vmatrace.calls import CALLS
 from vmatrace.commands.diff import sidebyside
 from vmatrace.commands.diff.answer import Did, Diff, EventDiff, ProcessDiff
@@ -14,7 +15,6 @@ from vmatrace.commands.diff.words import COUNTS, change, labels, limits, reasons
 from vmatrace.commands.form import Form
 from vmatrace.engine.merge import Blocker
 from vmatrace.event import format_result
-from vmatrace.layout import FlagDifference, align, flag_differences
 from vmatrace.render import layouts, steps, words
 from vmatrace.render.paper import Paper
 from vmatrace.render.streams import on

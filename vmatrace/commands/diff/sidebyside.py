@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from vmatrace import abi
+from vmatrace.alignment import Block, Segment, segments
 from vmatrace.escape import visible
-from vmatrace.layout import Block, Mapping, Segment, segments
+from vmatrace.layout import Mapping
 from vmatrace.render import layouts, words
 from vmatrace.render.paper import Paper
 

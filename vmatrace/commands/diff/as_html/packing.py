@@ -6,11 +6,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from vmatrace.alignment import Block
 from vmatrace.commands.diff import as_table
 from vmatrace.commands.diff.answer import Diff, EventDiff, ProcessDiff
 from vmatrace.commands.diff.words import COUNTS, labels, limits
 from vmatrace.kernels import Feature
-from vmatrace.layout import Block, Mapping
+from vmatrace.layout import Mapping
 from vmatrace.render.htmlpage import commit_url
 from vmatrace.render.htmlpage.values import AttributeTable, ValueTable
 
