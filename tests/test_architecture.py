@@ -22,9 +22,9 @@ PACKAGE = Path(__file__).parent.parent / "vmatrace"
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "facts": (
         {
-            "abi", "alignment", "atomic", "cache", "calls", "_version", "diagnostic", "escape", "groups",
-            "inputsize", "kernels", "layout", "notes", "printable", "snapshots", "structures",
-            "syscalls", "workers",
+            "abi", "alignment", "atomic", "cache", "calls", "_version", "diagnostic",
+            "escape", "groups", "inputsize", "kernels", "layout", "notes", "printable",
+            "snapshots", "structures", "syscalls", "workers",
         },
         set(),
     ),
