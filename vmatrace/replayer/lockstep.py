@@ -18,7 +18,7 @@ from vmatrace.kernels import Kernel
 from vmatrace.replayer.alike import WatchedKernel, can_see, watched
 from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
-from vmatrace.trace.file import Trace
+from vmatrace.trace.file import Item, Trace
 
 
 class Lockstep:
@@ -70,12 +70,11 @@ class Lockstep:
     def steps(self, asked: Callable[[Event], bool] | None = None) -> Iterator[list[Step]]:
         """What each run does with each event, in the order of ``runs``. Raises TraceError.
 
-        *asked* is shown every event before it is replayed; of those to which it says no there are
-        no steps, which saves making them.
+        *asked* is shown every event before it is replayed, with its first_write in it; of those to
+        which it says no there are no steps, which saves making them.
         """
         agree, sizes, behind = self._agree, self._sizes, self._behind
-        for nth, item in enumerate(self._trace.items()):
-            stepping = isinstance(item, Event) and (asked is None or asked(item))
+        for nth, item, stepping in self._items(asked):
             steps = []
             for place, run in enumerate(self.runs):  # which grow while they are walked
                 if place in behind:
@@ -89,6 +88,26 @@ class Lockstep:
             if steps:
                 yield steps
         self._finish()
+
+    def _items(self, asked: Callable[[Event], bool] | None) -> Iterator[tuple[int, Item, bool]]:
+        """Each item, how many of the trace's items() are before it, and whether it needs steps. One
+        that needs none is one with its first_write.
+        """
+        if asked is None:
+            for nth, item in enumerate(self._trace.items()):
+                yield nth, item, isinstance(item, Event)
+            return
+        nth = 0
+        for item in self._trace.read():
+            stepping = isinstance(item, Event) and asked(item)
+            writes = isinstance(item, Event) and item.first_write is not None
+            if stepping and writes:
+                call, write = cast(Event, item).written()
+                yield nth, call, True
+                yield nth + 1, write, True
+            else:
+                yield nth, item, stepping
+            nth += 1 + writes
 
     def _finish(self) -> None:
         for place, run in enumerate(self.runs):

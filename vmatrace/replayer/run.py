@@ -150,6 +150,8 @@ class Replay:
             self._check(item)
             return None
         returned = self._execute(item)
+        if item.first_write is not None:
+            self._write(item.pid, *item.first_write)
         self._counted()
         return returned
 

@@ -7,7 +7,6 @@ there are too many, and holds no more than the present layouts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import count
 from typing import Final, NamedTuple
 
 from vmatrace.calls import LIFE
@@ -130,17 +129,17 @@ class Film:
         self, spaces: Spaces[SpacePair], touched: dict[int, SpacePair]
     ) -> Callable[[Event], bool]:
         """Whether an event needs steps: of a frame, or of a life. Of others *touched* is noted."""
-        numbers = count(1)
+        number = 0
         stops = sorted({*range(self.every, self._found.events + 1, self.every), *self._wanted})
         following = iter([*stops[stops[0] == 0 :], 0])
         stop = next(following)
         noted: set[str] = set()  # processes, since the last event that needed steps
 
         def asked(event: Event) -> bool:
-            nonlocal stop
-            number = next(numbers)
-            if number == stop or event.name in LIFE:
-                if number == stop:
+            nonlocal number, stop
+            number += 1 + (event.first_write is not None)
+            if number >= stop > 0 or event.name in LIFE:
+                while number >= stop > 0:
                     stop = next(following)
                 noted.clear()
                 return True
