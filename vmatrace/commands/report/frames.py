@@ -162,9 +162,13 @@ class Film:
         ]
 
     def _of_space(self, space: int, a: Mm, b: Mm) -> Iterator[FrameChange | None]:
+        known = self._last.get((space, 0))
+        apart = a is not b or self._rules_differ
+        if apart and known is not None and self._last[space, 1] is known:
+            self._last[space, 1] = known.copy()
         change = self._change(space, 0, a)
         yield change
-        if a is not b or self._rules_differ:
+        if apart:
             yield self._change(space, 1, b)
         else:
             self._last[space, 1] = self._last[space, 0]
@@ -175,9 +179,8 @@ class Film:
 
         The first look is a change even where there is nothing: the process is born.
         """
-        last = self._last.get((space, side))
-        old = last or {}
-        now: _State = {}
+        born = (space, side) not in self._last
+        known = self._last.setdefault((space, side), {})
         come = []
         rules = self._rules[side]
         before: Vma | None = None
@@ -186,11 +189,13 @@ class Film:
         for vma in mm.vmas:
             start = vma.start
             touching = before is not None and before.end == start
-            now[start] = state = (
+            state = (
                 vma.end, vma.flags, vma.skew, vma.file, vma.anon, vma.chain, vma.extra, touching,
                 vma.refusal,
             )  # fmt: skip
-            changed = old.get(start) != state
+            changed = known.get(start) != state
+            if changed:
+                known[start] = state
             if changed or (touching and fresh):
                 join = None
                 if touching:
@@ -202,6 +207,10 @@ class Film:
             else:
                 shown = None
             before, fresh = vma, changed
-        gone = [start for start in old if start not in now]
-        self._last[space, side] = now
-        return FrameChange(space, side, gone, come) if gone or come or last is None else None
+        gone = []
+        if len(known) > mm.vmas.count:
+            left = known.keys() - {vma.start for vma in mm.vmas}
+            gone = [start for start in known if start in left]
+            for start in gone:
+                del known[start]
+        return FrameChange(space, side, gone, come) if gone or come or born else None

@@ -55,7 +55,7 @@ class Packer:
         self._attributes = AttributeTable()
         self._borders = ValueTable()
         self._calls = ValueTable()
-        self._known: dict[int, _Packed] = {}  # by id: the pieces of this frame
+        self._known: dict[int, list[_Packed]] = {}  # by id: the pieces of a change of this frame
 
     def tables(self) -> dict[str, Any]:
         """What the numbers mean. The attributes of a VMA are its permissions, VmFlags, name, kind,
@@ -87,29 +87,30 @@ class Packer:
         return [frame.number, event.line, process, label + event.text, results, changes]
 
     def _change(self, change: FrameChange) -> list[Any]:
-        gone, come = [], []
+        gone: list[int] = []
+        come: list[int] = []
         last = 0
         for start in sorted(change.gone):
             page = start // self._page
             gone.append(page - last)
             last = page
+        known = self._known.get(id(change.come))  # both models may have the same
+        if known is None:
+            known = self._known[id(change.come)] = [self._pack(piece) for piece in change.come]
+        lacks, number = self._lacks[change.side], self._borders.number
         last = 0
-        for piece in change.come:
+        for piece, (pages, attributes, offset, border, call) in zip(
+            change.come, known, strict=True
+        ):
             start = piece.mapping.start // self._page
-            come += [start - last, *self._piece(piece, change.side)]
+            which = -1
+            if border is not None:
+                kind, now, met, ksm = border
+                row = (kind, now, met, int(ksm and lacks))
+                which = number(row, row)
+            come += (start - last, pages, attributes, offset, which, call)
             last = start
         return [self._spaces[change.space], change.side, gone, come]
-
-    def _piece(self, piece: Piece, side: int) -> tuple[int, ...]:
-        packed = self._known.get(id(piece))  # both models may have the same
-        if packed is None:
-            packed = self._known[id(piece)] = self._pack(piece)
-        pages, attributes, offset, border, call = packed
-        if border is None:
-            return pages, attributes, offset, -1, -1
-        kind, now, met, ksm = border
-        row = (kind, now, met, int(ksm and self._lacks[side]))
-        return pages, attributes, offset, self._borders.number(row, row), call
 
     def _pack(self, piece: Piece) -> _Packed:
         mapping = piece.mapping
