@@ -7,15 +7,16 @@ Lines and columns count from 1, columns in characters.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import unicodedata
+import weakref
 from array import array
 from bisect import bisect_right
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import BinaryIO, Final
 
 from vmatrace.escape import disarmed, inert, lengthened
 
@@ -26,6 +27,8 @@ MAX_COUNTED: Final = 1000
 #: So many candidates are compared for a suggestion.
 _MAX_CANDIDATES: Final = 400
 _WIDTH: Final = 100
+#: In bytes: what of an input is looked at at a time, and from where on a file is not held.
+WINDOW: Final = 1 << 20
 _LINE_BREAK: Final = re.compile(rb"\r\n|\r|\n")
 
 
@@ -79,12 +82,39 @@ class BrokenError(Exception):
 
 
 class Source:
-    """The bytes of one input and where its lines are. ``path`` is what messages call it."""
+    """The bytes of one input and where its lines are. ``path`` is what messages call it.
 
-    def __init__(self, path: str, data: bytes) -> None:
+    A good input is read window by window, so that a large one need not be held (FileSource).
+    ``data`` is all of it, ``size`` its length in bytes.
+    """
+
+    def __init__(self, path: str, data: bytes = b"") -> None:
         self.path = path
-        self.data = data
+        self._data = data
         self._starts: array[int] | None = None
+
+    @property
+    def data(self) -> bytes:
+        return self._data
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    def part(self, start: int, end: int) -> bytes:
+        """The bytes from *start* to *end*."""
+        return self._data[start:end]
+
+    def windows(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """All from *start* on, some whole lines at a time, each with the byte that it starts at."""
+        wanted = WINDOW
+        while block := self.part(start, start + wanted):
+            more = len(block) == wanted and start + wanted < self.size
+            whole = block.rfind(b"\n") + 1 if more else len(block)
+            if whole:
+                yield start, block[:whole]
+            start += whole
+            wanted = WINDOW if whole else 2 * wanted
 
     def _line_starts(self) -> array[int]:
         # Only an error needs it, so a good file never pays for it.
@@ -103,8 +133,14 @@ class Source:
 
     def offset(self, line: int) -> int:
         """The byte at which *line*, from 0, starts."""
-        last = deque(islice(_LINE_BREAK.finditer(self.data), line), maxlen=1)
-        return last[0].end() if last else 0
+        passed = end = 0
+        for start, block in self.windows():
+            for found in islice(_LINE_BREAK.finditer(block), line - passed):
+                passed += 1
+                end = start + found.end()
+            if passed == line:
+                break
+        return end
 
     def end(self) -> tuple[int, int]:
         """Line and column after the last character that is not white space."""
@@ -116,6 +152,32 @@ class Source:
         line = bisect_right(starts, offset)
         before = self.data[starts[line - 1] : offset].decode("utf-8", "replace")
         return line, len(before) + 1
+
+
+class FileSource(Source):
+    """A file that is read where it stands, and held only once somebody wants ``data``."""
+
+    def __init__(self, path: str, file: BinaryIO, start: int) -> None:
+        """What is in *file*, a regular one, from byte *start* on; it may be closed then."""
+        super().__init__(path)
+        self._file = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._file)
+        self._start = start
+        self._size = os.fstat(self._file).st_size - start
+
+    @property
+    def data(self) -> bytes:
+        if not self._data:
+            self._data = b"".join(block for _, block in self.windows())
+        return self._data
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def part(self, start: int, end: int) -> bytes:
+        length = max(min(end, self._size) - start, 0)
+        return os.pread(self._file, length, self._start + start)
 
 
 class Collector:

@@ -176,8 +176,7 @@ class Replay:
             self.world.decisions = []
             for decision in made:
                 self.result.tally.add(decision)
-            return made
-        return []
+        return made
 
     def live(self, pid: str) -> Mm | None:
         """The address space of a process, None while there is none of that name."""
@@ -378,10 +377,9 @@ class Replay:
             expectation, self.kernel, self._processes[expectation.pid], self._labels,
             self.result.tally,
         )  # fmt: skip
-        if failures is None:
-            return
-        self.result.failures += failures
-        self.result.passed += not failures
+        if failures is not None:
+            self.result.failures += failures
+            self.result.passed += not failures
 
     def finish(self) -> Result:
         """The result, when every item has been replayed. Raises TraceError."""

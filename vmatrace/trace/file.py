@@ -6,19 +6,30 @@ stream each time somebody asks for them, so that a million of them are never hel
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, BinaryIO, Final, Union
 
 from vmatrace import inputsize
-from vmatrace.diagnostic import BrokenError, Collector, Diagnostic, Source, TraceError
+from vmatrace.diagnostic import (
+    WINDOW,
+    BrokenError,
+    Collector,
+    Diagnostic,
+    FileSource,
+    Source,
+    TraceError,
+)
 from vmatrace.event import Arg, Event, Expectation, Fd, File
 from vmatrace.layout import Layout
 from vmatrace.notes import Notes
+from vmatrace.trace.characters import BOM, decode_errors
 from vmatrace.trace.entries import Converter
 from vmatrace.trace.header import KEYS, VERSION, Header, ProcessState, Sysctl, file_system
 from vmatrace.trace.items import items
@@ -30,7 +41,6 @@ from vmatrace.trace.yamlstream import (
     Scalar,
     SequenceNode,
     YamlReader,
-    decode_errors,
     position,
 )
 
@@ -237,6 +247,10 @@ def _read_source(source: str | PathLike[str] | bytes | BinaryIO, path: str | Non
         elif isinstance(source, (str, PathLike)) and str(source) != "-":
             name = name or str(source)
             with open(source, "rb") as file:
+                stat = os.fstat(file.fileno())
+                if S_ISREG(stat.st_mode) and stat.st_size > WINDOW:
+                    start = len(BOM) if file.read(len(BOM)) == BOM else 0
+                    return FileSource(name, file, start)
                 data = _read_all(file)
         else:
             stream = sys.stdin.buffer if isinstance(source, (str, PathLike)) else source
@@ -245,7 +259,7 @@ def _read_source(source: str | PathLike[str] | bytes | BinaryIO, path: str | Non
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise TraceError([Diagnostic(name or "", 0, 0, f"cannot be read: {reason}")]) from error
-    return Source(name, data.removeprefix(b"\xef\xbb\xbf"))
+    return Source(name, data.removeprefix(BOM))
 
 
 def _read_all(file: BinaryIO) -> bytes:
@@ -297,7 +311,7 @@ class _Document:
         for key, value in reader.pairs():
             if key.value not in KEYS:
                 Values(errors).unknown_key(key, KEYS, "a trace")
-                if not reader.is_scalar(value) and len(self.source.data) > _READ_ON:
+                if not reader.is_scalar(value) and self.source.size > _READ_ON:
                     raise BrokenError
             if key.value == "events" and self.column == 1 and reader.can_stream(value):
                 self.streaming = True
@@ -313,7 +327,7 @@ class _Document:
         Raises BrokenError.
         """
         limit = inputsize.most() // _NODES
-        if len(self.source.data) > limit:
+        if self.source.size > limit:
             what = inputsize.too_large("a trace with its events in this place or form", limit)
             errors.add(*position(key), f"{what}; a block list at its end has no limit")
             raise BrokenError

@@ -52,8 +52,7 @@ def items(
     The line starts at byte *start*. *everything* reads the list from there as YAML; nothing may
     follow it. Raises what *everything* raises.
     """
-    data = source.data
-    if data.find(b"\r", start) >= 0:
+    if any(b"\r" in block for _, block in source.windows(start)):
         yield from everything()
         return
     dash = rb" " * column + rb"- "
@@ -64,9 +63,11 @@ def items(
     )
     value_at = column + 2
     match = plain.match
-    given = pieces = 0
-    position = start
-    while position < len(data):
+    given = pieces = position = 0
+    data = b""
+    windows = source.windows(start)
+    more = True
+    while more or position < len(data):
         found = match(data, position)
         if found is not None:
             yield PlainItem(found[1].decode("ascii"), line, value_at)
@@ -74,12 +75,18 @@ def items(
             line += 1
             position = found.end()
             continue
+        if more and len(data) - position <= 2 * _PIECE:
+            block = next(windows, None)
+            more = block is not None
+            if block is not None:
+                data, position = data[position:] + block[1], 0
+            continue
         following = plain.search(data, position, position + _PIECE)
         end = following.start() if following is not None else len(data)
         pieces += 1
         nodes = None
         if end - position <= _PIECE and (pieces < _PATIENCE or given > _WORTH * pieces):
-            nodes = _piece(source, slice(position, end), line, column)
+            nodes = _piece(source, data[position:end], line, column)
         if nodes is None:
             yield from islice(everything(), given, None)
             return
@@ -89,7 +96,7 @@ def items(
         position = end
 
 
-def _piece(source: Source, part: slice, line: int, column: int) -> list[Node | None] | None:
+def _piece(source: Source, part: bytes, line: int, column: int) -> list[Node | None] | None:
     """The items of a piece of the list, None where it cannot be read for itself."""
     errors = Collector(source)
     try:

@@ -20,11 +20,18 @@ from vmatrace.atomic import has_attributes
 from vmatrace.diagnostic import Collector, Diagnostic, Source
 from vmatrace.event import ExpectedMapping
 from vmatrace.layout import Layout, Mapping
+from vmatrace.trace.characters import BOM
 from vmatrace.trace.text import Edit, Text
 from vmatrace.trace.writer import expected_mapping, quoted
-from vmatrace.trace.yamlstream import MappingNode, Node, Scalar, SequenceNode, YamlReader, position
+from vmatrace.trace.yamlstream import (
+    MappingNode,
+    Node,
+    Scalar,
+    SequenceNode,
+    YamlReader,
+    position,
+)
 
-_BOM: Final = b"\xef\xbb\xbf"
 _BOUND: Final = re.compile(r"\s*(==|!=|<=|>=|<|>)\s*([0-9]+)\s*\Z")
 _WRITABLE: Final = 0o222
 _COMMENT: Final = re.compile(r"\s*#[^\r\n]*")
@@ -75,7 +82,7 @@ class _Problem(Exception):  # noqa: N818
 
 def updated(path: str, data: bytes, rewrites: Iterable[Rewrite], page_size: int) -> Updated:
     """*data*, the text of the trace at *path* and free of errors, with *rewrites* done."""
-    source = Source(path, data.removeprefix(_BOM))
+    source = Source(path, data.removeprefix(BOM))
     text = Text(source.data.decode())
     wanted: dict[tuple[int, int], list[Rewrite]] = {}
     for rewrite in rewrites:

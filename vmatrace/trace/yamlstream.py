@@ -22,11 +22,6 @@ _HOPELESS: Final = 100
 #: is many times as fast, and a "\r" is rare.
 _TOP_LEVEL: Final = re.compile(rb"\n[^ \-#\r\n]")
 _TOP_LEVEL_CR: Final = re.compile(rb"[\r\n][^ \-#\r\n]")
-_ALLOWED_ASCII: Final = bytes([9, 10, 13, *range(0x20, 0x7F)])
-#: YAML's printable characters without the line breaks that only YAML 1.1 knows, and without BOM.
-_FORBIDDEN: Final = (
-    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
 #: What the parsers' messages mean to somebody who does not know YAML's grammar.
 _PLAIN_WORDS: Final = (
     (
@@ -94,29 +89,6 @@ class SequenceNode:
 Node = Union[Scalar, MappingNode, SequenceNode]
 
 
-def decode_errors(source: Source, errors: Collector) -> None:
-    """Report what is not UTF-8 or holds characters that no YAML file may hold."""
-    data = source.data
-    if data.isascii():
-        if data.translate(None, _ALLOWED_ASCII):
-            match = re.search(rb"[^\t\n\r\x20-\x7e]", data)
-            assert match is not None
-            errors.add(*source.position(match.start()), f"control character 0x{match[0][0]:02x}")
-        return
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        byte = data[error.start]
-        errors.add(
-            *source.position(error.start), f"byte 0x{byte:02x} is not UTF-8 ({error.reason})"
-        )
-        return
-    if match_text := re.search(_FORBIDDEN, text):  # compiled only here: it takes 3 ms
-        offset = len(text[: match_text.start()].encode())
-        message = f"character U+{ord(match_text[0]):04X} is not allowed here"
-        errors.add(*source.position(offset), message)
-
-
 class YamlReader:
     """Nodes of one document, in one pass, with every refusal reported to *errors*.
 
@@ -124,17 +96,21 @@ class YamlReader:
     """
 
     def __init__(
-        self, source: Source, errors: Collector, part: slice | None = None, line: int = 0
+        self, source: Source, errors: Collector, part: bytes | None = None, line: int = 0
     ) -> None:
         import yaml
 
         self._yaml: Any = yaml
         self._source = source
         self._errors = errors
-        self._data = source.data if part is None else source.data[part]
+        self._part = part
         self._line = line
         self._gave_up = False
-        self._get = self._events(self._data)
+        self._get = self._events(_Stream(source) if part is None else part)
+
+    @property
+    def _data(self) -> bytes:
+        return self._source.data if self._part is None else self._part
 
     def report_to(self, errors: Collector) -> None:
         """Report to *errors* from here on."""
@@ -285,7 +261,7 @@ class YamlReader:
                 self._errors.add(*position(event), "nested too deeply to read on")
                 raise BrokenError
 
-    def _events(self, data: bytes, error: Any = None) -> Callable[[], Any]:
+    def _events(self, data: bytes | _Stream, error: Any = None) -> Callable[[], Any]:
         """What gives the events of *data*; where they reach the place of *error*, raises that."""
         get: Callable[[], Any] = _parser(data).get_event
         if error is not None:
@@ -360,7 +336,21 @@ def is_collection(data: bytes, cut: bool) -> bool:
     return found
 
 
-def _parser(data: bytes) -> Any:
+class _Stream:
+    """What a parser reads all of a source from."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, *size* at most."""
+        block = self._source.part(self._at, self._at + size)
+        self._at += len(block)
+        return block
+
+
+def _parser(data: Any) -> Any:
     """The parser of libyaml, or the pure Python one where PyYAML was built without."""
     import yaml
 
@@ -404,9 +394,11 @@ def _until(get: Callable[[], Any], error: Any) -> Callable[[], Any]:
 
 def _is_last(source: Source, line: int) -> bool:
     """Whether nothing after *line* (from 0) starts in column 1 but comments and list items."""
-    data, start = source.data, source.offset(line)
-    pattern = _TOP_LEVEL if data.find(b"\r", start) < 0 else _TOP_LEVEL_CR
-    return pattern.search(data, start) is None
+    for _, block in source.windows(source.offset(line)):
+        pattern = _TOP_LEVEL_CR if b"\r" in block else _TOP_LEVEL
+        if pattern.search(b"\n" + block):
+            return False
+    return True
 
 
 # --- positions --------------------------------------------------------------------------------
