@@ -386,7 +386,7 @@ def touched(
     """
     call = CALLS[name]
     if call.placed is None:
-        return given(name, args)
+        return [_range(args[0], args[1])] if call.ranged else given(name, args)
     # An address not taken is only a hint; MAP_FIXED that fails may have unmapped there.
     size = args[call.placed]
     ranges = [_range(args[0] if result < 0 else result, size)]

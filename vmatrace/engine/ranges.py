@@ -39,8 +39,9 @@ class Ranges:
 
     def overlaps(self, start: int, end: int) -> bool:
         """Whether a part lies in [start, end), which is not empty."""
-        low, high = self._overlapping(start, end)
-        return low < high
+        items = self._items
+        i = bisect_left(items, (end, 0))
+        return i > 0 and items[i - 1][1] > start
 
     def first(self, start: int, end: int) -> int | None:
         """The lowest address of [start, end) in the set."""

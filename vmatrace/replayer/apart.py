@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, cast
 
 from vmatrace import abi
-from vmatrace.calls import LIFE
+from vmatrace.calls import LIFE, Range
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.ranges import Ranges
 from vmatrace.replayer.alike import WatchedKernel
@@ -25,6 +25,25 @@ _OF_OTHERS: Final = frozenset({"process_madvise", "ioctl"})
 _DRAWN: Final = 4
 
 
+class _Space:
+    """Of an address space: ``apart``, where the others may have other VMAs, and ``beside``.
+
+    That holds at least these VMAs and what touches them: an event that does not reach it changes
+    nothing of that, and is passed over fast.
+    """
+
+    __slots__ = ("apart", "beside")
+
+    def __init__(self) -> None:
+        self.apart = Ranges()
+        self.beside = Ranges()
+
+    def copy(self) -> _Space:
+        other = _Space()
+        other.apart, other.beside = self.apart.copy(), self.beside.copy()
+        return other
+
+
 class Apart:
     """Where the others that *kernel* notes (WatchedKernel.noted) may be apart from its *replay*.
 
@@ -34,41 +53,41 @@ class Apart:
     def __init__(self, replay: Replay, kernel: WatchedKernel) -> None:
         self._replay = replay
         self._noted = kernel.noted
-        self._spaces = {"main": Ranges()}
+        self._spaces = {"main": _Space()}
         self._within = 0  # events where they may have been apart
         self.lost = False
 
     def reaches(self, pid: str, address: int) -> bool:
         """Whether what is at *address* of the process, or right before it, may be other VMAs."""
-        return self.lost or bool(self._spaces[pid].within(max(address - 1, 0), address + 1))
+        return self.lost or self._spaces[pid].apart.overlaps(max(address - 1, 0), address + 1)
 
     def see(self, step: Step) -> None:
         """Take in what the event did."""
         if self.lost:
             return
-        name = step.event.name
-        noted = bool(self._noted)
-        if noted:
-            self._noted.clear()
+        name, noted = step.event.name, bool(self._noted)
+        self._noted.clear()
         if name in LIFE and self._live(step):
             return
-        space = self._spaces[step.pid]
-        if noted or space:
-            self._spread(step, space, noted)
-        elif name in _OF_OTHERS and any(self._spaces.values()):
-            self.lost = True
-
-    def _spread(self, step: Step, space: Ranges, noted: bool) -> None:
-        mm, name, ranges = step.mm, step.event.name, step.reach
+        space, ranges = self._spaces[step.pid], step.reach
         if ranges is None or name in _OF_OTHERS:
-            self.lost = True
+            concerned = [space] if ranges is None else self._spaces.values()
+            self.lost = noted or any(one.apart for one in concerned)
             return
-        around = []
-        for low, high in ranges:
-            start, end, near, far = _around(mm, low, high)
-            around.append((start, end))
-            noted = noted or space.overlaps(near, far)
         if not noted:
+            for low, high in ranges:
+                if space.beside.overlaps(low - 1, high + 1):
+                    break
+            else:
+                return
+        self._spread(step, space, ranges, noted)
+
+    def _spread(self, step: Step, space: _Space, ranges: list[Range], noted: bool) -> None:
+        mm, name = step.mm, step.event.name
+        around = [_around(mm, low, high) for low, high in ranges]
+        if not noted and not any(space.apart.overlaps(near, far) for *_, near, far in around):
+            for start, end, *_ in around:
+                space.beside.discard(start, end)
             return
         self._within += 1
         most = mm.world.max_map_count - _DRAWN * self._within
@@ -80,10 +99,11 @@ class Apart:
             self.lost = True
         elif name == "munmap" and step.result == 0:
             for low, high in ranges:  # and it merges nothing
-                space.discard(low, high)
+                space.apart.discard(low, high)
         else:
-            for start, end in around:
-                space.add(start, end)
+            for start, end, near, far in around:
+                space.apart.add(start, end)
+                space.beside.add(near, far)
 
     def _live(self, step: Step) -> bool:
         """Take in what made, replaced or ended a process, if the event did."""
@@ -92,7 +112,7 @@ class Apart:
             shared = self._replay.process(born) is step.mm
             self._spaces[born] = self._spaces[pid] if shared else self._spaces[pid].copy()
         elif step.executed:
-            self._spaces[pid] = Ranges()
+            self._spaces[pid] = _Space()
         elif step.ended:
             if pid != "main":
                 self._spaces.pop(pid, None)

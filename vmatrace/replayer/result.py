@@ -75,7 +75,7 @@ class Step(Printable):
 
     came: Layout
     went: Layout
-    _reach: list[calls.Range] | None
+    _reach: list[calls.Range] | bool | None  # False: nobody has asked
 
     def __init__(
         self,
@@ -98,6 +98,7 @@ class Step(Printable):
         self.mm = mm
         self.args = args
         self.heap = heap
+        self._reach = False
         self.past: Callable[[], Layout] | None = None
 
     def __repr__(self) -> str:
@@ -143,18 +144,18 @@ class Step(Printable):
             if vma is not None and vma.flags & abi.VM_GROWSDOWN:
                 ranges.append((vma.start, vma.end))  # a stack, which may have grown
         mask = mm.world.page_mask
-        for i, (start, end) in enumerate(ranges):
+        for start, end in ranges:
             if (start | end) & mask:
-                ranges[i] = start & ~mask, end + mask & ~mask
+                return [(start & ~mask, end + mask & ~mask) for start, end in ranges]
         return ranges
 
     @property
     def reach(self) -> list[calls.Range] | None:
         """``touched``, and what was to merge there and lies outside; read once for all who ask."""
-        try:
-            return self._reach
-        except AttributeError:
-            ranges = self._reach = self.touched
+        known = self._reach
+        if not isinstance(known, bool):
+            return known
+        ranges = self._reach = self.touched
         if ranges is not None:
             for d in self.decisions:
                 start, end = d.start, d.end

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 from program import EXHIBITS, ROOT, RunProgram, exhibit
 
 from vmatrace import abi
-from vmatrace.commands.explain import advice, as_table, words
+from vmatrace.commands.explain import advice, as_json, as_table, borders, words
+from vmatrace.commands.explain.borders import NOTHING, TOUCHING, state_at
 from vmatrace.commands.explain.elsewhere import (
     APART,
     ELSEWHERE,
@@ -24,7 +27,7 @@ from vmatrace.commands.explain.elsewhere import (
     Elsewhere,
     predecessors,
 )
-from vmatrace.commands.explain.lives import KINDS, NOTHING, TOUCHING, state_at
+from vmatrace.commands.explain.lives import KINDS
 from vmatrace.commands.explain.question import (
     DELIBERATE,
     Account,
@@ -183,6 +186,54 @@ def test_a_border_is_as_old_as_looking_at_every_step_says(name: str) -> None:
 def test_a_border_of_a_random_program_is_as_old_as_every_step_says(index: int) -> None:
     calls = generate.generate("borders", index, 60)
     _look_at_every_step(Trace("random", "", lambda: iter(calls), files=generate.files()))
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10_000), st.integers(1, 3))
+def test_in_a_window_around_an_address_is_what_there_is_without_one(index: int, kept: int) -> None:
+    calls = generate.generate("window", index, 60)
+    trace = Trace("random", "", lambda: iter(calls), files=generate.files())
+    places = [
+        (process.pid, address)
+        for process in replay(trace, POST).processes
+        for mapping in process.layout
+        for address in (mapping.start, mapping.end)
+    ]
+
+    def told() -> list[str]:
+        texts = []
+        for pid, address in places:
+            out = io.StringIO()
+            as_json.write(out, explain(trace, POST, "", address, pid, models=False))
+            texts.append(out.getvalue())
+        return texts
+
+    everywhere = told()
+    with mock.patch.multiple(borders, _KEPT=kept, _MOST=2 * kept):
+        assert told() == everywhere
+
+
+def test_a_border_that_comes_into_the_window_from_afar_is_known() -> None:
+    """What is asked about merges with its neighbour, whose other border was not watched."""
+    anonymous = "MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0"
+    trace = written(
+        f"""\
+mmap(0x10000000, 0x1000, PROT_EXEC, {anonymous})
+mmap(0x10001000, 0x1000, PROT_READ, {anonymous})
+mmap(0x10002000, 0x1000, PROT_NONE, {anonymous})
+mmap(0x10003000, 0x1000, PROT_READ, {anonymous})
+mprotect(0x10002000, 0x1000, PROT_READ)
+"""
+    )
+    (border,) = overview(trace, POST, models=False).borders
+    assert border.address == 0x10001000
+    with mock.patch.multiple(borders, _KEPT=1, _MOST=2):
+        account = explain(trace, POST, "", 0x10003000, models=False)
+    assert account.lower is not None
+    life, wanted = account.lower.life, border.life
+    assert life.since is not None
+    assert wanted.since is not None
+    assert (life.since.nth, life.was, life.placed) == (wanted.since.nth, wanted.was, True)
 
 
 def _look_at_every_step(trace: Trace) -> None:
@@ -501,7 +552,7 @@ def _explain_every_address(trace: Trace, kernel: Kernel, ksm: bool | None) -> in
     told = overview(trace, kernel, ksm=ksm)
     elsewhere = Elsewhere(trace, kernel, ksm, few=True)
     apart = elsewhere.apart  # None where the engine is compiled: all models are replayed
-    survey = Survey(elsewhere.watched, apart.see if apart else None, elsewhere.steps())
+    survey = Survey(elsewhere.watched, steps=elsewhere.steps())
     few = 0
     for border in told.borders:
         place = BorderPlace(border.pid, border.address)

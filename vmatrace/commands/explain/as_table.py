@@ -6,7 +6,8 @@ from typing import Final, TextIO
 
 from vmatrace.commands.explain import advice
 from vmatrace.commands.explain.address import as_decimal
-from vmatrace.commands.explain.lives import BorderLife, LifeEvent
+from vmatrace.commands.explain.borders import BorderLife
+from vmatrace.commands.explain.lives import LifeEvent
 from vmatrace.commands.explain.question import (
     DELIBERATE,
     Account,

@@ -125,7 +125,7 @@ class Elsewhere:
 
     steps() come first, and are those of the replay ``watched``; what the borders are is asked then.
     *few*: models that only merge otherwise are not replayed, and said to have what the watched one
-    has; they do where ``apart``, to which all steps have to be shown, does not reach.
+    has; they do where ``apart`` does not reach.
     """
 
     def __init__(self, trace: Trace, kernel: Kernel, ksm: bool | None, few: bool = False) -> None:
@@ -174,9 +174,12 @@ class Elsewhere:
                 self._placements = ProcessPlacements(self.watched)
 
         self._models.begin = begin
+        apart = self.apart
         for step in self._models.led(otherwise):
             if self._placements is not None:
                 self._placements.see(step)
+            if apart is not None:
+                apart.see(step)
             yield step
 
     def answers(self, places: Iterable[BorderPlace], survey: Survey) -> dict[BorderPlace, Answer]:

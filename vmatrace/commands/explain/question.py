@@ -17,8 +17,9 @@ from vmatrace.commands.explain.address import (
     UnknownName,
     instead_of_label,
 )
+from vmatrace.commands.explain.borders import BorderLife
 from vmatrace.commands.explain.elsewhere import ONE, Answer, BorderPlace, Elsewhere
-from vmatrace.commands.explain.lives import BorderLife, LifeEvent, Watch, standing
+from vmatrace.commands.explain.lives import LifeEvent, Watch, standing
 from vmatrace.commands.explain.survey import Survey
 from vmatrace.engine import merge, view
 from vmatrace.engine.merge import IGNORED_FLAGS, Border, MergeDecision, Side
@@ -28,7 +29,7 @@ from vmatrace.kernels import Kernel
 from vmatrace.layout import Mapping
 from vmatrace.notes import Notes
 from vmatrace.printable import Printable
-from vmatrace.replayer.result import Result, Step
+from vmatrace.replayer.result import Result
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Trace
 
@@ -202,12 +203,12 @@ def explain(
         if other is not None and edge in (other.start, other.end)
     ]
     found = answers([BorderPlace(name, edge) for edge in touching])
-    accounts = {edge: _border(name, mm, edge, watch, found) for edge in touching}
+    borders = watch
+    if not all(watch.knows(name, edge) for edge in touching):  # one came from afar
+        borders = _watched(trace, kernel, ksm, None)
+    accounts = {edge: _border(name, mm, edge, borders, found) for edge in touching}
     if not isinstance(where, int):  # where that is became known at the end
-        replay = Replay(trace, kernel, ksm)
-        watch = Watch(replay, address, borders=False)
-        for step in replay.steps():
-            watch.see(step)
+        watch = _watched(trace, kernel, ksm, address)
     life = watch.address(name)
     return Account(
         survey.result, trace.notes, name, asked, address,
@@ -338,13 +339,7 @@ def _seen(
     elsewhere = Elsewhere(trace, kernel, ksm, few)
     apart = elsewhere.apart
     watch = Watch(elsewhere.watched, address)
-
-    def see(step: Step) -> None:
-        watch.see(step)
-        if apart is not None:
-            apart.see(step)
-
-    survey = Survey(elsewhere.watched, see, elsewhere.steps())
+    survey = Survey(elsewhere.watched, watch.see, elsewhere.steps())
 
     def answers(places: list[BorderPlace]) -> _Answers:
         if apart is None or not any(apart.reaches(*place) for place in places):
@@ -355,6 +350,15 @@ def _seen(
         return everyone.answers(places, survey)
 
     return survey, watch, answers
+
+
+def _watched(trace: Trace, kernel: Kernel, ksm: bool | None, address: int | None) -> Watch:
+    """Another reading, now that it is known what to watch."""
+    replay = Replay(trace, kernel, ksm)
+    watch = Watch(replay, address)
+    for step in replay.steps():
+        watch.see(step)
+    return watch
 
 
 def _border(name: str, mm: Mm, at: int, watch: Watch, answers: _Answers) -> BorderAccount:
