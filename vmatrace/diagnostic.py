@@ -109,7 +109,7 @@ class Source:
         """All from *start* on, some whole lines at a time, each with the byte that it starts at."""
         wanted = WINDOW
         while block := self.part(start, start + wanted):
-            more = len(block) == wanted and start + wanted < self.size
+            more = start + len(block) < self.size
             whole = block.rfind(b"\n") + 1 if more else len(block)
             if whole:
                 yield start, block[:whole]
@@ -176,8 +176,13 @@ class FileSource(Source):
         return self._size
 
     def part(self, start: int, end: int) -> bytes:
+        """Raises TraceError where there is less than there was."""
         length = max(min(end, self._size) - start, 0)
-        return os.pread(self._file, length, self._start + start)
+        found = os.pread(self._file, length, self._start + start)
+        if len(found) < length:
+            what = "it became shorter while it was read"
+            raise TraceError([Diagnostic(self.path, 0, 0, what)])
+        return found
 
 
 class Collector:

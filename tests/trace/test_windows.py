@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from vmatrace import diagnostic
-from vmatrace.diagnostic import FileSource, Source, TraceError
+from vmatrace.diagnostic import Source, TraceError
 from vmatrace.event import Event
 from vmatrace.trace import file as tracefile
 from vmatrace.trace import items
@@ -84,17 +84,20 @@ def test_windows_are_whole_lines_and_all_of_a_source(data: bytes, window: int, s
     ]
 
 
-def test_a_file_that_became_shorter_ends_where_it_ends(
+def test_a_file_that_becomes_shorter_while_it_is_read_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(diagnostic, "WINDOW", 4)
-    path = tmp_path / "t"
-    path.write_bytes(b"a\n" * 100)
-    with path.open("rb") as file:
-        source = FileSource("t", file, 2)
-    path.write_bytes(b"a\nb\nc")
-    assert list(source.windows()) == [(0, b"b\nc")]
-    assert source.data == b"b\nc"
+    monkeypatch.setattr(diagnostic, "WINDOW", 60)
+    monkeypatch.setattr(tracefile, "WINDOW", 0)
+    path = tmp_path / "t.yaml"
+    path.write_text(HEAD + GOOD[0] * 99, encoding="ascii")
+    trace = load_trace(path)
+    read = trace.items()
+    first = next(read)
+    path.write_text(HEAD + GOOD[0] * 40, encoding="ascii")
+    with pytest.raises(TraceError, match=r"t\.yaml: error: it became shorter while it was read"):
+        list(read)
+    assert isinstance(first, Event)
 
 
 def test_a_source_held_is_the_same_as_its_bytes() -> None:
