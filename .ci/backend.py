@@ -51,7 +51,7 @@ MODULES = (
     )),
     *(f"engine/{name}" for name in (
         "faults", "ksm", "limits", "merge", "mm", "placement", "ranges", "region", "view", "vma",
-        "walk",
+        "vmamap", "walk",
     )),
     *(f"replayer/{name}" for name in ("assumptions", "files", "processes", "run", "tally")),
     *(f"engine/syscalls/{name}" for name in (

@@ -57,6 +57,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
 ENGINE = [
     {"engine", "engine.vmfile"},
     {"engine.vma", "engine.ranges"},
+    {"engine.vmamap"},
     {"engine.ksm", "engine.limits", "engine.merge", "engine.placement"},
     {"engine.refusal", "engine.world"},
     {"engine.mm"},
@@ -86,7 +87,7 @@ LARGE = {
     "abi": (420, "a table"),
     "oracle.probe": (530, "one function for each experiment"),
     "oracle.sandbox": (470, "what runs an event, and what foresees the same run, side by side"),
-    "engine.vma": (420, "the order of VMAs and the index of it are one structure"),
+    "engine.vmamap": (450, "the order of VMAs and the index of it are one structure"),
     "engine.syscalls.remapping": (460, "one call, as it was before 6.15, before 6.17 and since"),
     "importers.strace.reader": (660, "the halves of a call and its process are one thought"),
     "kernels.features": (500, "a table"),

@@ -16,11 +16,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from naive import ADVICE, Naive, Names, Page, Rules
 
 from vmatrace import abi
-from vmatrace.engine import vma as vma_module
+from vmatrace.engine import vmamap
 from vmatrace.engine.faults import fault
 from vmatrace.engine.mm import Mm
 from vmatrace.engine.syscalls import advice, control, locking, mapping, protection, remapping
-from vmatrace.engine.vma import Vma, VmaMap
+from vmatrace.engine.vma import Vma
+from vmatrace.engine.vmamap import VmaMap
 from vmatrace.engine.world import World
 from vmatrace.kernels import get_kernel
 from vmatrace.replayer.processes import fork
@@ -407,6 +408,11 @@ class MapBesideList(RuleBasedStateMachine):
         guarded = [at for at in self.free(n, low, high) if at + n <= self.floor(at + n)]
         assert self.map.lowest_gap(n, low, high, self.GUARD) == min(guarded, default=None)
 
+    @rule(n=st.integers(1, 4), high=st.sampled_from([TOP, TOP - 20]))
+    def search_again(self, n: int, high: int) -> None:
+        """From one ceiling, as a process does: what the last search found is made use of."""
+        assert self.map.highest_gap(n, 0, high, self.GUARD) == self.highest(n, 0, high)
+
     def free(self, n: int, low: int, high: int) -> list[int]:
         """Every start of *n* free positions within [low, high)."""
         taken = {p for start, end, _ in self.list for p in range(start, end)}
@@ -440,12 +446,13 @@ def known(vma: Vma | None) -> tuple[int, int, bool] | None:
     return None if vma is None else entry(vma)
 
 
-@pytest.mark.parametrize(("chunk", "group"), [(2, 2), (3, 1), (2, 128)])
+@pytest.mark.parametrize(("chunk", "group", "freed"), [(2, 2, 2), (3, 1, 128), (2, 128, 4)])
 def test_the_ordered_map_equals_a_sorted_list(
-    chunk: int, group: int, monkeypatch: pytest.MonkeyPatch
+    chunk: int, group: int, freed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vma_module, "_CHUNK", chunk)
-    monkeypatch.setattr(vma_module, "_GROUP", group)
+    monkeypatch.setattr(vmamap, "_CHUNK", chunk)
+    monkeypatch.setattr(vmamap, "_GROUP", group)
+    monkeypatch.setattr(vmamap, "_FREED", freed)
     run: Any = MapBesideList.TestCase
     run.settings = settings(QUICK, max_examples=80, stateful_step_count=60)
     run("runTest").runTest()

@@ -13,7 +13,8 @@ from vmatrace.engine import ksm, merge
 from vmatrace.engine.limits import UNLIMITED
 from vmatrace.engine.merge import Attributes, MergeDecision
 from vmatrace.engine.ranges import Ranges
-from vmatrace.engine.vma import Extra, Vma, VmaMap
+from vmatrace.engine.vma import Extra, Vma
+from vmatrace.engine.vmamap import VmaMap
 from vmatrace.engine.world import World
 
 _new: Final = tuple.__new__  # see merge.py

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from vmatrace import abi
-from vmatrace.engine.vma import VmaMap
+from vmatrace.engine.vmamap import VmaMap
 
 PMD_SIZE: Final = 2 << 20
 TASK_UNMAPPED_BASE: Final = abi.TASK_SIZE // 3 & ~0xFFF
