@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 
 from kernel import calls_per_second
 from logs import everything, mappings, memory_calls, snapshot
+from memory import seconds_per_look
 from recording import overheads
 from streams import HEADER, STREAMS, Process, Stream, call_strings, map_and_unmap, unmap_and_place
 from toy import Toy
@@ -121,6 +122,9 @@ def bench_engine(report: Report, runs: int, count: int) -> None:
         ):
             label = f"{few.name}, {live:,} VMAs"
             report.add(f"engine_{name}_{live}", label, value, "events/s", note)
+    for live in (SMALL, HUGE):
+        label, value = f"a look at 1 of {live:,} VMAs and the next", seconds_per_look(live, runs)
+        report.add(f"look_{live}", label, 1e9 * value, "ns", "memory alone, nothing searched")
 
 
 def engine_run(stream: Stream) -> float:
