@@ -38,16 +38,18 @@ class WatchedKernel(Kernel):
 
     ``agree`` are the keys of those that would not; *alone* is called when there are none any more.
     Without *reasons* an answer does not count that only says why there was no merge. Answers to
-    *aside*, names of World, do not count either: ``noted`` gets the name each time one of the
-    others would have answered otherwise.
+    *aside*, names of World, do not count either: ``note`` is called each time one of the others
+    would have answered otherwise, before it is answered; see groups().
     """
 
     # Two of them are never one, even with the same features: each notes for itself.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
+    others: Mapping[int, Kernel]
     agree: set[int]
-    noted: list[str]
+    note: Callable[[], None]
+    _aside: dict[str, set[int]]
 
     def __init__(
         self,
@@ -64,7 +66,8 @@ class WatchedKernel(Kernel):
                 unlike.setdefault(name, set()).add(i)
         vars(self).update(others=others, unlike=unlike, agree=set(others), alone=alone, begun=False)
         unseen = {"kernel"} if reasons else {"kernel", *REASONS}
-        vars(self).update(unseen=unseen, aside=set(aside) - unseen, noted=[])
+        unasked: dict[str, set[int]] = {name: set() for name in aside if name not in unseen}
+        vars(self).update(unseen=unseen, _aside=unasked, note=lambda: None)
 
     def has(self, feature: Feature) -> bool:
         asked = vars(self)
@@ -77,6 +80,15 @@ class WatchedKernel(Kernel):
         self.agree.difference_update(those)
         if not self.agree:
             vars(self)["alone"]()
+
+    def groups(self) -> list[list[int]]:
+        """Those of ``agree`` that answer otherwise to what is aside: who answers alike together."""
+        groups: dict[tuple[bool, ...], list[int]] = {}
+        for i in sorted(self.agree):
+            answers = tuple(i in those for those in self._aside.values())
+            if any(answers):
+                groups.setdefault(answers, []).append(i)
+        return list(groups.values())
 
     def watch(self, world: World) -> None:
         """From here on it counts what has() answers, and what *world* answers when it is read.
@@ -94,9 +106,11 @@ class WatchedKernel(Kernel):
         watched = type("World", (World,), {"__slots__": ()})
         for name, those in unlike.items():
             value = getattr(own, name)
-            aside = name in vars(self)["aside"]
-            read = self._noter(name, value) if aside else self._reader(watched, name, value, those)
-            setattr(watched, name, property(read))
+            if name in self._aside:
+                self._aside[name] = those
+                setattr(watched, name, property(self._noter(value)))
+            else:
+                setattr(watched, name, property(self._reader(watched, name, value, those)))
         world.__class__ = watched
         vars(self)["begun"] = True
 
@@ -108,9 +122,9 @@ class WatchedKernel(Kernel):
 
         return read
 
-    def _noter(self, name: str, value: bool) -> Any:
+    def _noter(self, value: bool) -> Any:
         def read(_: World) -> bool:
-            self.noted.append(name)
+            self.note()
             return value
 
         return read

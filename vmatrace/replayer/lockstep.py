@@ -16,6 +16,7 @@ from vmatrace.engine.mm import Mm
 from vmatrace.event import Event
 from vmatrace.kernels import Kernel
 from vmatrace.replayer.alike import WatchedKernel, can_see, watched
+from vmatrace.replayer.apart import Apart
 from vmatrace.replayer.result import Result, Step
 from vmatrace.replayer.run import Replay
 from vmatrace.trace.file import Item, Trace
@@ -41,6 +42,8 @@ class Lockstep:
         self._agree: list[set[int]] = [set() for _ in replays]
         self._sizes = [0] * len(replays)
         self._behind: dict[int, int] = {}
+        #: Where models are apart from the first run that differ in what is set aside.
+        self.apart: Apart | None = None
         #: Called where a run begins beside an old one, with both places, before its first step.
         self.begin: Callable[[int, int], None] = lambda place, old: None
 
@@ -57,7 +60,8 @@ class Lockstep:
 
         Without *reasons* models part only in what calls return and in memory: why merges failed,
         and how often for what, is then that of the first model of a run. By answers to *aside*
-        (WatchedKernel) nobody parts from the first run, where they are noted.
+        (WatchedKernel) nobody parts from the first run; ``apart`` has what that makes, as long as
+        it can be told. Only led() is for that.
         """
         if not can_see():
             return cls(trace, [Replay(trace, model, ksm) for model in models])
@@ -65,6 +69,9 @@ class Lockstep:
         self.of = [0] * len(models)
         self._models, self._ksm, self._reasons, self._aside = models, ksm, reasons, aside
         self._begin(range(len(models)))
+        under = self.runs[0].kernel
+        if aside and isinstance(under, WatchedKernel):
+            self.apart = Apart(self.runs[0], under, ksm)
         return self
 
     def steps(self, asked: Callable[[Event], bool] | None = None) -> Iterator[list[Step]]:
@@ -123,12 +130,19 @@ class Lockstep:
         *otherwise* is called where one of them returned something else: with its place, the index
         of the event and what it returned. Raises TraceError.
         """
-        lead = self.runs[0]
+        lead, apart = self.runs[0], self.apart
         agree, sizes, behind = self._agree, self._sizes, self._behind
         for nth, item in enumerate(self._trace.items()):
             step = None
             if isinstance(item, Event):
+                if apart is not None:
+                    apart.before(item)
                 step = lead.step(item)
+                if apart is not None and step is not None:
+                    apart.after(step)
+                    if apart.lost:
+                        apart.stop()
+                        apart = self.apart = None
             else:
                 lead.feed(item)
             if len(agree[0]) != sizes[0]:

@@ -166,6 +166,10 @@ class Step(Printable):
                     ranges.append((start, end))
         return ranges
 
+    def foreseen(self, reach: list[calls.Range]) -> None:
+        """``reach`` is within these, which were known before."""
+        self._reach = reach
+
     @property
     def vmas(self) -> int:
         return self.mm.vmas.count if self.past is None else len(self.past())

@@ -61,12 +61,12 @@ class Replay:
         self.world = self._make_world()
         if watch is not None:
             watch(self.world)
-        self._files = Files(trace, kernel)
+        self.files = Files(trace, kernel)  # what descriptors refer to
         main = self._first_process(ksm)
         self._processes = Processes(main)
-        self._alive = self._processes.alive
+        self.alive = self._processes.alive  # the address spaces by process
         self._personas = self._processes.personas
-        self._specials = SpecialCalls(kernel, self._files, self._processes)
+        self._specials = SpecialCalls(kernel, self.files, self._processes)
         self._labels: dict[str, int] = {}
         self._evaluated: tuple[Arg, ...] = ()
         self.unsupported: list[Diagnostic] = []
@@ -104,7 +104,7 @@ class Replay:
         mm.merge_any = start.ksm if ksm is None else ksm
         if start.rlimits:
             mm.limits = Limits.of(start.rlimits)
-        view.load(mm, self.trace.maps, self._files.of_mapping)
+        view.load(mm, self.trace.maps, self.files.of_mapping)
         if ksm:
             mm.set_mergeable()
         mm.peak_vmas = mm.vmas.count
@@ -158,7 +158,7 @@ class Replay:
     def step(self, event: Event) -> Step | None:
         """Replay one event; None where it is not modelled, which ``unsupported`` says."""
         world, pid, splits = self.world, event.pid, self.world.splits
-        before = self._alive[pid]
+        before = self.alive[pid]
         bounds = (before.start_brk, before.brk)
         returned = self._execute(event)
         if returned is None:
@@ -166,7 +166,7 @@ class Replay:
         made = self._counted() if world.decisions else []
         return Step(
             self.result.events - 1, event, pid, returned, made, world.splits - splits,
-            self._alive.get(pid, before), self._evaluated if event.symbolic else event.args, bounds,
+            self.alive.get(pid, before), self._evaluated if event.symbolic else event.args, bounds,
         )  # fmt: skip
 
     def _counted(self) -> list[MergeDecision]:
@@ -192,11 +192,11 @@ class Replay:
 
     def names(self) -> Iterator[tuple[str, Mm]]:
         """Every name of a live process or thread, with its address space."""
-        return iter(self._alive.items())
+        return iter(self.alive.items())
 
     def _execute(self, event: Event) -> int | None:
         """Run one call; its result, or None where it is not modelled (which is noted)."""
-        mm = self._alive[event.pid]
+        mm = self.alive[event.pid]
         arguments: Any = event.args
         if event.symbolic:
             arguments = self._evaluated = tuple(
@@ -247,7 +247,7 @@ class Replay:
         name = event.name
         if name == "mmap":
             addr, length, prot, flags, fd, offset = arguments
-            file = None if flags & abi.MAP_ANONYMOUS else self._files.of(fd)
+            file = None if flags & abi.MAP_ANONYMOUS else self.files.of(fd)
             return mapping.mmap(
                 mm, addr & _MASK, length & _MASK, prot, flags, file, offset & _MASK, recorded
             )
@@ -260,7 +260,7 @@ class Replay:
         """Write to memory, as a fault() event does, which nothing is recorded of."""
         totals = self.result
         totals.events += 1
-        if fault(self._alive[pid], start, length, abi.PROT_WRITE):
+        if fault(self.alive[pid], start, length, abi.PROT_WRITE):
             totals.errors += 1
 
     def _stands(self, name: str, recorded: int) -> bool:
@@ -340,10 +340,10 @@ class Replay:
 
     def _execute_image(self, event: Event) -> None:
         """A new image; what it maps is known where the event holds the layout after it."""
-        self._note_peak(self._alive[event.pid])
+        self._note_peak(self.alive[event.pid])
         mm = self._processes.execute(event.pid)
         if event.maps is not None:
-            view.load(mm, event.maps, self._files.of_mapping)
+            view.load(mm, event.maps, self.files.of_mapping)
             mm.peak_vmas = mm.vmas.count
             if self._forced and mm.merge_any:  # the layout is that of a run without it
                 mm.set_mergeable()
@@ -354,7 +354,7 @@ class Replay:
         Its memory lives on while it has threads.
         """
         if pid == "main":
-            self._main = self._alive[pid]
+            self._main = self.alive[pid]
         mm = self._processes.end(pid)
         if mm is not None:
             self._note_peak(mm)

@@ -1,15 +1,17 @@
 """Whether two neighbours of one replay are one VMA under other kernel models, and what changed it.
 
-Replays the trace once for each group of models that differ on it, all groups in one reading. A
-border is looked for where the events that placed its two sides put them there.
+Replays the trace once for each group of models that differ on it, all groups in one reading; who
+only merges otherwise is replayed where that matters. A border is looked for where the events that
+placed its two sides put them there.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple, cast
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Final, NamedTuple
 
 from vmatrace import abi
 from vmatrace.commands.explain.placements import Origin, ProcessPlacements
@@ -18,7 +20,7 @@ from vmatrace.engine.merge import RULES
 from vmatrace.kernels import KERNELS, Kernel, is_release
 from vmatrace.kernels.features import Feature
 from vmatrace.layout import Mapping
-from vmatrace.replayer.alike import WatchedKernel, can_see
+from vmatrace.replayer.alike import can_see
 from vmatrace.replayer.apart import Apart
 from vmatrace.replayer.lockstep import Lockstep
 from vmatrace.replayer.result import Step
@@ -124,11 +126,9 @@ class Elsewhere:
     """What borders of a replay of *trace* under *kernel* are in replays under the other models.
 
     steps() come first, and are those of the replay ``watched``; what the borders are is asked then.
-    *few*: models that only merge otherwise are not replayed, and said to have what the watched one
-    has; they do where ``apart`` does not reach.
     """
 
-    def __init__(self, trace: Trace, kernel: Kernel, ksm: bool | None, few: bool = False) -> None:
+    def __init__(self, trace: Trace, kernel: Kernel, ksm: bool | None) -> None:
         self._pairs = list(predecessors())
         self._switched = [
             (before, after, feature, added, before.switched([feature]))
@@ -144,22 +144,20 @@ class Elsewhere:
             key = model.features if uses is None else model.relevant(uses)
             models.setdefault(key, model)
             self._numbers[model.name] = numbers.setdefault(key, len(numbers))
-        self._models = Lockstep.shared(
-            trace, list(models.values()), ksm, reasons=False, aside=RULES if few else ()
+        self.lockstep = Lockstep.shared(
+            trace, list(models.values()), ksm, reasons=False, aside=RULES
         )
-        under = self.watched.kernel
-        seen = few and isinstance(under, WatchedKernel)
-        self.apart = Apart(self.watched, cast(WatchedKernel, under)) if seen else None
         #: By the place of a run.
         self._moved: dict[int, _Moved] = {}
         #: From where something moved; before that, a place is where it is.
         self._placements: ProcessPlacements | None = None
-        self._verdicts: list[dict[BorderPlace, BorderState]] = []
+        #: By the place of a run; and by it, 0, and the branch of who merges otherwise than it.
+        self._verdicts: dict[tuple[int, int | None], dict[BorderPlace, BorderState]] = {}
 
     @property
     def watched(self) -> Replay:
         """The replay under *kernel*."""
-        return self._models.runs[0]
+        return self.lockstep.runs[0]
 
     def steps(self) -> Iterator[Step]:
         """Replay all models; the steps of the watched one."""
@@ -173,13 +171,10 @@ class Elsewhere:
             if self._placements is None:
                 self._placements = ProcessPlacements(self.watched)
 
-        self._models.begin = begin
-        apart = self.apart
-        for step in self._models.led(otherwise):
+        self.lockstep.begin = begin
+        for step in self.lockstep.led(otherwise):
             if self._placements is not None:
                 self._placements.see(step)
-            if apart is not None:
-                apart.see(step)
             yield step
 
     def answers(self, places: Iterable[BorderPlace], survey: Survey) -> dict[BorderPlace, Answer]:
@@ -193,20 +188,33 @@ class Elsewhere:
             found = self._placements.of(pid).origins(wanted) if self._placements is not None else {}
             for p in here:
                 origins[p] = found.get(p.address - 1), found.get(p.address)
-        self._verdicts = []
-        for number, run in enumerate(self._models.runs):
+        for number, run in enumerate(self.lockstep.runs):
             moved = self._moved.get(number, _Moved())
             layouts = {process.pid: process.layout for process in run.result.processes}
-            self._verdicts.append({
-                place: _look(place, sides, layouts.get(place.pid, []), moved)
+            self._verdicts[number, None] = {
+                place: _look(place, sides, partial(_at, layouts.get(place.pid, [])), moved)
                 for place, sides in origins.items()
-            })  # fmt: skip
+            }
+        if self.lockstep.apart is not None:
+            self._branch(self.lockstep.apart, survey)
         switched = [row for row in self._switched if row[2].can_matter(survey.uses)]
         answers = {}
         for place in origins:
             seen = {kernel.name: self._verdict(kernel, place) for kernel in KERNELS.values()}
             answers[place] = self._answer(place, seen, switched)
         return answers
+
+    def _branch(self, apart: Apart, survey: Survey) -> None:
+        """The verdicts of those who merge otherwise: what the watched one has but for a few."""
+        same = self._verdicts[0, None]
+        for branch in range(apart.branches):
+            self._verdicts[0, branch] = {
+                place: _look(
+                    place, (None, None),
+                    partial(apart.mapping, branch, place.pid, survey.mms[place.pid]), _Moved(),
+                ) if apart.reaches(*place) else state
+                for place, state in same.items()
+            }  # fmt: skip
 
     def _answer(
         self, place: BorderPlace, seen: dict[str, BorderState], switched: list[_Switched]
@@ -224,23 +232,26 @@ class Elsewhere:
         return Answer(seen, causes)
 
     def _verdict(self, kernel: Kernel, place: BorderPlace) -> BorderState:
-        return self._verdicts[self._models.of[self._numbers[kernel.name]]][place]
+        number, apart = self._numbers[kernel.name], self.lockstep.apart
+        run = self.lockstep.of[number]
+        branch = apart.branch_of(number) if apart is not None and run == 0 else None
+        return self._verdicts[run, branch][place]
 
 
 def _look(
-    place: BorderPlace, origins: tuple[Origin | None, Origin | None], layout: list[Mapping],
-    moved: _Moved,
+    place: BorderPlace, origins: tuple[Origin | None, Origin | None],
+    at: Callable[[int], Mapping | None], moved: _Moved,
 ) -> BorderState:  # fmt: skip
-    """What *place* is in a layout at the end of a replay in which those events *moved*."""
+    """What *place* is at the end of a replay in which those events *moved*; *at*: what is where."""
     below, above = origins
     low = _find(below, place.address - 1, moved)
     high = _find(above, place.address, moved)
-    lower, upper = _at(layout, low), _at(layout, high)
+    lower, upper = at(low), at(high)
     if lower is None or upper is None:
         return BorderState(GONE, upper or lower)
     if low + 1 != high:
         return BorderState(ELSEWHERE, upper)
-    return BorderState(ONE if lower is upper else APART, upper)
+    return BorderState(ONE if lower.start == upper.start else APART, upper)
 
 
 def _find(origin: Origin | None, address: int, moved: _Moved) -> int:

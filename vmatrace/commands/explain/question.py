@@ -188,7 +188,7 @@ def explain(
     Raises TraceError, UnknownName, NoAddress, Ended.
     """
     survey, watch, answers = _seen(
-        trace, kernel, ksm, where if isinstance(where, int) else None, models, few=True
+        trace, kernel, ksm, where if isinstance(where, int) else None, models
     )
     name, mm = _process(survey, pid)
     address = _address(survey, where)
@@ -325,31 +325,17 @@ _Answers = dict[BorderPlace, Answer]
 
 
 def _seen(
-    trace: Trace, kernel: Kernel, ksm: bool | None, address: int | None, models: bool,
-    few: bool = False,
-) -> tuple[Survey, Watch, Callable[[list[BorderPlace]], _Answers]]:  # fmt: skip
-    """One reading of the trace: everything that is asked of it, under *kernel* and the others.
-
-    With *few* places in question, another reading if one is where models merge otherwise.
-    """
+    trace: Trace, kernel: Kernel, ksm: bool | None, address: int | None, models: bool
+) -> tuple[Survey, Watch, Callable[[list[BorderPlace]], _Answers]]:
+    """One reading of the trace: everything that is asked of it, under *kernel* and the others."""
     if not models:
         replay = Replay(trace, kernel, ksm)
         watch = Watch(replay, address)
         return Survey(replay, watch.see), watch, lambda places: {}
-    elsewhere = Elsewhere(trace, kernel, ksm, few)
-    apart = elsewhere.apart
+    elsewhere = Elsewhere(trace, kernel, ksm)
     watch = Watch(elsewhere.watched, address)
     survey = Survey(elsewhere.watched, watch.see, elsewhere.steps())
-
-    def answers(places: list[BorderPlace]) -> _Answers:
-        if apart is None or not any(apart.reaches(*place) for place in places):
-            return elsewhere.answers(places, survey)
-        everyone = Elsewhere(trace, kernel, ksm)
-        for _ in everyone.steps():
-            pass
-        return everyone.answers(places, survey)
-
-    return survey, watch, answers
+    return survey, watch, lambda places: elsewhere.answers(places, survey)
 
 
 def _watched(trace: Trace, kernel: Kernel, ksm: bool | None, address: int | None) -> Watch:
