@@ -27,6 +27,7 @@ from vmatrace.replayer.run import Replay
 _OF_PAGES: Final = frozenset({"mmap", "munmap", "mprotect", "madvise", "brk", "fault"})
 #: These may work on the memory of another process.
 _OF_OTHERS: Final = frozenset({"process_madvise", "ioctl"})
+_ALL: Final = abi.ULONG_MAX
 _FIXED: Final = abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE
 #: From here on are the anon_vmas of a branch; those that it has copied are fewer.
 _OWN: Final = 1 << 48
@@ -132,9 +133,7 @@ class Apart:
         """The event has been replayed."""
         where, hull = self._range, self._hull
         self._event = None
-        if where is not None and not (
-            step.event.name == "mmap" and step.result >= 0 and not _is_at(where, step)
-        ):
+        if where is not None and (step.event.name != "mmap" or _is_at(where, step)):
             step.foreseen([where])
             if hull is None:
                 return
@@ -249,33 +248,38 @@ def _foreseen(event: Event, mm: Mm) -> Range | None:
     Of mmap() it is where it places memory, if its result is the recorded one.
     """
     name, args, recorded = event.name, cast("tuple[int, ...]", event.args), event.recorded
-    if event.symbolic:
+    if event.symbolic or (name == "brk" and not mm.brk_known):
         return None
     if name == "brk":
-        if not mm.brk_known:
-            return None
         breaks = [mm.brk, args[0] or mm.brk, mm.brk if recorded is None else recorded]
         low, high = min(breaks), max(breaks)
     else:
-        low = args[0] & abi.ULONG_MAX
-        if name == "mmap" and recorded is not None and recorded >= 0:
-            low = recorded
-        elif name == "mmap" and not args[3] & _FIXED:
-            return None
-        high = low + (args[1] & abi.ULONG_MAX)
-        if name == "mprotect" and args[2] & abi.PROT_GROWSDOWN:
-            return None
-        if name == "fault":
+        low = args[0] & _ALL
+        if name == "mmap":
+            if recorded is not None and recorded >= 0:
+                low = recorded
+            elif not args[3] & _FIXED:
+                return None
+        high = low + (args[1] & _ALL)
+        if name == "mprotect":
+            if args[2] & abi.PROT_GROWSDOWN:
+                return None
+        elif name == "fault":
             vma = mm.vmas.find(low)
             if vma is not None and vma.flags & abi.VM_GROWSDOWN:
                 low, high = min(low, vma.start), vma.end
     mask = mm.world.page_mask
-    return low & ~mask, high + mask & ~mask
+    if (low | high) & mask:
+        return low & ~mask, high + mask & ~mask
+    return low, high
 
 
 def _is_at(where: Range, step: Step) -> bool:
-    """Whether what an mmap() placed is there."""
-    return step.result == where[0] and all(d.end <= where[1] for d in step.decisions)
+    """Whether what an mmap() placed is there, if it did."""
+    if step.result < 0:
+        return True
+    decisions = step.decisions
+    return step.result == where[0] and (not decisions or decisions[-1].end <= where[1])
 
 
 def _around(mms: Iterable[Mm], low: int, high: int) -> _Hull:
@@ -307,11 +311,9 @@ def _copy(vma: Vma, mm: Mm) -> None:
 
 def _assimilate(mm: Mm, like: Mm, heap: Range) -> None:
     """Make *mm*, which holds only some VMAs, else as *like*; *heap* is (start_brk, brk)."""
-    mm.start_brk, mm.brk = heap
-    for name in (
-        "brk_assumed", "brk_known", "def_flags", "fresh", "mdwe", "merge_any", "persona",
-        "start_stack", "thp_disable",
-    ):  # fmt: skip
-        setattr(mm, name, getattr(like, name))
+    mm.start_brk, mm.brk, mm.start_stack = *heap, like.start_stack
+    mm.brk_known, mm.brk_assumed, mm.fresh = like.brk_known, like.brk_assumed, like.fresh
+    mm.merge_any, mm.thp_disable = like.merge_any, like.thp_disable
+    mm.def_flags, mm.mdwe, mm.persona = like.def_flags, like.mdwe, like.persona
     mm.world.assumed = like.world.assumed
     mm.world.max_map_count = like.world.max_map_count

@@ -50,21 +50,17 @@ class Survey:
         self.exits: dict[str, Moment] = {}
         self.aliases: dict[str, str] = {}
         self.uses = Uses(replay)
-        self.events = 0
+        uses = self.uses.see
         for step in replay.steps() if steps is None else steps:
-            self._see(step, replay)
+            event = step.event
+            uses(step)
+            if event.name in LIFE and self._live(step, replay):
+                pass  # its label is that of a process
+            elif event.label is not None:
+                self.labels[event.label] = step.result
             if see is not None:
                 see(step)
         self.result = replay.result
-
-    def _see(self, step: Step, replay: Replay) -> None:
-        event, result = step.event, step.result
-        self.events += 1
-        self.uses.see(step)
-        if event.name in LIFE and self._live(step, replay):
-            return
-        if event.label is not None:
-            self.labels[event.label] = result
 
     def _live(self, step: Step, replay: Replay) -> bool:
         """Take in what made, replaced or ended a process, if the event did."""
