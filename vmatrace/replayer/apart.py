@@ -20,6 +20,7 @@ from vmatrace.engine.vma import Vma
 from vmatrace.event import Event
 from vmatrace.layout import Mapping
 from vmatrace.replayer.alike import WatchedKernel, watched
+from vmatrace.replayer.processes import fork
 from vmatrace.replayer.result import Step
 from vmatrace.replayer.run import Replay
 
@@ -52,6 +53,15 @@ class _Space:
         self.apart = Ranges()
         self.beside = Ranges()
         self.mms: list[Mm] = []
+
+    def forked(self, child: Mm) -> _Space:
+        """That of a child, which has no less apart."""
+        space = _Space(child)
+        space.apart, space.beside = self.apart.copy(), self.beside.copy()
+        for mm in self.mms:
+            _assimilate(mm, self.mm, (self.mm.start_brk, self.mm.brk))
+            space.mms.append(fork(mm))
+        return space
 
 
 class _Branch:
@@ -230,8 +240,7 @@ class Apart:
         pid, born = step.pid, step.born
         if born is not None:
             mm, space = self._replay.process(born), self._spaces[pid]
-            self.lost = mm is not step.mm and bool(space.apart)
-            self._spaces[born] = space if mm is step.mm else _Space(mm)
+            self._spaces[born] = space if mm is step.mm else space.forked(mm)
         elif step.executed:
             self._spaces[pid] = _Space(step.mm)
         elif step.ended:
