@@ -8,8 +8,8 @@ no rule of merging.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection
-from typing import Final, cast
+from collections.abc import Callable, Collection
+from typing import Final, TypeVar, cast
 
 from vmatrace import abi
 from vmatrace.calls import BIRTHS, Range
@@ -47,6 +47,36 @@ def mapping_of(key: Key) -> Mapping:
     """The mapping with that key; which device its file is on is not in it."""
     start, end, flags, offset, name = key
     return Mapping(start, end, flags, offset, name)
+
+
+_K = TypeVar("_K", Key, tuple[int, int])
+
+
+def changed(
+    known: list[_K], starts: list[int], low: int, high: int,
+    read: Callable[[int, int], list[_K]],
+) -> tuple[int, int, list[_K]] | None:  # fmt: skip
+    """What changed of *known*, VMAs by start and end, that overlap or touch [low, high]: those from
+    one place to another have become these; None where nothing did.
+
+    *starts* are theirs; *read* gives those of now that overlap [low, high).
+    """
+    low, high = low - 1 if low else 0, high + 1  # so that what touches overlaps
+    while True:
+        first = bisect_right(starts, low) - 1
+        if first < 0 or known[first][1] <= low:
+            first += 1
+        last = bisect_left(starts, high, first)
+        old = known[first:last]
+        if old:  # what they left may be anywhere in them
+            low, high = min(low, starts[first]), max(high, old[-1][1])
+        now = read(low, high)
+        if old == now:
+            return None
+        # A VMA that reaches further may have swallowed others out there: look again.
+        if not now or (now[0][0] >= low and now[-1][1] <= high):
+            return first, last, now
+        low, high = min(low, now[0][0]), max(high, now[-1][1])
 
 
 class _Seen:
@@ -93,15 +123,8 @@ class _Seen:
         """The same of one range [low, high]; None where nothing changed."""
         mm, keys, starts = self.mm, self.keys, self.starts
         find, plain, brk, start_brk = mm.vmas.find, not mm.start_stack, mm.brk, mm.start_brk
-        low, high = low - 1 if low else 0, high + 1  # so that what touches overlaps
-        while True:
-            first = bisect_right(starts, low) - 1
-            if first < 0 or keys[first][1] <= low:
-                first += 1
-            last = bisect_left(starts, high, first)
-            old = keys[first:last]
-            if old:  # what they left may be anywhere in them
-                low, high = min(low, starts[first]), max(high, old[-1][1])
+
+        def read(low: int, high: int) -> list[Key]:
             now: list[Key] = []
             vma = find(low)
             while vma is not None and (start := vma.start) < high:
@@ -114,12 +137,13 @@ class _Seen:
                 else:
                     now.append(key_of(mm, vma))
                 vma = vma.next
-            if old == now:
-                return None
-            # A VMA that reaches further may have swallowed others out there: look again.
-            if not now or (now[0][0] >= low and now[-1][1] <= high):
-                break
-            low, high = min(low, now[0][0]), max(high, now[-1][1])
+            return now
+
+        found = changed(keys, starts, low, high, read)
+        if found is None:
+            return None
+        first, last, now = found
+        old = keys[first:last]
         keys[first:last] = now
         starts[first:last] = [key[0] for key in now]
         return self.pid, old, now

@@ -158,8 +158,8 @@ class _Sight:
         if not (self.memory[at] and self.memory[at + 1]):
             return None
         below, above = self._layout[at], self._layout[at + 1]
-        used = below.vm_flags & abi.VM_ACCESS_FLAGS
-        if below.end != above.start or bool(above.vm_flags & abi.VM_ACCESS_FLAGS) == bool(used):
+        used = _accessible(below)
+        if below.end != above.start or _accessible(above) == used:
             return None
         low, high = below.end - below.start, above.end - above.start
         if used:

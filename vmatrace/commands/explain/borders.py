@@ -6,7 +6,7 @@ borders there are.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from itertools import pairwise
 from typing import Final, NamedTuple, cast
 
@@ -15,6 +15,7 @@ from vmatrace.commands.explain.placements import PLACING
 from vmatrace.commands.explain.survey import Moment
 from vmatrace.engine.merge import MergeDecision
 from vmatrace.engine.mm import Mm
+from vmatrace.replayer.changes import changed
 from vmatrace.replayer.result import Step
 
 #: What an address can be to the VMAs around it: within one, between two that touch, at the edge of
@@ -134,28 +135,14 @@ class Borders:
 
     def _look(self, step: Step, low: int, high: int) -> None:
         """Compare the VMAs that overlap or touch [low, high]."""
-        spans, starts, find = self.spans, self.starts, step.mm.vmas.find
-        low, high = low - 1 if low else 0, high + 1  # so that what touches overlaps
-        while True:
-            first = bisect_right(starts, low) - 1
-            if first < 0 or spans[first][1] <= low:
-                first += 1
-            last = bisect_left(starts, high, first)
-            old = spans[first:last]
-            if old:  # what they left may be anywhere in them
-                low, high = min(low, starts[first]), max(high, old[-1][1])
-            now: list[_Span] = []
-            vma = find(low)
-            while vma is not None and vma.start < high:
-                now.append((vma.start, vma.end))
-                vma = vma.next
-            if old == now:
-                return
-            # A VMA that reaches further may have swallowed others out there: look again.
-            if not now or (now[0][0] >= low and now[-1][1] <= high):
-                break
-            low, high = min(low, now[0][0]), max(high, now[-1][1])
-        self._compare(step, first, last, now)
+        vmas = step.mm.vmas
+
+        def read(low: int, high: int) -> list[_Span]:
+            return [(vma.start, vma.end) for vma in vmas.overlapping(low, high)]
+
+        found = changed(self.spans, self.starts, low, high, read)
+        if found is not None:
+            self._compare(step, *found)
 
     def _compare(self, step: Step, first: int, last: int, now: list[_Span]) -> None:
         """The VMAs between these places have become those of *now*."""

@@ -54,9 +54,8 @@ class Survey:
         for step in replay.steps() if steps is None else steps:
             event = step.event
             uses(step)
-            if event.name in LIFE and self._live(step, replay):
-                pass  # its label is that of a process
-            elif event.label is not None:
+            of_process = event.name in LIFE and self._live(step, replay)
+            if event.label is not None and not of_process:
                 self.labels[event.label] = step.result
             if see is not None:
                 see(step)
